@@ -1,0 +1,52 @@
+# Six words: setup, demo, test, check, bench, docs. Each does the set-up it needs.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench docs lock clean
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# make test FAST=1 is the daily tier of about two minutes; CI runs all but the soaks.
+MARKS := $(if $(FAST),not slow and not soak,not soak)
+
+help:
+	@echo "make setup   create .venv and install the locked environment and lookalike into it"
+	@echo "make demo    train, evaluate, report and search on the built-in pictures"
+	@echo "make test    run the test suite (FAST=1: without the slow tests)"
+	@echo "make check   format, lint, types, layers, spelling"
+	@echo "make bench   measure the losses and the evaluation beside their floors"
+	@echo "make docs    build the documentation into site/"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock scripts/setup.sh $(wildcard CMakeLists.txt src/lookalike/ops/native/*.cpp)
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/setup.sh
+	@touch $(STAMP)
+
+demo: setup
+	@$(BIN)/lookalike train recipe=demo run=runs/demo --overwrite
+	@$(BIN)/python examples/demo_search.py runs/demo
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "$(MARKS)" $(ARGS)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/codespell src tests docs examples benchmarks *.md
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+docs: setup
+	$(BIN)/zensical build
+
+lock:
+	uv pip compile pyproject.toml --extra peers --group dev --group docs --universal \
+	    --generate-hashes --python-version 3.11 --no-header -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build site .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,53 @@
+"""What lookalike raises: each message says what was wrong, where it came from, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LookalikeError(Exception):
+    """Any failure that a person can mend; the command line prints it without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(LookalikeError):
+    """An option, a group or an argument of a component that cannot be."""
+
+    exit_code = 2
+
+
+class DataError(LookalikeError):
+    """A folder, a table, a row or a picture that cannot be used."""
+
+
+class ModelError(LookalikeError):
+    """Weights that cannot be reached, or a checkpoint of another model."""
+
+
+class RunError(LookalikeError):
+    """A run folder that cannot be read, written or resumed."""
+
+
+class NumericsError(LookalikeError):
+    """NaN or infinity where numbers must be finite."""
+
+
+class LookalikeWarning(UserWarning):
+    """Something odd that was handled; the message says how."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest of the known words, or lists them all.
+
+    >>> suggest("margn", ["margin", "scale"])
+    "Did you mean 'margin'?"
+    >>> suggest("zzz", ["margin", "scale"])
+    'Known: margin, scale.'
+    """
+    words = sorted(set(known))
+    near = difflib.get_close_matches(name, words, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean '{near[0]}'?"
+    return f"Known: {', '.join(words)}." if words else "There is none."

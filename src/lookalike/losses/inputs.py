@@ -1,0 +1,122 @@
+"""What every loss does first: check the call, normalise, choose precision and label columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lookalike.errors import LookalikeError, NumericsError
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Queries and the references they are compared with, ready for arithmetic.
+
+    Attributes:
+        query: ``(B, D)`` float32 or float64.
+        reference: ``(M, D)``, the very same tensor as ``query`` when there is no other.
+        query_labels: ``(B, L)`` int64, column 0 the finest level.
+        reference_labels: ``(M, L)`` int64.
+        is_self: whether row i of ``reference`` is query i itself, so that the diagonal is self.
+    """
+
+    query: Tensor
+    reference: Tensor
+    query_labels: Tensor
+    reference_labels: Tensor
+    is_self: bool
+
+    def level(self, level: int) -> tuple[Tensor, Tensor]:
+        """The labels of one level, ``(B,)`` and ``(M,)``."""
+        columns = self.query_labels.shape[1]
+        if not -columns <= level < columns:
+            raise LookalikeError(
+                f"level={level}, but the labels have {columns} column(s), numbered from 0 (finest)."
+            )
+        return self.query_labels[:, level], self.reference_labels[:, level]
+
+
+def pair(
+    loss: str,
+    embeddings: Tensor,
+    labels: Tensor,
+    indices_tuple: Any = None,
+    ref_emb: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    *,
+    normalize: bool = True,
+) -> Pairing:
+    """Check one call of a loss and bring it into the one form all losses work on.
+
+    Args:
+        loss: the loss's name, for messages.
+        embeddings: ``(B, D)`` of any floating type; float64 stays, all else becomes float32.
+        labels: ``(B,)`` or ``(B, L)`` integers.
+        indices_tuple: must be None here; losses that take mined tuples read it before.
+        ref_emb: ``(M, D)``, or None for the batch itself.
+        ref_labels: ``(M,)`` or ``(M, L)``; required with ``ref_emb``.
+        normalize: divide every embedding by its Euclidean norm.
+
+    Raises:
+        LookalikeError: shapes that do not fit, a mined tuple, a reference without labels.
+        NumericsError: NaN or infinity among the embeddings.
+    """
+    if indices_tuple is not None:
+        raise LookalikeError(
+            f"{loss} ranks whole batches and takes no indices_tuple (mined pairs). "
+            "Drop the miner, or use a pair loss such as Triplet."
+        )
+    is_self = ref_emb is None or ref_emb is embeddings
+    query = real(loss, embeddings, "embeddings", normalize)
+    query_labels = columns(loss, labels, query.shape[0], "labels")
+    if ref_emb is None or ref_emb is embeddings:
+        if ref_labels is not None and ref_emb is None:
+            raise LookalikeError(f"{loss}: ref_labels were given without ref_emb.")
+        return Pairing(query, query, query_labels, query_labels, is_self)
+    if ref_labels is None:
+        raise LookalikeError(f"{loss}: ref_emb was given without ref_labels.")
+    reference = real(loss, ref_emb, "ref_emb", normalize).to(query.dtype)
+    reference_labels = columns(loss, ref_labels, reference.shape[0], "ref_labels")
+    if reference.shape[1] != query.shape[1]:
+        raise LookalikeError(
+            f"{loss}: embeddings are {query.shape[1]} wide and ref_emb {reference.shape[1]}."
+        )
+    if reference_labels.shape[1] != query_labels.shape[1]:
+        raise LookalikeError(
+            f"{loss}: labels have {query_labels.shape[1]} level(s) and ref_labels "
+            f"{reference_labels.shape[1]}."
+        )
+    return Pairing(query, reference, query_labels, reference_labels.to(query_labels.device), False)
+
+
+def real(loss: str, x: Tensor, name: str, normalize: bool) -> Tensor:
+    """``(B, D)`` in float32 or float64, finite, and of unit rows if asked."""
+    if x.dim() != 2:
+        raise LookalikeError(f"{loss}: {name} must be (batch, width), not {tuple(x.shape)}.")
+    if not x.dtype.is_floating_point:
+        raise LookalikeError(f"{loss}: {name} must be floating point, not {x.dtype}.")
+    with torch.autocast(x.device.type, enabled=False):
+        x = x if x.dtype == torch.float64 else x.float()
+        # One pass: a sum is finite only if every entry is (or overflows, which is as bad).
+        if not torch.isfinite(x.detach().sum()):
+            rows = (~torch.isfinite(x.detach())).any(dim=1).nonzero().flatten()[:5].tolist()
+            raise NumericsError(
+                f"{loss}: {name} hold NaN or infinity (rows {rows}). Lower the learning rate, "
+                "clip gradients, or look at those pictures."
+            )
+        return F.normalize(x, dim=1) if normalize else x
+
+
+def columns(loss: str, labels: Tensor, rows: int, name: str) -> Tensor:
+    """Labels as an int64 matrix ``(rows, L)``."""
+    if labels.dtype.is_floating_point or labels.dtype == torch.bool:
+        raise LookalikeError(f"{loss}: {name} must be integers, not {labels.dtype}.")
+    if labels.dim() not in (1, 2) or labels.shape[0] != rows:
+        raise LookalikeError(
+            f"{loss}: {name} must be ({rows},) or ({rows}, levels), not {tuple(labels.shape)}."
+        )
+    return labels.reshape(rows, -1).long()

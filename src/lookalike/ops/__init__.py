@@ -1,0 +1,1 @@
+"""Pure tensor functions: similarity tiles, exact ranks, soft ranks. No state, no files."""
