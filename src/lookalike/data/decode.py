@@ -1,0 +1,173 @@
+"""From a file to pixels: one way for every format, and one clear error for what is no picture."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from PIL import ExifTags, Image, ImageOps
+
+from lookalike.errors import DataError
+
+# What Pillow itself refuses as a decompression bomb: twice its warning limit.
+MAX_PIXELS = 178_956_970
+
+# What Pillow's format readers are seen to raise on damaged files.
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    AttributeError,
+    NotImplementedError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_picture(
+    path: str | Path, box: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
+    """Decode a picture file to RGB, upright.
+
+    Plain JPEG goes through libjpeg-turbo directly, everything else through Pillow; the pixels are
+    the same. EXIF rotation is applied, transparency lies on white, an animation gives its first
+    frame, 16-bit greys keep their upper byte, CMYK, palette and 1-bit become RGB.
+
+    Args:
+        path: the file.
+        box: ``x_1, y_1, x_2, y_2`` in pixels of the upright picture, fractions cut off.
+
+    Returns:
+        uint8 ``(H, W, 3)``.
+
+    Raises:
+        DataError: naming the file and the reason: absent, no picture, truncated, broken, too large
+            (over 178,956,970 pixels), or a box that leaves the picture.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "a.png"
+        >>> Image.new("L", (3, 2), 255).save(file)
+        >>> read_picture(file).shape
+        (2, 3, 3)
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such picture; check the table's root and path") from None
+    except OSError as e:
+        raise DataError(f"{path}: cannot be read: {e.strerror or e}") from None
+    return decode_picture(data, source=str(path), box=box)
+
+
+def decode_picture(
+    data: bytes,
+    *,
+    source: str = "picture",
+    box: tuple[float, float, float, float] | None = None,
+) -> np.ndarray:
+    """As `read_picture`, from bytes; errors call them by ``source``."""
+    if not data:
+        raise DataError(f"{source}: the file is empty")
+    try:
+        pixels = _decode_plain_jpeg(data)
+        if pixels is None:
+            pixels = _decode_by_pillow(data)
+    except Image.UnidentifiedImageError:
+        raise DataError(f"{source}: no picture that can be read (starts {data[:8]!r})") from None
+    except _BROKEN as e:
+        raise DataError(f"{source}: broken picture: {e or type(e).__name__}") from None
+    return pixels if box is None else _crop(pixels, box, source)
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a picture file, upright, from its header alone."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            return (height, width) if _orientation(image) >= 5 else (width, height)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such picture; check the table's root and path") from None
+    except Image.UnidentifiedImageError:
+        raise DataError(f"{path}: no picture that can be read") from None
+    except _BROKEN as e:
+        raise DataError(f"{path}: broken picture: {e or type(e).__name__}") from None
+
+
+def _decode_plain_jpeg(data: bytes) -> np.ndarray | None:
+    """RGB where the data is a sound JPEG that needs no rotation or CMYK conversion, else None."""
+    if data[:3] != b"\xff\xd8\xff":
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if int(height) * int(width) > MAX_PIXELS:
+            raise Image.DecompressionBombError(f"{width}×{height} pixels are too many to decode")
+        if colours in ("CMYK", "YCCK") or (b"Exif\0\0" in data[:65536] and _is_turned(data)):
+            return None
+        return simplejpeg.decode_jpeg(data, colorspace="RGB")
+    except ValueError:
+        # Pillow is the judge of a doubtful file: it forgives what libjpeg only warns of.
+        return None
+
+
+def _is_turned(data: bytes) -> bool:
+    with Image.open(BytesIO(data)) as image:
+        return _orientation(image) != 1
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _BROKEN:  # a damaged EXIF block says nothing about the pixels: leave them as they lie
+        return 1
+
+
+def _decode_by_pillow(data: bytes) -> np.ndarray:
+    with Image.open(BytesIO(data)) as image:
+        image.load()
+        if _orientation(image) != 1:
+            image = ImageOps.exif_transpose(image)
+        return np.asarray(_to_rgb(image))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
+        return _grey16_to_rgb(image)
+    if image.mode == "F":
+        raise ValueError("pixels are 32-bit fractions, which have no agreed range; save as 8-bit")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _grey16_to_rgb(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"grey values from {values.min()} to {values.max()} exceed 16 bits; save as 8 or 16-bit"
+        )
+    return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+
+
+def _crop(pixels: np.ndarray, box: tuple[float, float, float, float], source: str) -> np.ndarray:
+    x_1, y_1, x_2, y_2 = (int(v) for v in box)
+    height, width = pixels.shape[:2]
+    if not (0 <= x_1 < x_2 <= width and 0 <= y_1 < y_2 <= height):
+        raise DataError(
+            f"{source}: the box x {x_1}–{x_2}, y {y_1}–{y_2} leaves the picture of"
+            f" {width}×{height} pixels (or is empty); mend the box in the table"
+        )
+    return np.ascontiguousarray(pixels[y_1:y_2, x_1:x_2])
