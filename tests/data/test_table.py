@@ -87,7 +87,7 @@ def test_the_fingerprint_follows_the_rows_not_the_machine(tmp_path):
 
 
 def test_the_fingerprint_is_stable_between_versions():
-    assert table().fingerprint == "d7e0d7431dd16673"
+    assert table().fingerprint == "5d8a18e72cd8f8f0"
 
 
 def test_boxes_are_kept_in_corner_order():

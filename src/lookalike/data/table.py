@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os.path import join
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,15 @@ class Table:
     @cached_property
     def paths(self) -> list[str]:
         """Path of every picture, joined to the root."""
-        return [str(self.root / p) for p in self.frame["path"]]
+        return [self._join(p) for p in self.frame["path"].to_numpy(object)]
 
     def path(self, row: int) -> str:
         """Path of one picture by its position, joined to the root."""
-        return str(self.root / self.frame["path"].iloc[row])
+        return self._join(str(self.frame["path"].array[row]))
+
+    def _join(self, path: str) -> str:
+        # Text, not Path objects: a million of those take seconds.
+        return path if self.root == Path() else join(self.root, path)  # noqa: PTH118
 
     @cached_property
     def boxes(self) -> np.ndarray | None:
@@ -188,8 +193,12 @@ class Table:
         for column in columns:
             if column not in self.frame:
                 continue
+            values = self.frame[column]
             digest.update(f"\0{column}\0".encode())
-            digest.update("\n".join(self.frame[column].astype(str)).encode())
+            if values.dtype.kind in "bif":
+                digest.update(values.to_numpy("<f8").tobytes())
+            else:
+                digest.update("\n".join(values.astype("str").to_numpy(object)).encode())
         return digest.hexdigest()[:16]
 
 
