@@ -125,15 +125,16 @@ class Table:
     @cached_property
     def paths(self) -> list[str]:
         """Path of every picture, joined to the root."""
-        return [self._join(p) for p in self.frame["path"].to_numpy(object)]
+        return [join(self._start, p) for p in self.frame["path"].to_numpy(object)]  # noqa: PTH118
 
     def path(self, row: int) -> str:
         """Path of one picture by its position, joined to the root."""
-        return self._join(str(self.frame["path"].array[row]))
+        return join(self._start, str(self.frame["path"].array[row]))  # noqa: PTH118
 
-    def _join(self, path: str) -> str:
-        # Text, not Path objects: a million of those take seconds.
-        return path if self.root == Path() else join(self.root, path)  # noqa: PTH118
+    @cached_property
+    def _start(self) -> str:
+        # Text, not Path objects: joining a million of those takes seconds.
+        return "" if self.root == Path() else str(self.root)
 
     @cached_property
     def boxes(self) -> np.ndarray | None:
