@@ -1,0 +1,173 @@
+"""The command line: a table of verbs. Help imports neither torch nor hydra."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lookalike.errors import LookalikeError
+
+app = typer.Typer(
+    help="Train, evaluate and serve models that find look-alike pictures.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
+index_app = typer.Typer(help="Make folders of pictures searchable.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(index_app, name="index")
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[OPTION=VALUE]...",
+        help="Groups and options, e.g. dataset=cub loss=smooth_ap optimizer.lr=1e-4. "
+        "`lookalike config` prints them all.",
+        show_default=False,
+    ),
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+@app.command()
+def train(
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with run=FOLDER.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run that is in run=FOLDER.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Plain lines, no progress bar.")] = False,
+) -> None:
+    """Train a model: `lookalike train dataset=cub loss=smooth_ap model=resnet18`."""
+    from lookalike.jobs import train as job
+
+    job.run(overrides or [], resume=resume, overwrite=overwrite, quiet=quiet)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    overrides: Overrides = None,
+    split: Annotated[
+        list[str] | None, typer.Option("--split", help="Which split; default: every test split.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure a trained model: `lookalike evaluate runs/x dataset=cub`."""
+    from lookalike.jobs import evaluate as job
+
+    job.run(run, overrides or [], splits=split, as_json=as_json)
+
+
+@app.command()
+def search(
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")],
+    query: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="What to look for.")],
+    top: Annotated[int, typer.Option("--top", min=1, help="How many neighbours.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Write a contact sheet (PNG).")
+    ] = None,
+) -> None:
+    """Find the nearest pictures: `lookalike search INDEX query.jpg --top 10`."""
+    from lookalike.jobs import search as job
+
+    job.run(index, query, top=top, as_json=as_json, sheet=sheet)
+
+
+@index_app.command("build")
+def index_build(
+    model: RunFolder,
+    source: Annotated[str, typer.Argument(metavar="FOLDER|TABLE", help="Pictures to index.")],
+    out: Annotated[Path, typer.Option("--out", help="The index folder to write.")],
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 64,
+    workers: Annotated[int, typer.Option("--workers", min=0)] = 2,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index.")] = False,
+) -> None:
+    """Embed a folder of pictures: `lookalike index build runs/x photos/ --out INDEX`."""
+    from lookalike.jobs import index as job
+
+    job.build(model, source, out, batch_size=batch_size, workers=workers, overwrite=overwrite)
+
+
+@index_app.command("info")
+def index_info(
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")],
+) -> None:
+    """Say what an index holds and which model made it."""
+    from lookalike.jobs import index as job
+
+    job.info(index)
+
+
+@data_app.command("check")
+def data_check(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A data set's name, a folder or a table file.")
+    ],
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Also decode every picture.")
+    ] = True,
+) -> None:
+    """Report what is wrong with data: `lookalike data check photos/`."""
+    from lookalike.jobs import data as job
+
+    job.check(source, overrides or [], as_json=as_json, pictures=pictures)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="losses|models|datasets|recipes|metrics", help="Which shelf."),
+    ],
+) -> None:
+    """Say what there is, one line each: `lookalike list losses`."""
+    from lookalike.jobs import shelves as job
+
+    job.run(what)
+
+
+@app.command()
+def config(overrides: Overrides = None) -> None:
+    """Print the resolved configuration: `lookalike config recipe=demo`."""
+    from lookalike.compose import compose, to_yaml
+
+    typer.echo(to_yaml(compose(overrides or [])), nl=False)
+
+
+@app.command()
+def explain(
+    metric: Annotated[str, typer.Argument(metavar="METRIC", help="A metric's name or alias.")],
+) -> None:
+    """Say exactly what a number means: `lookalike explain map_at_r`."""
+    from lookalike.jobs import explain as job
+
+    job.run(metric)
+
+
+@app.command()
+def doctor() -> None:
+    """Look at this installation: versions, devices, which kernels are in use and why."""
+    from lookalike.jobs import doctor as job
+
+    job.run()
+
+
+def main() -> None:
+    """Run a verb; what a person can mend is said in one sentence, without a traceback."""
+    try:
+        app()
+    except LookalikeError as error:
+        typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)

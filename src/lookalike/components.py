@@ -1,0 +1,177 @@
+"""Find a component by name, check its arguments against its signature, build it.
+
+A component is a mapping ``{"name": …, **arguments}``. The name is a public name of the group's
+room in any spelling (``smooth_ap``, ``SmoothAP``), or an import path (``package.module.Thing``).
+Arguments that are themselves such mappings are components of the same group.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+from lookalike.errors import ConfigError, suggest
+
+ROOMS = {
+    "loss": "lookalike.losses",
+    "dataset": "lookalike.data.datasets",
+    "sampler": "lookalike.data.samplers",
+}
+_PARAMETER_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def snake(name: str) -> str:
+    """The config's spelling of a public name.
+
+    >>> snake("SmoothAP"), snake("ROADMAP"), snake("RecallAtK"), snake("MPerClassSampler")
+    ('smooth_ap', 'roadmap', 'recall_at_k', 'm_per_class')
+    """
+    name = name.removesuffix("Sampler") or name
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def public_names(group: str) -> dict[str, str]:
+    """The config spelling of everything a group offers, mapped to its public name."""
+    names = import_module(ROOMS[group]).__all__
+    return {snake(name): name for name in names if snake(name)}
+
+
+def is_public(group: str, name: str) -> bool:
+    """Whether a group offers this name, in any spelling, without an import path."""
+    return _public(group, name) is not None
+
+
+def find(group: str, name: str, *, option: str | None = None) -> Callable[..., Any]:
+    """The class or function behind a component's name.
+
+    Args:
+        group: ``loss``, ``dataset`` or ``sampler``.
+        name: a public name in any spelling, or an import path.
+        option: what the person wrote, for messages; default ``<group>.name``.
+
+    Raises:
+        ConfigError: no such name; the message suggests the nearest.
+    """
+    option = option or f"{group}.name"
+    known = public_names(group)
+    public = _public(group, name)
+    if public is not None:
+        return getattr(import_module(ROOMS[group]), public)
+    if "." not in name:
+        raise ConfigError(f"{option}={name}: there is no such {group}. {suggest(name, known)}")
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(import_module(module), attribute, None)
+    except ImportError as error:
+        raise ConfigError(f"{option}={name}: cannot import '{module}' ({error}).") from error
+    if not callable(found):
+        raise ConfigError(f"{option}={name}: module '{module}' has no '{attribute}' to call.")
+    return found
+
+
+def parameters(component: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
+    """The named parameters of a component, base classes included while ``**kwargs`` pass on.
+
+    The second value says whether it takes any keyword at all.
+    """
+    makers: Iterator[Callable[..., Any]]
+    if inspect.isclass(component):
+        makers = (cls.__init__ for cls in component.__mro__ if "__init__" in vars(cls))
+    else:
+        makers = iter([component])
+    found: dict[str, inspect.Parameter] = {}
+    for maker in makers:
+        signature = inspect.signature(maker).parameters.values()
+        found = {p.name: p for p in signature if p.kind in _PARAMETER_KINDS} | found
+        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in signature):
+            found.pop("self", None)
+            return found, False
+        if not inspect.isclass(component):
+            break
+        # torch.nn.Module ends the chain with **kwargs that it refuses anyway.
+        if maker.__module__.startswith("torch.nn.modules"):
+            found.pop("self", None)
+            return found, False
+    found.pop("self", None)
+    return found, not inspect.isclass(component)
+
+
+def check(group: str, node: Mapping[str, Any], *, path: str | None = None) -> Callable[..., Any]:
+    """Refuse arguments that the component does not take, before anything is built.
+
+    Args:
+        group: ``loss``, ``dataset`` or ``sampler``.
+        node: ``{"name": …, **arguments}``.
+        path: where the node stands in the config, for messages.
+
+    Raises:
+        ConfigError: an unknown name or argument; the message names the nearest.
+    """
+    path = path or group
+    if not node.get("name"):
+        raise ConfigError(f"{path}.name is missing: say which {group}. {_known(group)}")
+    component = find(group, str(node["name"]), option=f"{path}.name" if path != group else path)
+    accepted, takes_any = parameters(component)
+    for key, value in node.items():
+        if key == "name":
+            continue
+        if key not in accepted and not takes_any:
+            shown = getattr(component, "__name__", node["name"])
+            raise ConfigError(
+                f"{path}.{key}: {shown} takes no such argument. {suggest(key, accepted)}"
+            )
+        for index, child in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(child, Mapping) and "name" in child:
+                where = f"{path}.{key}" + (f"[{index}]" if isinstance(value, list) else "")
+                check(group, child, path=where)
+    return component
+
+
+def build(group: str, node: Mapping[str, Any], *, path: str | None = None, **given: Any) -> Any:
+    """Make the component; ``given`` fills what it needs and the person did not say.
+
+    >>> build("loss", {"name": "smooth_ap", "tau": 0.02}, num_classes=7).tau
+    0.02
+
+    Raises:
+        ConfigError: unknown or missing arguments, or values that the component refuses.
+    """
+    path = path or group
+    component = check(group, node, path=path)
+    accepted, _ = parameters(component)
+    arguments = {key: value for key, value in given.items() if key in accepted}
+    for key, value in node.items():
+        if key != "name":
+            arguments[key] = _nested(group, value, f"{path}.{key}", given)
+    missing = [
+        name
+        for name, parameter in accepted.items()
+        if parameter.default is inspect.Parameter.empty and name not in arguments
+    ]
+    if missing:
+        needs = ", ".join(missing)
+        raise ConfigError(f"{path}: {node['name']} needs {needs}. Set {path}.{missing[0]}=…")
+    try:
+        return component(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: {node['name']} refused its arguments: {error}") from error
+
+
+def _nested(group: str, value: Any, path: str, given: Mapping[str, Any]) -> Any:
+    if isinstance(value, Mapping) and "name" in value:
+        return build(group, value, path=path, **given)
+    if isinstance(value, list):
+        return [_nested(group, item, f"{path}[{i}]", given) for i, item in enumerate(value)]
+    return value
+
+
+def _public(group: str, name: str) -> str | None:
+    squashed = {key.replace("_", ""): public for key, public in public_names(group).items()}
+    return squashed.get(snake(name).replace("_", ""))
+
+
+def _known(group: str) -> str:
+    return f"Known: {', '.join(sorted(public_names(group)))}."

@@ -1,0 +1,251 @@
+"""From the command line's words to one resolved, checked configuration.
+
+Hydra's compose API does the composing; this front makes its errors kind. Every option is checked
+before anything heavy is imported: groups and their choices against ``conf/``, typed options against
+``config.py``, a component's arguments against its signature.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from lookalike import components
+from lookalike.config import Config
+from lookalike.errors import ConfigError, suggest
+
+CONF = Path(__file__).parent / "conf"
+OPEN_GROUPS = tuple(components.ROOMS)
+GROUPS = tuple(sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name[0] != "_"))
+_TABLES = (".csv", ".parquet", ".tsv")
+
+
+@dataclass(frozen=True)
+class Override:
+    """One ``key=value`` of the command line."""
+
+    text: str
+    prefix: str  # "", "+", "++" or "~"
+    key: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Override:
+        """Split ``key=value``; whatever else is refused with what was probably meant."""
+        prefix = next((p for p in ("++", "+", "~") if text.startswith(p)), "")
+        key, equals, value = text[len(prefix) :].partition("=")
+        if (not equals and prefix != "~") or not key:
+            raise ConfigError(f"'{text}' is not an override. Write option=value, e.g. epochs=5.")
+        return cls(text, prefix, key, value)
+
+
+def choices(group: str) -> list[str]:
+    """What a group offers by name: the files of ``conf/GROUP`` and the room's public names."""
+    folder = CONF / group
+    names = {str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml")}
+    if group in OPEN_GROUPS:
+        names |= set(components.public_names(group))
+    return sorted(names - {"none", "default"})
+
+
+def compose(overrides: Sequence[str] = ()) -> Config:
+    """Compose groups and overrides into one checked configuration.
+
+    Args:
+        overrides: as Hydra's users write them: ``dataset=cub``, ``loss=smooth_ap``,
+            ``optimizer.lr=1e-4``, ``evaluation.k=[1,10]``. A dataset may also be a folder or a
+            table file, a model any timm name, a loss any import path.
+
+    Raises:
+        ConfigError: an unknown group, choice, option or argument, or a value of the wrong type.
+
+    >>> compose(["loss.tau=0.02", "epochs=3"]).loss["tau"]
+    0.02
+    """
+    parsed = [Override.parse(text) for text in overrides]
+    _check_keys(parsed)
+    config = _hydra(parsed)
+    recipe = [o.value for o in parsed if o.key == "recipe" and not o.prefix]
+    config.recipe = recipe[-1] if recipe and recipe[-1] != "none" else None
+    for group in OPEN_GROUPS:
+        components.check(group, getattr(config, group))
+    return _expand_paths(config)
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved configuration as YAML that :func:`from_yaml` reads back."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def from_yaml(text: str, overrides: Sequence[str] = ()) -> Config:
+    """A stored configuration, with typed overrides on top (no groups)."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    stored = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(text)))
+    for override in map(Override.parse, overrides):
+        _check_key(override)
+    try:
+        merged = OmegaConf.merge(
+            OmegaConf.structured(Config), stored, OmegaConf.from_dotlist(list(overrides))
+        )
+        return _expand_paths(cast("Config", OmegaConf.to_object(merged)))
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from error
+
+
+# ── checks before Hydra sees anything ───────────────────────────────────────────────────────────
+
+
+def _check_keys(parsed: Sequence[Override]) -> None:
+    for override in parsed:
+        _check_key(override)
+
+
+def _check_key(override: Override) -> None:
+    head, _, rest = override.key.partition(".")
+    if override.prefix == "~" or "@" in override.key or ":" in override.key:
+        raise ConfigError(
+            f"'{override.text}': lookalike has no use for Hydra's ~, @ and : here. "
+            "Choose a group with group=name and set an option with group.option=value."
+        )
+    known = {f.name for f in fields(Config)} | set(GROUPS)
+    if head not in known:
+        raise ConfigError(f"{override.key}: no such option. {suggest(head, known)}")
+    node: Any = Config
+    path = ""
+    for part in override.key.split("."):
+        if not is_dataclass(node):  # an open node: checked against a signature later
+            return
+        names = {f.name: f for f in fields(node)}
+        if part not in names:
+            raise ConfigError(f"{override.key}: no such option. {suggest(part, names)}")
+        node = _field_type(node, part)
+        path = f"{path}.{part}" if path else part
+    if not rest and is_dataclass(node) and override.key not in GROUPS:
+        raise ConfigError(f"{override.text}: '{override.key}' is a group of options.")
+
+
+def _field_type(owner: Any, name: str) -> Any:
+    from typing import get_type_hints
+
+    return get_type_hints(owner)[name]
+
+
+# ── choices that conf/ does not list: public names, import paths, folders, timm names ──────────
+
+
+def _given_node(group: str, value: str) -> dict[str, Any] | None:
+    """The node of a choice that is no file of ``conf/``, or None when it is one."""
+    if (CONF / group / f"{value}.yaml").is_file():
+        return None
+    if group == "dataset" and (node := _dataset_path(value)):
+        return node
+    if group == "model":
+        return {"backbone": value}
+    if group in OPEN_GROUPS and ("." in value or components.is_public(group, value)):
+        return {"name": value}
+    raise ConfigError(
+        f"{group}={value}: there is no such {group}. {suggest(value, choices(group))}"
+    )
+
+
+def _dataset_path(value: str) -> dict[str, Any] | None:
+    path = Path(os.path.expandvars(value)).expanduser()
+    if path.suffix.lower() in _TABLES:
+        return {"name": "table_file", "root": str(path)}
+    if path.is_dir():
+        return {"name": "folder", "root": str(path)}
+    if "/" in value:
+        raise ConfigError(f"dataset={value}: there is no such folder, and no dataset of that name.")
+    return None
+
+
+# ── Hydra ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _hydra(parsed: Sequence[Override]) -> Config:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+    from hydra.core.config_store import ConfigStore
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    _store_public_names(store)
+    words: list[str] = []
+    if root := os.environ.get("LOOKALIKE_DATA"):
+        words.append(f"data_root={_quote(root)}")
+    for number, override in enumerate(parsed):
+        words.append(_hydra_word(store, number, override))
+    try:
+        with initialize_config_module(config_module="lookalike.conf", version_base="1.3"):
+            composed = hydra_compose(config_name="run", overrides=words)
+        return cast("Config", OmegaConf.to_object(composed))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_first_line(error)) from error
+
+
+def _store_public_names(store: Any) -> None:
+    """Make every public name a choice, so that recipes can write ``override /loss: sup_ap``."""
+    for group in OPEN_GROUPS:
+        for name in components.public_names(group):
+            if not (CONF / group / f"{name}.yaml").is_file():
+                store.store(group=group, name=name, node={"name": name})
+
+
+def _hydra_word(store: Any, number: int, override: Override) -> str:
+    head = override.key.partition(".")[0]
+    if override.key in GROUPS:
+        node = _given_node(override.key, override.value)
+        if node is None:
+            return override.text
+        store.store(group=override.key, name=f"given_{number}", node=node)
+        return f"{override.key}=given_{number}"
+    if head in OPEN_GROUPS or _is_free(override.key):
+        return f"++{override.key}={override.value}"
+    return f"{override.key}={override.value}"
+
+
+def _is_free(key: str) -> bool:
+    """Whether the key lies inside a free mapping such as ``model.options``."""
+    node: Any = Config
+    for part in key.split("."):
+        if not is_dataclass(node):
+            return True
+        node = _field_type(node, part)
+    return False
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    place = next((line for line in lines if line.startswith("full_key:")), "")
+    where = place.removeprefix("full_key:").strip()
+    cause = lines[0] if lines else type(error).__name__
+    if isinstance(error.__cause__, Exception) and "Error merging override" in cause:
+        return f"{cause.removeprefix('Error merging override ')}: {_first_line(error.__cause__)}"
+    return f"{where}: {cause}" if where and where not in cause else cause
+
+
+def _expand_paths(config: Config) -> Config:
+    config.data_root = _expand(config.data_root)
+    if config.run:
+        config.run = _expand(config.run)
+    if isinstance(config.dataset.get("root"), str):
+        config.dataset["root"] = _expand(config.dataset["root"])
+    return config
+
+
+def _expand(path: str) -> str:
+    return str(Path(os.path.expandvars(path)).expanduser())

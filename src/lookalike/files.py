@@ -1,0 +1,61 @@
+"""Files that are whole or not there: written beside their place, then moved onto it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lookalike.errors import RunError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary sibling to write to; it takes the place of ``path`` when the block ends well.
+
+    Nothing half-written stays: after an error the sibling is removed and ``path`` is as it was.
+
+    Raises:
+        RunError: the disk refuses (full, read-only, …); the message names the file.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> with replacing(target) as sibling:
+    ...     _ = sibling.write_text("whole")
+    >>> target.read_text()
+    'whole'
+    """
+    sibling = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield sibling
+        with sibling.open("rb") as file:
+            os.fsync(file.fileno())
+        sibling.replace(path)
+    except OSError as error:
+        raise RunError(
+            f"Cannot write {path}: {error.strerror or error}. What was there before is untouched; "
+            "free some space or choose another folder."
+        ) from error
+    finally:
+        sibling.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with replacing(path) as sibling:
+        sibling.write_text(text, encoding="utf-8")
+
+
+def write_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make the file at a temporary place, then move it to ``path``."""
+    with replacing(path) as sibling:
+        write(sibling)
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

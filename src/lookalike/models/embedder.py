@@ -1,0 +1,201 @@
+"""The embedder: pictures in, unit vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lookalike.errors import ConfigError
+from lookalike.models.backbones import create_backbone, feature_map
+from lookalike.models.pooling import create_pool, l2_normalize
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything that rebuilds an embedder; stored as JSON beside its weights."""
+
+    backbone: str
+    pool: str = "auto"
+    embedding_size: int | None = 128
+    head_norm: bool = False
+    freeze_batch_norm: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+    size: int = 224
+    evaluation: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+class Embedder(nn.Module):
+    """Backbone, pooling, optional parameter-free layer norm, linear head, L2 norm.
+
+    Args:
+        spec: what to build, and how pictures are prepared for it.
+        pretrained: start from the backbone's published weights.
+
+    Raises:
+        ConfigError: an unknown backbone or pooling.
+        ModelError: published weights that cannot be reached.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: Spec, *, pretrained: bool = False) -> None:
+        super().__init__()
+        self.spec = spec
+        built = create_backbone(spec.backbone, pretrained=pretrained, **spec.options)
+        self._about = built
+        self.backbone = built.network
+        tokens = built.layout == "NLC"
+        pool = ("token" if built.prefix_tokens else "avg") if spec.pool == "auto" else spec.pool
+        if pool == "token" and not (tokens and built.prefix_tokens):
+            raise ConfigError(
+                f"model.pool=token: {spec.backbone} has no class token. Use avg or gem."
+            )
+        self.pool = create_pool(pool, built.channels)
+        self._keep_tokens = pool == "token"
+        self.head: nn.Module = (
+            nn.Identity()
+            if spec.embedding_size is None
+            else nn.Linear(built.channels, spec.embedding_size)
+        )
+        self.width = spec.embedding_size or built.channels
+        self.register_buffer(
+            "mean", torch.tensor(built.mean).view(1, 3, 1, 1) * 255, persistent=False
+        )
+        self.register_buffer(
+            "std", torch.tensor(built.std).view(1, 3, 1, 1) * 255, persistent=False
+        )
+        if spec.freeze_batch_norm:
+            self.train(self.training)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.mean.device
+
+    def train(self, mode: bool = True) -> Embedder:
+        """As in torch; frozen batch norms keep their running statistics, their affine trains on."""
+        super().train(mode)
+        if mode and self.spec.freeze_batch_norm:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Pooled features ``(B, C)`` before norm and head."""
+        x = (pictures.to(self.mean.dtype) - self.mean) / self.std
+        x = feature_map(self._about, self.backbone(x), keep_tokens=self._keep_tokens)
+        return self.pool(x)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Embed a batch.
+
+        Args:
+            pictures: ``(B, 3, H, W)`` with values 0 … 255, uint8 or floating point.
+
+        Returns:
+            ``(B, width)`` unit vectors in float32.
+        """
+        x = self.features(pictures)
+        if self.spec.head_norm:
+            x = F.layer_norm(x.float(), x.shape[1:])
+        return l2_normalize(self.head(x))
+
+    def transform(self) -> Any:
+        """The transform that prepares a picture for evaluation: ``uint8 (3, H, W)`` in and out."""
+        from lookalike.data import transforms
+
+        return transforms.evaluation(self.spec.size, **self.spec.evaluation)
+
+    def encode(
+        self,
+        pictures: Any,
+        batch_size: int = 64,
+        device: str | torch.device | None = None,
+        show_progress: bool = False,
+        workers: int = 0,
+    ) -> np.ndarray:
+        """Embed pictures of any kind.
+
+        Args:
+            pictures: a path, a ``uint8 (H, W, 3)`` array, a PIL picture, a list of these, or a
+                :class:`~lookalike.data.table.Table`.
+            batch_size: how many at a time.
+            device: where to compute; None: where the model is.
+            show_progress: draw a progress bar.
+            workers: processes that read pictures; 0: this one.
+
+        Returns:
+            float32 ``(N, width)``, one unit row a picture, in order.
+
+        Raises:
+            DataError: a picture that cannot be read; the message names it.
+        """
+        from lookalike.models.encode import encode
+
+        return encode(
+            self,
+            pictures,
+            batch_size=batch_size,
+            device=device,
+            show_progress=show_progress,
+            workers=workers,
+        )
+
+
+def create_model(
+    backbone: str = "resnet18",
+    *,
+    pool: str = "auto",
+    embedding_size: int | None = 128,
+    head_norm: bool = False,
+    pretrained: bool = True,
+    freeze_batch_norm: bool = False,
+    options: Mapping[str, Any] | None = None,
+    size: int = 224,
+    evaluation: Mapping[str, Any] | None = None,
+) -> Embedder:
+    """Build an embedder from a backbone's name.
+
+    Args:
+        backbone: any timm name, or ``conv4``.
+        pool: auto (class token where there is one, else avg), avg, max, avgmax, gem, gemmp, rmac,
+            token.
+        embedding_size: width of the linear head; None: the pooled features themselves.
+        head_norm: layer norm without parameters between pooling and head.
+        pretrained: start from published weights.
+        freeze_batch_norm: keep batch norm's running statistics.
+        options: handed to the backbone's constructor.
+        size: side of the pictures it will be given by :meth:`Embedder.encode`.
+        evaluation: options of the evaluation transform.
+
+    Raises:
+        ConfigError: an unknown backbone or pooling.
+        ModelError: published weights that cannot be reached; names ``model.pretrained=false``.
+
+    >>> model = create_model("conv4", pretrained=False, embedding_size=16, size=28)
+    >>> model(torch.zeros(2, 3, 28, 28, dtype=torch.uint8)).shape
+    torch.Size([2, 16])
+    """
+    spec = Spec(
+        backbone=backbone,
+        pool=pool,
+        embedding_size=embedding_size,
+        head_norm=head_norm,
+        freeze_batch_norm=freeze_batch_norm,
+        options=dict(options or {}),
+        size=size,
+        evaluation=dict(evaluation or {}),
+    )
+    return Embedder(spec, pretrained=pretrained)

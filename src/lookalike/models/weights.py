@@ -1,0 +1,154 @@
+"""Save and load embedders: ``model.safetensors`` with the JSON that rebuilds the network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from lookalike import __version__
+from lookalike.errors import ModelError
+from lookalike.files import replacing, sha256, write_text
+from lookalike.models.embedder import Embedder, Spec
+
+WEIGHTS = "model.safetensors"
+SPEC = "model.json"
+FORMAT = 1
+
+
+def save(model: Embedder, folder: str | Path) -> None:
+    """Write weights and spec to a folder, each whole or not at all.
+
+    Args:
+        model: what to save.
+        folder: made when missing; a model already there is replaced.
+
+    Raises:
+        RunError: the disk refuses; the model that was there is untouched.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    state = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    with replacing(folder / WEIGHTS) as part:
+        save_file(state, part, metadata={"format": "pt"})
+        digest = sha256(part)
+    about = {
+        "format": FORMAT,
+        "lookalike": __version__,
+        "width": model.width,
+        "sha256": digest,
+        "spec": model.spec.to_dict(),
+    }
+    write_text(folder / SPEC, json.dumps(about, indent=2) + "\n")
+
+
+def load(path: str | Path, device: str = "cpu") -> Embedder:
+    """Rebuild an embedder from a run folder or a model folder.
+
+    Args:
+        path: a run folder (its best model is taken), or a folder with ``model.json``.
+        device: where to put it.
+
+    Returns:
+        The embedder in evaluation mode.
+
+    Raises:
+        ModelError: no model there, a file changed or cut since it was written, or weights that do
+            not fit the network.
+    """
+    folder = model_folder(path)
+    about = read_about(folder)
+    if sha256(folder / WEIGHTS) != about["sha256"]:
+        raise ModelError(
+            f"{folder / WEIGHTS} is not the file that {SPEC} describes: it was changed, or cut "
+            "short. Copy the model again, or train again."
+        )
+    known = {f.name for f in fields(Spec)}
+    spec = Spec(**{key: value for key, value in about["spec"].items() if key in known})
+    model = Embedder(spec)
+    load_state(model, folder / WEIGHTS)
+    return model.to(device).eval()
+
+
+def model_folder(path: str | Path) -> Path:
+    """The folder that holds ``model.json``: the path itself or its ``model/``."""
+    path = Path(path).expanduser()
+    for folder in (path, path / "model"):
+        if (folder / SPEC).is_file() and (folder / WEIGHTS).is_file():
+            return folder
+    if not path.exists():
+        raise ModelError(f"{path} does not exist. Give a run folder or a model folder.")
+    raise ModelError(
+        f"{path} holds no model ({SPEC} and {WEIGHTS}). Give a run folder that has finished at "
+        "least one evaluation."
+    )
+
+
+def read_about(folder: Path) -> dict:
+    """The JSON beside the weights, checked."""
+    try:
+        about = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{folder / SPEC} is not JSON ({error}).") from error
+    missing = {"format", "sha256", "spec"} - set(about)
+    if missing:
+        raise ModelError(f"{folder / SPEC} lacks {', '.join(sorted(missing))}.")
+    if about["format"] > FORMAT:
+        raise ModelError(
+            f"{folder / SPEC} has format {about['format']}, newer than this lookalike "
+            f"({__version__}). Update lookalike."
+        )
+    return about
+
+
+def load_state(model: nn.Module, path: str | Path) -> None:
+    """Fill a network from a safetensors file; every name and shape must fit.
+
+    Raises:
+        ModelError: names the first keys that are missing, left over, or of another shape.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"model.weights: {path} does not exist.")
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise ModelError(f"{path} is not a whole safetensors file ({error}).") from error
+    fit_state(model, state, str(path))
+
+
+def fit_state(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """``load_state_dict`` with an error that says which keys differ and how.
+
+    Raises:
+        ModelError: the state is of another model.
+    """
+    own = model.state_dict()
+    missing = [key for key in own if key not in state]
+    extra = [key for key in state if key not in own]
+    shapes = [
+        f"{key} is {tuple(state[key].shape)} there and {tuple(own[key].shape)} here"
+        for key in own
+        if key in state and own[key].shape != state[key].shape
+    ]
+    parts = []
+    if missing:
+        parts.append(f"missing {_few(missing)}")
+    if extra:
+        parts.append(f"left over {_few(extra)}")
+    if shapes:
+        parts.append(_few(shapes))
+    if parts:
+        raise ModelError(f"{source} is of another model: {'; '.join(parts)}.")
+    model.load_state_dict(state)
+
+
+def _few(words: list[str], most: int = 3) -> str:
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more

@@ -1,0 +1,197 @@
+"""The run folder: it explains itself, and can be resumed.
+
+config.yaml       the resolved configuration
+manifest.json     command, versions, code, data fingerprint, environment, status
+metrics.jsonl     a line an event, in order
+checkpoints/      last.pt and best.pt: everything needed to go on
+model/            the best model: model.safetensors and model.json
+evaluation/       a folder a split: report.json, embeddings.npy, rows.parquet
+tensorboard/      the same numbers as curves
+report.html       the page to look at
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lookalike import __version__
+from lookalike.errors import RunError
+from lookalike.files import write_text
+
+_VERSIONS = ("torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "faiss-cpu")
+
+
+class Run:
+    """One run folder.
+
+    Args:
+        folder: where it is; see :meth:`create` and :meth:`open`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    config = property(lambda self: self.folder / "config.yaml")
+    manifest = property(lambda self: self.folder / "manifest.json")
+    metrics = property(lambda self: self.folder / "metrics.jsonl")
+    checkpoints = property(lambda self: self.folder / "checkpoints")
+    model = property(lambda self: self.folder / "model")
+    tensorboard = property(lambda self: self.folder / "tensorboard")
+    report = property(lambda self: self.folder / "report.html")
+
+    @classmethod
+    def create(cls, folder: str | Path, *, overwrite: bool = False) -> Run:
+        """Make a new run folder.
+
+        Raises:
+            RunError: there is a run already and ``overwrite`` is not set, or the folder holds
+                something that is no run.
+        """
+        run = cls(folder)
+        if run.folder.exists() and any(run.folder.iterdir()):
+            if not run.config.is_file():
+                raise RunError(
+                    f"{run.folder} is not empty and holds no run. Choose another folder: run=…"
+                )
+            if not overwrite:
+                raise RunError(
+                    f"{run.folder} holds a run already. Continue it with --resume, replace it with "
+                    "--overwrite, or choose another folder: run=…"
+                )
+            shutil.rmtree(run.folder)
+        try:
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"Cannot make {run.folder}: {error.strerror}.") from error
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """An existing run folder.
+
+        Raises:
+            RunError: there is none.
+        """
+        run = cls(folder)
+        if not run.config.is_file():
+            raise RunError(f"{run.folder} is not a run folder (it has no config.yaml).")
+        return run
+
+    def evaluation(self, split: str) -> Path:
+        """Where the results on one split are kept."""
+        return self.folder / "evaluation" / split
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append one event to ``metrics.jsonl``, whole."""
+        line = json.dumps(row, separators=(",", ":"), allow_nan=True) + "\n"
+        try:
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise RunError(f"Cannot write {self.metrics}: {error.strerror}.") from error
+
+    def history(self) -> list[dict[str, Any]]:
+        """All events so far; a last line cut short by a crash is left out."""
+        if not self.metrics.is_file():
+            return []
+        rows = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return rows
+
+    def rewind(self, step: int, *, evaluated: bool) -> None:
+        """Drop the events after a checkpoint, so that a resumed run writes them again.
+
+        Args:
+            step: the checkpoint's step.
+            evaluated: whether the evaluation at that step was done when it was saved.
+        """
+        rows = [
+            row
+            for row in self.history()
+            if row["step"] < step or (row["step"] == step and (evaluated or row["kind"] == "train"))
+        ]
+        write_text(self.metrics, "".join(json.dumps(r, separators=(",", ":")) + "\n" for r in rows))
+
+    def write_manifest(self, **facts: Any) -> None:
+        """Merge facts into ``manifest.json``."""
+        current = self.read_manifest() if self.manifest.is_file() else {}
+        write_text(self.manifest, json.dumps(current | facts, indent=2, default=str) + "\n")
+
+    def read_manifest(self) -> dict[str, Any]:
+        """The facts about this run."""
+        return json.loads(self.manifest.read_text(encoding="utf-8"))
+
+
+def environment() -> dict[str, Any]:
+    """What a result depends on beside config and data: code, versions, machine."""
+    versions = {"lookalike": __version__, "python": platform.python_version()}
+    for package in _VERSIONS:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "command": _command(),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": versions,
+        "code": _code_version(),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+        },
+    }
+
+
+def next_folder(stem: str, parent: Path = Path("runs")) -> Path:
+    """``runs/STEM``, or ``runs/STEM-2``, … when that is taken.
+
+    >>> next_folder("cub-smooth_ap-resnet18", Path("nowhere")).name
+    'cub-smooth_ap-resnet18'
+    """
+    folder = parent / stem
+    number = 2
+    while folder.exists():
+        folder = parent / f"{stem}-{number}"
+        number += 1
+    return folder
+
+
+def _command() -> str:
+    program = Path(sys.argv[0]).name
+    words = ["lookalike" if program in ("__main__.py", "lookalike") else program, *sys.argv[1:]]
+    return " ".join(words)
+
+
+def _code_version() -> str | None:
+    """The commit of the source tree this package runs from, if it runs from one."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    git = ["git", "-C", str(root)]
+    try:
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if dirty else "")

@@ -1,0 +1,1 @@
+"""Training: the loop, its step, optimisers and checkpoints."""
