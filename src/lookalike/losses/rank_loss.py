@@ -1,0 +1,121 @@
+"""What the rank losses share: from a call to positives, steps, and one pass over the rows."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from lookalike.errors import LookalikeError, suggest
+from lookalike.losses.inputs import Pairing, pair
+from lookalike.ops.positives import Positives, SelfRole
+from lookalike.ops.ranked_rows import RankedRows
+from lookalike.ops.ranks import Ranked, Steps
+from lookalike.ops.row_losses import RowFunction, row_losses
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+class RowLoss(nn.Module):
+    """A loss that is a mean over queries of a function of their row of scores.
+
+    After a call, ``skipped`` counts the queries that had no positive and contributed nothing.
+
+    Args:
+        level: label column to use; None for all of them.
+        include_self: whether the query is its own first positive, as published.
+        normalize: divide every embedding by its norm first.
+        reduction: ``"mean"`` or ``"sum"`` over the queries that have a positive, or ``"none"``:
+            ``(B,)``, 0 for the others.
+        chunk_size: queries ranked at a time, to bound memory; None chooses.
+    """
+
+    def __init__(
+        self,
+        *,
+        level: int | None = 0,
+        include_self: bool = True,
+        normalize: bool = True,
+        reduction: Reduction = "mean",
+        chunk_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if reduction not in ("mean", "sum", "none"):
+            hint = suggest(str(reduction), ["mean", "sum", "none"])
+            raise LookalikeError(f"{type(self).__name__}: reduction={reduction!r}. {hint}")
+        if chunk_size is not None and chunk_size < 1:
+            raise LookalikeError(f"{type(self).__name__}: chunk_size={chunk_size}, must be >= 1.")
+        self.level = level
+        self.include_self = include_self
+        self.normalize = normalize
+        self.reduction: Reduction = reduction
+        self.chunk_size = chunk_size
+        self.skipped: int = 0
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Any = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of ``(B, D)`` embeddings; see :mod:`lookalike.losses` for the call."""
+        pairing = pair(
+            type(self).__name__,
+            embeddings,
+            labels,
+            indices_tuple,
+            ref_emb,
+            ref_labels,
+            normalize=self.normalize,
+        )
+        return self.of_pairing(pairing)
+
+    def of_pairing(self, pairing: Pairing) -> Tensor:
+        """The loss of inputs already checked."""
+        positives = self.positives(pairing)
+        exists = positives.exists
+        self.skipped = len(exists) - int(exists.sum())
+        if positives.largest == 0:
+            nothing = (pairing.query[:, :0].sum() + pairing.reference[:, :0].sum()) * 0
+            return nothing.expand(len(exists)) if self.reduction == "none" else nothing
+        rows = self.rows(positives, pairing)
+        reference = None if pairing.is_self else pairing.reference
+        weights = exists.to(pairing.query.dtype)
+        if self.reduction == "mean":
+            weights = weights / (len(exists) - self.skipped)
+        if self.reduction == "none":
+            return row_losses(pairing.query, reference, rows, chunk=self.chunk_size)
+        return row_losses(pairing.query, reference, rows, weights, self.chunk_size)
+
+    def positives(self, pairing: Pairing) -> Positives:
+        """Who matches whom at this loss's level."""
+        query, reference = pairing.query_labels, pairing.reference_labels
+        if self.level is not None:
+            query, reference = (labels[:, None] for labels in pairing.level(self.level))
+        return Positives(query, reference, self.self_role(pairing))
+
+    def self_role(self, pairing: Pairing) -> SelfRole:
+        """What the query is to its own ranking."""
+        return "absent" if pairing.is_self and not self.include_self else "positive"
+
+    def rows(self, positives: Positives, pairing: Pairing) -> RowFunction:
+        """The row function of this loss."""
+        raise NotImplementedError
+
+
+class RankLoss(RowLoss):
+    """A :class:`RowLoss` that needs only the soft ranks of the positives."""
+
+    def rows(self, positives: Positives, pairing: Pairing) -> RowFunction:
+        """The row function of :meth:`steps` and :meth:`score`."""
+        return RankedRows(positives, self.steps(), self.score)
+
+    def steps(self) -> Steps:
+        """Which step which item takes."""
+        raise NotImplementedError
+
+    def score(self, ranked: Ranked) -> Tensor:
+        """``(c,)``, 1 when the ranking is perfect."""
+        raise NotImplementedError

@@ -1,0 +1,126 @@
+"""From rows of scores to per-query losses of ranks, with the derivative written over the row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from lookalike.ops.positives import Positives, RowPositives
+from lookalike.ops.ranks import Ranked, Steps
+from lookalike.ops.step_sums import step_slopes_, step_sums
+
+# Entries of a P × P table over the rows of one group: 16 MB in float32.
+TABLE = 1 << 22
+
+
+class RankedRows:
+    """The row function (see :mod:`lookalike.ops.row_losses`) of a score of soft ranks.
+
+    Args:
+        positives: the matches of every query.
+        steps: which step which item takes.
+        score: from the ranks of ``c`` queries to ``(c,)`` scores, 1 being perfect; plain torch,
+            differentiated by autograd on ``c × P`` entries.
+        mixup: ``(B, n(n-1)/2)`` shares in [0, 1] of virtual positives, or None (see
+            :func:`mix_positives`).
+
+    Work is ``B·P·M``. Rows of very different ``P`` are handled in groups of similar ``P``.
+    """
+
+    def __init__(
+        self,
+        positives: Positives,
+        steps: Steps,
+        score: Callable[[Ranked], Tensor],
+        mixup: Tensor | None = None,
+    ) -> None:
+        self.positives = positives
+        self.steps = steps
+        self.score = score
+        self.mixup = mixup
+
+    def __call__(self, scores: Tensor, start: int, weights: Tensor | None) -> Tensor:
+        """``1 - score`` of each row, 0 where there is no positive."""
+        stop = start + len(scores)
+        if self.positives.self_role == "absent":
+            scores[:, start:stop].fill_diagonal_(-math.inf)
+        positives = self.positives.rows(start, stop)
+        mixup = None if self.mixup is None else self.mixup[start:stop]
+        losses = scores.new_zeros(len(scores))
+        for rows in _groups(positives.count):
+            if rows is None:
+                return self._group(scores, positives, weights, mixup)
+            part = scores[rows]
+            width = int(positives.count[rows].max())
+            if width:
+                losses[rows] = self._group(
+                    part,
+                    positives.of(rows, width),
+                    None if weights is None else weights[rows],
+                    None if mixup is None else mixup[rows, : width * (width - 1) // 2],
+                )
+            else:
+                part.zero_()
+            if weights is not None:
+                scores[rows] = part
+        return losses
+
+    def _group(
+        self, scores: Tensor, positives: RowPositives, weights: Tensor | None, mixup: Tensor | None
+    ) -> Tensor:
+        own = scores.gather(1, positives.index).requires_grad_(weights is not None)
+        scores.scatter_(1, positives.index, -math.inf)
+        with torch.set_grad_enabled(weights is not None):
+            pivots, mask = own, positives.mask
+            if mixup is not None:
+                pivots, mask = mix_positives(own, mask, mixup)
+            # A padded pivot is finite among the positives, but must gain nothing from the rest.
+            reach = pivots.detach().masked_fill(~mask, math.inf)
+            below = step_sums(scores, reach, self.steps.lower)
+            below.requires_grad_(weights is not None)
+            level = None if self.positives.levels == 1 else positives.level
+            losses = 1 - self.score(Ranked(pivots, below, mask, level, self.steps))
+            if weights is None:
+                return losses
+            by_pivot, by_below = torch.autograd.grad(
+                losses, (pivots, below), weights, retain_graph=True, materialize_grads=True
+            )
+            slopes = step_slopes_(scores, reach, by_below, self.steps.lower)
+            by_pivot = by_pivot - by_below * slopes
+            if mixup is not None:
+                (by_pivot,) = torch.autograd.grad(pivots, own, by_pivot)
+        scores.scatter_add_(1, positives.index, by_pivot * positives.mask)
+        return losses.detach()
+
+
+def mix_positives(own: Tensor, mask: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Append the virtual positives ``a·s_i + (1-a)·s_j`` of all pairs ``i < j`` (SupRank).
+
+    Args:
+        own: ``(c, n)`` scores of the positives, in the order of their columns.
+        mask: ``(c, n)`` False on padding.
+        share: ``(c, n(n-1)/2)``, ``a`` of each pair in lexicographic order.
+    """
+    first, second = torch.triu_indices(own.shape[1], own.shape[1], 1, device=own.device)
+    virtual = share * own[:, first] + (1 - share) * own[:, second]
+    return torch.cat([own, virtual], dim=1), torch.cat([mask, mask[:, first] & mask[:, second]], 1)
+
+
+def _groups(count: Tensor) -> Iterator[Tensor | None]:
+    """Rows of similar numbers of positives; None once when one group holds all rows."""
+    ordered, order = torch.sort(count, stable=True)
+    sizes = ordered.tolist()
+    if sizes[0] and sizes[-1] <= sizes[0] + 8 and len(sizes) * sizes[-1] ** 2 <= TABLE:
+        yield None
+        return
+    start = 0
+    while start < len(sizes):
+        limit = 0 if sizes[start] == 0 else max(2 * sizes[start], sizes[start] + 8)
+        stop = int(torch.searchsorted(ordered, limit, right=True))
+        if limit:
+            stop = min(stop, start + max(1, TABLE // sizes[stop - 1] ** 2))
+        yield order[start:stop]
+        start = stop
