@@ -1,0 +1,302 @@
+"""The metrics themselves: functions of the ranks of each query's relevant items.
+
+Every sum runs in the order of the ranks, query by query, so a value never depends on which other
+queries shared its tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from lookalike.ops.exact_ranks import Counts
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The relevant items of a block of queries, in the order they rank.
+
+    Attributes:
+        queries: how many queries, those without items included.
+        rows: ``(m,)`` the query of each item, rising.
+        rank: ``(m,)`` where it stands, from 1; halves occur under the tie rule "mean".
+        grade: ``(m,)`` number of label columns shared with the query; 1 in a binary ranking.
+        highest: the best grade there can be.
+    """
+
+    queries: int
+    rows: np.ndarray
+    rank: np.ndarray
+    grade: np.ndarray
+    highest: int = 1
+
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """Sum over each query's items, in their order."""
+        return np.bincount(self.rows, values, self.queries)
+
+    @cached_property
+    def relevant(self) -> np.ndarray:
+        """R: how many relevant items each query has."""
+        return np.bincount(self.rows, minlength=self.queries)
+
+    @cached_property
+    def start(self) -> np.ndarray:
+        """Where each query's items begin."""
+        return np.cumsum(self.relevant) - self.relevant
+
+    @cached_property
+    def place(self) -> np.ndarray:
+        """j: 1 for a query's first relevant item, 2 for its second."""
+        return np.arange(1, len(self.rows) + 1) - self.start[self.rows]
+
+    @cached_property
+    def precision(self) -> np.ndarray:
+        """Precision at each relevant item, j / r_j."""
+        return self.place / self.rank
+
+    @cached_property
+    def of_grade(self) -> np.ndarray:
+        """How many items of each grade a query has, ``(queries, highest + 1)``."""
+        cell = self.rows * (self.highest + 1) + self.grade
+        counts = np.bincount(cell, minlength=self.queries * (self.highest + 1))
+        return counts.reshape(self.queries, -1)
+
+
+def rank_items(
+    queries: int,
+    rows: np.ndarray,
+    grade: np.ndarray,
+    counts: Counts,
+    *,
+    ties: str,
+    highest: int = 1,
+) -> Ranking:
+    """Ranks under a tie rule, sorted.
+
+    Args:
+        queries: queries in the block.
+        rows: the query of each item, rising.
+        grade: relevance of each item, at least 1.
+        counts: what stands above and beside each item.
+        ties: "stable", "optimistic", "pessimistic" or "mean".
+        highest: the best grade there can be.
+    """
+    if ties in ("stable", "mean"):
+        first = counts.above + counts.tied_before
+        order = np.argsort(rows * (first.max(initial=0) + 1) + first)
+        rank = 1 + first if ties == "stable" else 1 + counts.above + counts.tied / 2
+        return Ranking(queries, rows[order], rank[order], grade[order], highest)
+    sign = -1 if ties == "optimistic" else 1
+    order = np.lexsort((counts.tied_before, sign * grade, counts.above, rows))
+    rows, grade, above = rows[order], grade[order], counts.above[order]
+    # Items of one query with as many above them form one tie.
+    opens = np.ones(len(rows), bool)
+    opens[1:] = (rows[1:] != rows[:-1]) | (above[1:] != above[:-1])
+    begins = np.flatnonzero(opens)
+    tie = np.cumsum(opens) - 1
+    rank = 1 + above + np.arange(len(rows)) - begins[tie]
+    if ties == "pessimistic":
+        size = np.diff(np.append(begins, len(rows)))
+        rank += counts.tied[order] + 1 - size[tie]
+    return Ranking(queries, rows, rank, grade, highest)
+
+
+def without(rows: np.ndarray, counts: Counts, removed: np.ndarray) -> Counts:
+    """The counts once some of the relevant items are taken out of the ranking.
+
+    Args:
+        rows: the query of each item, rising.
+        counts: with every item in place.
+        removed: ``(m,)`` bool; the counts of these are meaningless afterwards.
+    """
+    order = np.lexsort((counts.tied_before, counts.above, rows))
+    rows, above = rows[order], counts.above[order]
+    gone = removed[order].astype(np.int64)
+    before = np.cumsum(gone) - gone
+    new_row = np.ones(len(rows), bool)
+    new_row[1:] = rows[1:] != rows[:-1]
+    new_tie = new_row.copy()
+    new_tie[1:] |= above[1:] != above[:-1]
+    of_row = before[new_row][np.cumsum(new_row) - 1]
+    tie = np.cumsum(new_tie) - 1
+    of_tie = before[new_tie][tie]
+    in_tie = np.bincount(tie, gone, minlength=int(new_tie.sum())).astype(np.int64)[tie]
+    result = Counts(*(np.empty_like(counts.above) for _ in range(3)))
+    result.above[order] = above - (of_tie - of_row)
+    result.tied[order] = counts.tied[order] - in_tie
+    result.tied_before[order] = counts.tied_before[order] - (before - of_tie)
+    return result
+
+
+def _hits(r: Ranking, k: int | np.ndarray) -> np.ndarray:
+    limit = k[r.rows] if isinstance(k, np.ndarray) else k
+    return r.total(r.rank <= limit)
+
+
+def precision_at(r: Ranking, k: int) -> np.ndarray:
+    """Relevant items among the first k, divided by k."""
+    return _hits(r, k) / k
+
+
+def recall_at(r: Ranking, k: int) -> np.ndarray:
+    """1 where a relevant item is among the first k."""
+    return (_hits(r, k) > 0).astype(np.float64)
+
+
+def true_recall_at(r: Ranking, k: int) -> np.ndarray:
+    """Relevant items among the first k, divided by the most there can be."""
+    return _hits(r, k) / np.minimum(r.relevant, k)
+
+
+def r_precision(r: Ranking) -> np.ndarray:
+    """Relevant items among the first R, divided by R."""
+    return _hits(r, r.relevant) / r.relevant
+
+
+def average_precision(r: Ranking) -> np.ndarray:
+    """Mean of j / r_j."""
+    return r.total(r.precision) / r.relevant
+
+
+def average_precision_at_r(r: Ranking) -> np.ndarray:
+    """Sum of j / r_j within the first R, divided by R."""
+    return r.total(np.where(r.rank <= r.relevant[r.rows], r.precision, 0.0)) / r.relevant
+
+
+def average_precision_at(r: Ranking, k: int) -> np.ndarray:
+    """Sum of j / r_j within the first k, divided by min(R, k)."""
+    return r.total(np.where(r.rank <= k, r.precision, 0.0)) / np.minimum(r.relevant, k)
+
+
+def reciprocal_rank(r: Ranking) -> np.ndarray:
+    """One over the first relevant rank."""
+    return r.total(np.where(r.place == 1, 1.0 / r.rank, 0.0))
+
+
+def trapezoid(r: Ranking) -> np.ndarray:
+    """Average precision by the trapezoidal rule."""
+    ahead = r.rank - 1
+    left = np.where(ahead == 0, 1.0, (r.place - 1) / np.where(ahead == 0, 1, ahead))
+    return r.total((left + r.precision) / 2) / r.relevant
+
+
+def ndcg(r: Ranking) -> np.ndarray:
+    """Discounted cumulative gain over that of the best ranking."""
+    gain = 2.0 ** np.arange(r.highest + 1) - 1
+    found = r.total(gain[r.grade] / np.log2(1.0 + r.rank))
+    longest = int(r.relevant.max(initial=0))
+    discount = np.concatenate(([0.0], np.cumsum(1 / np.log2(np.arange(2.0, longest + 2)))))
+    best, ahead = np.zeros(r.queries), np.zeros(r.queries, np.int64)
+    for grade in range(r.highest, 0, -1):
+        until = ahead + r.of_grade[:, grade]
+        best += gain[grade] * (discount[until] - discount[ahead])
+        ahead = until
+    return found / best
+
+
+def relevance_table(counts: np.ndarray, kind: str, alpha: float | list[float]) -> np.ndarray:
+    """The relevance of each grade for each query, ``(queries, L + 1)``; grade 0 has none.
+
+    "pop": (l / L)^alpha shared among the n_l items of exactly grade l. "map": the sum over p <= l
+    of alpha_p / N_p, N_p the items of grade p or better (HAPPIER, equations 5 and 10).
+
+    Args:
+        counts: ``(queries, L + 1)`` items of each grade.
+        kind: "pop" or "map".
+        alpha: the exponent, or the L weights from the coarsest level to the finest.
+    """
+    highest = counts.shape[1] - 1
+    table = np.zeros(counts.shape)
+    if kind == "pop":
+        weight = (np.arange(1, highest + 1) / highest) ** np.asarray(alpha, np.float64)
+        np.divide(weight, counts[:, 1:], out=table[:, 1:], where=counts[:, 1:] > 0)
+        return table
+    at_least = np.cumsum(counts[:, :0:-1], axis=1)[:, ::-1]
+    share = np.zeros(at_least.shape)
+    np.divide(np.asarray(alpha, np.float64), at_least, out=share, where=at_least > 0)
+    table[:, 1:] = np.cumsum(share, axis=1)
+    return table
+
+
+def hierarchical_ap(r: Ranking, kind: str, alpha: float | list[float]) -> np.ndarray:
+    """H-AP: each relevant item credits those before it with the relevance they share."""
+    table = relevance_table(r.of_grade, kind, alpha)
+    own = table[r.rows, r.grade]
+    credit = np.zeros(len(r.rows))
+    for grade in range(1, r.highest + 1):
+        upto = _running(r, r.grade == grade)
+        credit += upto * np.minimum(own, table[r.rows, grade])
+    return r.total(credit / r.rank) / r.total(own)
+
+
+def set_intersection(r: Ranking) -> np.ndarray:
+    """ASI: what the first ranks share with the best ranking, averaged over depths 1..R."""
+    depth = r.place  # of the best ranking: R places, one for each relevant item
+    seat = np.ceil(r.rank).astype(np.int64)
+    inside = seat <= r.relevant[r.rows]
+    common, ahead = np.zeros(len(r.rows)), np.zeros(r.queries, np.int64)
+    for grade in range(r.highest, 0, -1):
+        chosen = inside & (r.grade == grade)
+        cell = r.start[r.rows[chosen]] + seat[chosen] - 1
+        have = _running(r, np.bincount(cell, minlength=len(r.rows)))
+        size = r.of_grade[:, grade]
+        ideal = np.clip(depth - ahead[r.rows], 0, size[r.rows])
+        common += np.minimum(have, ideal)
+        ahead = ahead + size
+    return r.total(common / depth) / r.relevant
+
+
+def _running(r: Ranking, values: np.ndarray) -> np.ndarray:
+    """Cumulative sum within each query, the item itself included."""
+    whole = np.concatenate(([0], np.cumsum(values)))
+    return whole[1:] - whole[r.start[r.rows]]
+
+
+PLAIN: dict[str, Callable[[Ranking], np.ndarray]] = {
+    "r_precision": r_precision,
+    "mean_average_precision": average_precision,
+    "mean_average_precision_at_r": average_precision_at_r,
+    "mean_reciprocal_rank": reciprocal_rank,
+    "mean_average_precision_trapezoid": trapezoid,
+    "exclusive_average_precision": average_precision,
+    "ndcg": ndcg,
+    "asi": set_intersection,
+}
+CUT: dict[str, Callable[[Ranking, int], np.ndarray]] = {
+    "precision_at_{k}": precision_at,
+    "recall_at_{k}": recall_at,
+    "true_recall_at_{k}": true_recall_at,
+    "mean_average_precision_at_{k}": average_precision_at,
+}
+
+
+def binary(r: Ranking) -> Ranking:
+    """The same ranking with every relevant item of grade 1."""
+    return replace(r, grade=np.ones_like(r.grade), highest=1)
+
+
+def pooled_precision(
+    score: np.ndarray, right: np.ndarray, answerable: np.ndarray, ties: str
+) -> np.ndarray:
+    """Each query's share of the micro average precision, ``(N,)``; their mean is the value.
+
+    Args:
+        score: ``(N,)`` confidence of each query's one prediction; -inf for none.
+        right: whether it is relevant.
+        answerable: whether the query has a relevant item.
+        ties: how predictions of equal score are ordered; "stable" by query.
+    """
+    order = np.argsort(-score, kind="stable")
+    falling = -score[order]
+    left = np.searchsorted(falling, falling, "left")
+    tied = np.searchsorted(falling, falling, "right") - left - 1
+    at = np.flatnonzero(right[order])
+    counts = Counts(left[at], tied[at], at - left[at])
+    one = np.ones(len(at), np.int64)
+    ranking = rank_items(1, np.zeros(len(at), np.int64), one, counts, ties=ties)
+    share = np.where(answerable, 0.0, np.nan)
+    share[order[at]] = ranking.precision
+    return share

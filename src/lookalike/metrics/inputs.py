@@ -1,0 +1,209 @@
+"""What `evaluate` is given, checked and brought into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lookalike.errors import ConfigError, DataError, NumericsError
+from lookalike.metrics.labels import Members, label_codes, union
+from lookalike.ops.tiles import Pairs
+
+_ROWS = 65536  # rows checked at a time
+_SAFE = 40  # float32 products of vectors with norms within 2^±40 cannot overflow
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """One side's embeddings.
+
+    Attributes:
+        exact: ``(n, d)`` float32 or float64, as given; float64 where the other side is.
+        fast: ``(n, d)`` float32 on the device of the products, scaled by a power of two.
+        norms: ``(n,)`` Euclidean norms of ``fast``.
+    """
+
+    exact: np.ndarray
+    fast: torch.Tensor
+    norms: np.ndarray
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that decides the ranking of every query.
+
+    Attributes:
+        query: the queries.
+        gallery: the gallery; the same object as ``query`` when there is no other.
+        query_codes: ``(Nq, L)`` int64.
+        gallery_codes: ``(Ng, L)`` int64.
+        own: ``(Nq,)`` the gallery row that is the query itself, -1 for none.
+        groups: codes of the queries' and the gallery's sequences, or None.
+    """
+
+    query: Vectors
+    gallery: Vectors
+    query_codes: np.ndarray
+    gallery_codes: np.ndarray
+    own: np.ndarray
+    groups: tuple[np.ndarray, Members] | None
+
+    def excluded(self, block: slice) -> Pairs:
+        """The gallery rows that a block of queries must not see."""
+        own = self.own[block]
+        alone = Pairs(np.concatenate(([0], np.cumsum(own >= 0))), own[own >= 0])
+        if self.groups is None:
+            return alone
+        codes, members = self.groups
+        return union([alone, members.of(codes[block])])
+
+
+def problem(
+    query: Any,
+    query_labels: Any,
+    gallery: Any,
+    gallery_labels: Any,
+    exclude_self: Any,
+    sequences: Any,
+) -> Problem:
+    """Check the arguments of `evaluate`.
+
+    Raises:
+        DataError: shapes or labels that do not fit.
+        NumericsError: NaN or infinity in a vector; the rows are named.
+    """
+    if (gallery is None) != (gallery_labels is None):
+        given, missing = "gallery", "gallery_labels"
+        if gallery is None:
+            given, missing = missing, given
+        raise DataError(f"{given} was given without {missing}; give both or neither")
+    q, g = vectors(query, gallery)
+    query_codes, gallery_codes = label_codes(query_labels, gallery_labels)
+    for name, codes, side in (("query", query_codes, q), ("gallery", gallery_codes, g)):
+        if len(codes) != len(side.exact):
+            raise DataError(f"{name} has {len(side.exact)} vectors and {len(codes)} labels")
+    groups = None
+    if sequences is not None:
+        pair = sequences if isinstance(sequences, tuple) and len(sequences) == 2 else None
+        if pair is None and gallery is not None:
+            raise DataError("sequences must be (of the queries, of the gallery)")
+        one, other = pair if pair is not None else (sequences, None)
+        a, b = label_codes(one, other)
+        if len(a) != len(q.exact) or len(b) != len(g.exact):
+            raise DataError(
+                f"sequences name {len(a)} queries and {len(b)} gallery items; "
+                f"there are {len(q.exact)} and {len(g.exact)}"
+            )
+        groups = (a[:, 0], Members(b[:, 0]))
+    own = _own_rows(exclude_self, len(q.exact), len(g.exact), alone=gallery is None)
+    return Problem(q, g, query_codes, gallery_codes, own, groups)
+
+
+def vectors(query: Any, gallery: Any | None) -> tuple[Vectors, Vectors]:
+    """Both sides as vectors of one type on one device."""
+    q = _tensor(query, "query")
+    g = q if gallery is None else _tensor(gallery, "gallery")
+    if q.shape[1] != g.shape[1]:
+        raise DataError(f"query vectors have {q.shape[1]} dimensions, gallery ones {g.shape[1]}")
+    if q.dtype != g.dtype:
+        q, g = q.double(), g.double()
+    device = next((t.device for t in (q, g) if t.device.type != "cpu"), q.device)
+    queries = _side(q, device, "query")
+    return queries, queries if g is q else _side(g, device, "gallery")
+
+
+def _tensor(value: Any, name: str) -> torch.Tensor:
+    tensor = value.detach() if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+    if tensor.ndim != 2:
+        raise DataError(f"{name} must have shape (N, D), got {tuple(tensor.shape)}")
+    if tensor.is_complex():
+        raise DataError(f"{name} holds complex numbers; give real vectors")
+    if tensor.dtype in (torch.float16, torch.bfloat16):
+        return tensor.float()
+    return tensor if tensor.dtype == torch.float32 else tensor.double()
+
+
+def _side(tensor: torch.Tensor, device: torch.device, name: str) -> Vectors:
+    tensor = tensor.contiguous()
+    norms = np.concatenate(
+        [part.double().norm(dim=1).numpy(force=True) for part in tensor.split(_ROWS)]
+        or [np.zeros(0)]
+    )
+    if not np.isfinite(norms).all():
+        bad = np.flatnonzero(~np.isfinite(norms))
+        shown = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
+        raise NumericsError(
+            f"{name}: {len(bad)} of {len(norms)} vectors hold NaN or infinity (rows {shown}). "
+            "Look at those pictures, or at the loss that trained this model."
+        )
+    fast = tensor.float()
+    largest = float(norms.max(initial=0.0))
+    exponent = int(np.frexp(largest)[1]) if largest > 0 else 0
+    if abs(exponent) > _SAFE:
+        fast = torch.ldexp(tensor, torch.tensor(-exponent)).float()
+        norms = np.ldexp(norms, -exponent)
+    return Vectors(tensor.numpy(force=True), fast.to(device), norms)
+
+
+def _own_rows(exclude_self: Any, queries: int, items: int, *, alone: bool) -> np.ndarray:
+    """The gallery row of each query, -1 where the gallery does not hold it."""
+    if exclude_self is None:
+        exclude_self = alone
+    if isinstance(exclude_self, bool | np.bool_):
+        if not exclude_self:
+            return np.full(queries, -1)
+        if queries > items:
+            raise DataError(
+                f"exclude_self=True means that gallery row i is query i, but there are {queries} "
+                f"queries and {items} gallery items; give the gallery row of each query instead"
+            )
+        return np.arange(queries)
+    rows = (
+        exclude_self.numpy(force=True) if isinstance(exclude_self, torch.Tensor) else exclude_self
+    )
+    rows = np.asarray(rows)
+    if rows.shape != (queries,) or rows.dtype.kind not in "iu":
+        raise DataError(
+            f"exclude_self must be a bool or the gallery row of each of the {queries} queries "
+            f"(-1 for none), got {rows.dtype} of shape {rows.shape}"
+        )
+    if len(rows) and (rows.min() < -1 or rows.max() >= items):
+        bad = int(np.flatnonzero((rows < -1) | (rows >= items))[0])
+        raise DataError(
+            f"exclude_self[{bad}] is {rows[bad]}; the gallery has rows 0 to {items - 1}, -1 is none"
+        )
+    return rows.astype(np.int64)
+
+
+def cutoffs(k: int | Sequence[int]) -> list[int]:
+    """The cut-offs as a list.
+
+    Raises:
+        ConfigError: one that is no positive whole number.
+    """
+    values = [k] if isinstance(k, int | np.integer) else list(k)
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ConfigError(f"k holds {value!r}; cut-offs are whole numbers from 1")
+    return [int(value) for value in values]
+
+
+def chosen_levels(levels: int | Sequence[int] | None, columns: int) -> list[int]:
+    """The label columns to evaluate.
+
+    Raises:
+        ConfigError: a column that is not there.
+    """
+    if levels is None:
+        return list(range(columns))
+    wanted = [levels] if isinstance(levels, int | np.integer) else list(levels)
+    for level in wanted:
+        if not 0 <= level < columns:
+            raise ConfigError(f"levels holds {level}; the labels have columns 0 to {columns - 1}")
+    if not wanted:
+        raise ConfigError("levels is empty; name at least one label column, or leave it out")
+    return sorted({int(level) for level in wanted})

@@ -1,0 +1,121 @@
+"""Labels of any kind as int64 codes, and the gallery rows of every class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from lookalike.errors import DataError
+from lookalike.ops.tiles import Pairs
+
+DISTRACTOR = -1
+
+
+def label_codes(query: Any, gallery: Any | None) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides' labels as int64 codes of one code book, ``(N, L)``.
+
+    Args:
+        query: ``(N,)`` or ``(N, L)`` integers or strings, column 0 the finest level.
+        gallery: the same for the gallery, or None for the queries themselves.
+
+    Raises:
+        DataError: another shape or kind, or a different number of columns on each side.
+    """
+    q = _columns(query, "query_labels")
+    if gallery is None:
+        codes = np.stack([_encode(column) for column in q], axis=1)
+        return codes, codes
+    g = _columns(gallery, "gallery_labels")
+    if len(q) != len(g):
+        raise DataError(
+            f"query_labels have {len(q)} column(s) and gallery_labels {len(g)}; "
+            "give both the same levels, the finest first"
+        )
+    codes = []
+    for level, (a, b) in enumerate(zip(q, g, strict=True)):
+        if (a.dtype.kind == "U") != (b.dtype.kind == "U"):
+            raise DataError(
+                f"column {level} of query_labels is {a.dtype} and of gallery_labels {b.dtype}; "
+                "give both integers or both strings"
+            )
+        codes.append(_encode(np.concatenate([a, b])))
+    both = np.stack(codes, axis=1)
+    return both[: len(q[0])], both[len(q[0]) :]
+
+
+def _columns(labels: Any, name: str) -> list[np.ndarray]:
+    """The label columns, each int64, uint64 or text."""
+    array = labels.numpy(force=True) if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise DataError(f"{name} must have shape (N,) or (N, levels), got {array.shape}")
+    return [_column(array[:, c], f"{name}, column {c}") for c in range(array.shape[1])]
+
+
+def _column(column: np.ndarray, where: str) -> np.ndarray:
+    if column.dtype.kind == "O":
+        whole = all(isinstance(v, int | np.integer) for v in column)
+        column = np.array(["" if v is None else v for v in column], None if whole else str)
+    if column.dtype.kind == "S":
+        column = column.astype(str)
+    if column.dtype.kind == "f":
+        whole = np.isfinite(column) & (column == np.round(column)) & (np.abs(column) < 2**53)
+        if not whole.all():
+            bad = int(np.argmin(whole))
+            raise DataError(f"{where}: row {bad} is {column[bad]}, not a whole number")
+        column = column.astype(np.int64)
+    if column.dtype.kind in "bi":
+        return column.astype(np.int64)
+    if column.dtype.kind not in "uU":
+        raise DataError(f"{where}: labels must be integers or strings, got {column.dtype}")
+    return column
+
+
+def _encode(column: np.ndarray) -> np.ndarray:
+    """Codes 0, 1, … by rising label; -1, or an empty string, stays a distractor."""
+    _, inverse = np.unique(column, return_inverse=True)
+    codes = inverse.reshape(-1).astype(np.int64)
+    nothing = column == ("" if column.dtype.kind == "U" else DISTRACTOR)
+    codes[nothing] = DISTRACTOR
+    return codes
+
+
+class Members:
+    """The gallery rows of each class of one label column, found without a query × gallery mask."""
+
+    def __init__(self, codes: np.ndarray) -> None:
+        order = np.argsort(codes, kind="stable")
+        self.codes = codes
+        self._order = order
+        self._sorted = codes[order]
+
+    def of(self, wanted: np.ndarray) -> Pairs:
+        """For each wanted code its rows, rising; none for a distractor."""
+        start = np.searchsorted(self._sorted, wanted, "left")
+        stop = np.searchsorted(self._sorted, wanted, "right")
+        count = np.where(wanted == DISTRACTOR, 0, stop - start)
+        starts = np.concatenate(([0], np.cumsum(count)))
+        # Item j of query i lies at start[i] + j of the sorted gallery.
+        offset = np.arange(starts[-1]) - np.repeat(starts[:-1], count)
+        return Pairs(starts, self._order[np.repeat(start, count) + offset])
+
+    def counts(self, wanted: np.ndarray) -> np.ndarray:
+        """How many rows each wanted code has; 0 for a distractor."""
+        start = np.searchsorted(self._sorted, wanted, "left")
+        stop = np.searchsorted(self._sorted, wanted, "right")
+        return np.where(wanted == DISTRACTOR, 0, stop - start)
+
+
+def union(parts: list[Pairs]) -> Pairs:
+    """The items of several lists, each once, rising within a query."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = np.concatenate([part.rows for part in parts])
+    items = np.concatenate([part.items for part in parts])
+    width = int(items.max(initial=0)) + 1
+    both = np.unique(rows * width + items)
+    starts = np.searchsorted(both // width, np.arange(len(parts[0].starts)))
+    return Pairs(starts, both % width)

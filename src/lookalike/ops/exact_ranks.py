@@ -1,0 +1,146 @@
+"""How many items score above each relevant item, exactly, from a float32 tile of scores.
+
+A retrieval metric needs the ranks of the relevant items and nothing else, and a rank is a count:
+the items that score higher. The float32 product says on which side of a relevant item nearly every
+other item lies; the few that fall inside its rounding error are scored again in float64, so the
+counts are those of the float64 order whatever the tile, the library and the number of threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lookalike.ops.exact_scores import exact_scores
+from lookalike.ops.tiles import Pairs
+
+_FEW = 8  # relevant items of a row searched one by one; more share one binary search
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Where each relevant item stands, ``(m,)`` int64 each, in the order of the pairs.
+
+    Attributes:
+        above: items that score higher.
+        tied: other items that score the same.
+        tied_before: those of them with a smaller gallery index.
+    """
+
+    above: np.ndarray
+    tied: np.ndarray
+    tied_before: np.ndarray
+
+
+def exact_counts(
+    scores: np.ndarray,
+    error: np.ndarray,
+    relevant: Pairs,
+    query: np.ndarray,
+    gallery: np.ndarray,
+) -> Counts:
+    """Count, for every relevant item, what ranks above it and what ties with it.
+
+    Args:
+        scores: ``(b, n)`` float32 dot products; -inf takes an item out of the ranking.
+        error: ``(b,)`` bound on the error of a row's scores, see `tiles.error_bound`.
+        relevant: the items to rank; none of them may score -inf.
+        query: ``(b, d)`` the vectors themselves, float32 or float64.
+        gallery: ``(n, d)`` likewise.
+    """
+    rows = relevant.rows
+    approximate = scores[rows, relevant.items].astype(np.float64)
+    low, high = _band(approximate, 2 * error[rows])
+    ordered = np.sort(scores, axis=1)
+    above = np.empty(len(rows), np.int64)
+    crowd = np.empty(len(rows), np.int64)
+    for i in range(len(scores)):
+        own = slice(relevant.starts[i], relevant.starts[i + 1])
+        over = scores.shape[1] - np.searchsorted(ordered[i], high[own], "right")
+        above[own] = over
+        crowd[own] = scores.shape[1] - np.searchsorted(ordered[i], low[own], "left") - over
+    counts = Counts(above, np.zeros_like(above), np.zeros_like(above))
+    unsure = relevant.keep(crowd > 1)
+    if len(unsure.items):
+        _settle(counts, np.flatnonzero(crowd > 1), unsure, scores, low, high, query, gallery)
+    return counts
+
+
+def _band(scores: np.ndarray, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The float32 numbers that enclose ``scores ± radius``."""
+    low = np.nextafter((scores - radius).astype(np.float32), np.float32(-np.inf))
+    high = np.nextafter((scores + radius).astype(np.float32), np.float32(np.inf))
+    return low, high
+
+
+def _settle(
+    counts: Counts,
+    where: np.ndarray,
+    unsure: Pairs,
+    scores: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    query: np.ndarray,
+    gallery: np.ndarray,
+) -> None:
+    """Score again what float32 cannot order, and correct the counts at ``where``."""
+    rows = np.flatnonzero(unsure.counts)
+    for i in rows:
+        own = where[unsure.starts[i] : unsure.starts[i + 1]]
+        targets = unsure.items[unsure.starts[i] : unsure.starts[i + 1]]
+        close = _close(scores[i], low[own], high[own])
+        exact = exact_scores(query, gallery, np.full(len(close), i), close)
+        # `close` rises, so a stable sort leaves equal scores in the order of their index.
+        order = np.argsort(exact, kind="stable")
+        exact_ordered = exact[order]
+        place = np.empty(len(close), np.int64)
+        place[order] = np.arange(len(close))
+        mine = np.searchsorted(close, targets)
+        left = np.searchsorted(exact_ordered, exact[mine], "left")
+        right = np.searchsorted(exact_ordered, exact[mine], "right")
+        # Those of `close` beyond the band are in `above` already.
+        counted = len(close) - np.searchsorted(np.sort(scores[i, close]), high[own], "right")
+        counts.above[own] += len(close) - right - counted
+        counts.tied[own] = right - left - 1
+        counts.tied_before[own] = place[mine] - left
+
+
+def _close(scores: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The items inside any of the bands, rising."""
+    if len(low) <= _FEW:
+        inside = np.zeros(len(scores), bool)
+        for a, b in zip(low, high, strict=True):
+            inside |= (scores >= a) & (scores <= b)
+    else:
+        low, high = np.sort(low), np.sort(high)
+        # The bands of a row are equally wide: the last one that starts below an item is the only
+        # one that can still hold it, unless none does.
+        last = np.searchsorted(low, scores, "right") - 1
+        inside = (last >= 0) & (scores <= high[last])
+    return np.flatnonzero(inside)
+
+
+def best_scores(
+    scores: np.ndarray, error: np.ndarray, query: np.ndarray, gallery: np.ndarray
+) -> np.ndarray:
+    """The exact score of each row's nearest item, ``(b,)``; -inf where every item is out.
+
+    Args:
+        scores: ``(b, n)`` float32, -inf for items out of the ranking.
+        error: ``(b,)`` bound on the error of a row's scores.
+        query: ``(b, d)`` the vectors themselves.
+        gallery: ``(n, d)`` likewise.
+    """
+    if scores.shape[1] == 0:
+        return np.full(len(scores), -np.inf)
+    top = scores.max(axis=1)
+    low, _ = _band(top.astype(np.float64), 2 * error)
+    near = [
+        np.flatnonzero((row >= at) & (row > -np.inf)) for row, at in zip(scores, low, strict=True)
+    ]
+    rows = np.repeat(np.arange(len(scores)), [len(items) for items in near])
+    best = np.full(len(scores), -np.inf)
+    exact = exact_scores(query, gallery, rows, np.concatenate(near).astype(np.int64))
+    np.maximum.at(best, rows, exact)
+    return best
