@@ -138,7 +138,7 @@ def _decode_by_pillow(data: bytes) -> np.ndarray:
         image.load()
         if _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
-        return np.asarray(_to_rgb(image))
+        return np.array(_to_rgb(image))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,0 +1,136 @@
+"""Pictures of a table one by one: decoded, transformed, with their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, default_collate
+
+from lookalike.data.decode import read_picture
+from lookalike.data.table import Table
+from lookalike.data.transforms import Transform, picture_seed
+from lookalike.errors import ConfigError, DataError
+
+Broken: TypeAlias = Literal["refuse", "skip"]
+
+# A row number, or a row number with the epoch and how often it came before in that epoch.
+Key: TypeAlias = int | tuple[int, int, int]
+
+
+class PictureDataset(Dataset[dict[str, Any]]):
+    """Rows of a table as ``picture`` (uint8 ``(3, H, W)``), ``label`` (``(L,)``) and ``index``.
+
+    Args:
+        table: a `Table`, or paths of pictures (labels are then −1).
+        transform: from the decoded picture to its final size.
+        broken: what to do with a file that cannot be decoded: ``"refuse"`` raises `DataError`;
+            ``"skip"`` takes the next sound picture of the same class in training (`train_loader`),
+            and leaves the row out in evaluation (`eval_loader`); both count it.
+        replace: with ``broken="skip"``: take another picture of the class.
+        seed: of all augmentation. The view of a picture depends on (seed, epoch, row, how often
+            it came before in the epoch) alone, whatever the workers and wherever a run resumes.
+
+    Example:
+        >>> from lookalike.data import transforms
+        >>> PictureDataset(["a.jpg", "b.jpg"], transforms.evaluation(224))
+        PictureDataset(2 pictures)
+    """
+
+    def __init__(
+        self,
+        table: Table | Sequence[str | Path],
+        transform: Transform,
+        *,
+        broken: Broken = "refuse",
+        replace: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if broken not in ("refuse", "skip"):
+            raise ConfigError(f"broken: '{broken}'; give 'refuse' or 'skip'")
+        self.table, self.transform = table, transform
+        self.broken, self.replace, self.seed = broken, replace, seed
+        if isinstance(table, Table):
+            self.labels, self.boxes = torch.from_numpy(table.labels), table.boxes
+        else:
+            self.table = [str(p) for p in table]
+            self.labels, self.boxes = torch.full((len(table), 1), -1), None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        return f"PictureDataset({len(self)} pictures)"
+
+    def path(self, row: int) -> str:
+        """File of a row."""
+        return self.table.path(row) if isinstance(self.table, Table) else str(self.table[row])
+
+    def read(self, row: int) -> np.ndarray:
+        """The decoded picture of a row, cut to its box: uint8 ``(H, W, 3)``."""
+        box = None if self.boxes is None or np.isnan(self.boxes[row, 0]) else self.boxes[row]
+        return read_picture(self.path(row), None if box is None else tuple(box.tolist()))
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        row, epoch, draw = key if isinstance(key, tuple) else (int(key), 0, 0)
+        try:
+            return self._item(row, row, epoch, draw)
+        except DataError as e:
+            if self.broken == "refuse":
+                raise
+            reason = str(e)
+        if not self.replace:
+            return {"broken": {row: reason}}
+        return self._substitute(row, epoch, draw, reason)
+
+    def _item(self, row: int, wanted: int, epoch: int, draw: int) -> dict[str, Any]:
+        pixels = torch.from_numpy(self.read(row)).permute(2, 0, 1)
+        seed = picture_seed(self.seed, epoch, wanted, draw)
+        picture = self.transform(pixels, seed=seed)
+        return {"picture": picture, "label": self.labels[row], "index": row, "broken": {}}
+
+    def _substitute(self, row: int, epoch: int, draw: int, reason: str) -> dict[str, Any]:
+        mates = torch.nonzero(self.labels[:, 0] == self.labels[row, 0])[:, 0].tolist()
+        start = mates.index(row)
+        broken = {row: reason}
+        for mate in mates[start + 1 :] + mates[:start]:
+            try:
+                return self._item(mate, row, epoch, draw) | {"broken": broken}
+            except DataError as e:
+                broken[mate] = str(e)
+        raise DataError(
+            f"no picture of the class of {self.path(row)} can be read, of {len(mates)} tried"
+            f" ({reason}); mend the files or drop the class"
+        )
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Items of `PictureDataset` as one batch; unreadable rows are missing from it.
+
+    Returns:
+        ``pictures`` uint8 ``(B, 3, H, W)``, ``labels`` int64 ``(B, L)``, ``index`` int64 ``(B,)``,
+        and ``broken``: row → reason of the files that were skipped; ``broken`` alone where no row
+        is left.
+
+    Raises:
+        DataError: if the pictures differ in size.
+    """
+    sound = [item for item in items if "picture" in item]
+    sizes = {tuple(item["picture"].shape) for item in sound}
+    if len(sizes) > 1:
+        raise DataError(
+            f"pictures of one batch have {len(sizes)} sizes, such as {sorted(sizes)[:2]}; end the"
+            " transform in one size (transforms.evaluation(size)) or use batch_size=1"
+        )
+    broken = {row: reason for item in items for row, reason in item["broken"].items()}
+    if not sound:
+        return {"broken": broken}
+    return {
+        "pictures": default_collate([item["picture"] for item in sound]),
+        "labels": torch.stack([item["label"] for item in sound]),
+        "index": torch.tensor([item["index"] for item in sound], dtype=torch.int64),
+        "broken": broken,
+    }

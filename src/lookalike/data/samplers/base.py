@@ -1,0 +1,114 @@
+"""What all samplers share: a plan of the epoch, its slice for each process, and resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from lookalike.errors import ConfigError
+
+# Row numbers of each global batch: ``(batches, batch_size)``, or a list where the last is shorter.
+Plan: TypeAlias = np.ndarray | Sequence[np.ndarray]
+
+
+class BatchSampler(Sampler[list[int]]):
+    """Batches of row numbers; subclasses say how an epoch is composed in `plan`.
+
+    Attributes:
+        batch_size: pictures of a global batch, over all processes.
+        seed: of all draws.
+        rank, world: this process's number and how many there are.
+        epoch: the epoch that iteration gives, set by `set_epoch`.
+        batch: the batch that the next iteration starts at (not 0 after a resume).
+        notes: statements to print, such as the epoch length.
+    """
+
+    def __init__(self, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"sampler.batch_size: {batch_size} must be at least 1")
+        if not 0 <= rank < world:
+            raise ConfigError(f"sampler: rank {rank} of {world} processes cannot be")
+        if batch_size % world:
+            raise ConfigError(
+                f"sampler.batch_size: {batch_size} cannot be split over {world} processes;"
+                f" give a multiple of {world}"
+            )
+        self.batch_size, self.seed, self.rank, self.world = batch_size, seed, rank, world
+        self.epoch = 0
+        self.batch = 0
+        self.notes: tuple[str, ...] = ()
+
+    def plan(self, epoch: int) -> Plan:
+        """Every global batch of an epoch as row numbers, the same on every process."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for rows in self.plan(self.epoch)[self.batch :]:
+            yield self.mine(rows).tolist()
+
+    def mine(self, batch: np.ndarray) -> np.ndarray:
+        """This process's slice of a global batch."""
+        local = self.batch_size // self.world
+        return batch[self.rank * local : (self.rank + 1) * local]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch to iterate; another epoch than the current one starts at batch 0."""
+        if epoch != self.epoch:
+            self.epoch, self.batch = epoch, 0
+
+    def state_dict(self, batch: int | None = None) -> dict[str, int]:
+        """Where iteration stands; ``batch`` is how many batches of the epoch are done."""
+        return {"epoch": self.epoch, "batch": self.batch if batch is None else batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue where a state says."""
+        self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({'; '.join(self.notes)})"
+
+
+def draws(plan: Plan) -> list[np.ndarray]:
+    """For each place of a plan, how often its picture has come before in the epoch.
+
+    >>> [d.tolist() for d in draws([np.array([5, 7]), np.array([7, 7])])]
+    [[0, 0], [1, 2]]
+    """
+    sizes = [len(batch) for batch in plan]
+    flat = np.concatenate([np.asarray(batch) for batch in plan])
+    order = np.argsort(flat, kind="stable")
+    ordered = flat[order]
+    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    run = np.repeat(first, np.diff(np.r_[first, len(flat)]))
+    counts = np.empty(len(flat), np.int64)
+    counts[order] = np.arange(len(flat)) - run
+    return np.split(counts, np.cumsum(sizes)[:-1])
+
+
+def label_column(labels: Any, level: int) -> np.ndarray:
+    """One column of labels ``(N,)`` or ``(N, L)``."""
+    array = np.asarray(labels)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or not 0 <= level < array.shape[1]:
+        raise ConfigError(f"sampler.level: {level}, but the labels have shape {array.shape}")
+    return array[:, level]
+
+
+def check_m(m: int, batch_size: int, what: str | None = None) -> None:
+    """Refuse group and batch sizes that do not divide; ``what`` names the divisor in the error."""
+    if m < 1:
+        raise ConfigError(f"sampler.m: {m} must be at least 1")
+    if batch_size % m:
+        below = batch_size // m * m
+        nearest = f"{below} or {below + m}" if below else f"{m}"
+        raise ConfigError(
+            f"sampler.batch_size: {batch_size} is no multiple of {what or f'm={m}'}; give {nearest}"
+        )

@@ -1,0 +1,58 @@
+"""Every picture once an epoch, in random order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lookalike.data.samplers.base import BatchSampler
+from lookalike.errors import ConfigError
+
+
+class RandomSampler(BatchSampler):
+    """Shuffled pictures, each once an epoch.
+
+    Args:
+        length: how many pictures there are, or their labels.
+        batch_size: pictures of a global batch.
+        seed: of all draws.
+        drop_last: leave out what does not fill a batch; several processes need it.
+        rank, world: this process's number and how many there are.
+
+    Raises:
+        ConfigError: fewer pictures than a batch, or ``drop_last=False`` with several processes.
+    """
+
+    def __init__(
+        self,
+        length: Any,
+        batch_size: int = 128,
+        seed: int = 0,
+        *,
+        drop_last: bool = True,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        super().__init__(batch_size, seed, rank, world)
+        self.length = length if isinstance(length, int) else len(length)
+        self.drop_last = drop_last
+        if not drop_last and world > 1:
+            raise ConfigError("sampler.drop_last: several processes need whole batches; set true")
+        if self.length < batch_size and drop_last:
+            raise ConfigError(
+                f"sampler: {self.length} pictures do not fill one batch of {batch_size};"
+                " lower batch_size"
+            )
+        left = self.length % batch_size if drop_last else 0
+        dropped = f", {left} pictures left out" if left else ""
+        self.notes = (f"{len(self)} batches an epoch, random{dropped}",)
+
+    def __len__(self) -> int:
+        whole = self.length // self.batch_size
+        return whole if self.drop_last else -(-self.length // self.batch_size)
+
+    def plan(self, epoch: int) -> list[np.ndarray]:
+        """Row numbers of each batch."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
+        return [order[i * self.batch_size :][: self.batch_size] for i in range(len(self))]

@@ -1,0 +1,243 @@
+"""What happens to a decoded picture before the model sees it, on uint8, seeded per picture.
+
+Pixels stay uint8 from file to device: a quarter of the bytes, and normalisation lives in the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode, v2
+
+from lookalike.errors import ConfigError, suggest
+
+Size = int | tuple[int, int]
+
+
+class Transform:
+    """Steps from uint8 ``(3, H, W)`` to uint8 of one size; calling it with a seed fixes every draw.
+
+    Attributes:
+        steps: torchvision v2 transforms, or any callables from tensor to tensor that draw from
+            torch's default generator.
+        description: the call that makes this transform; equal descriptions give equal pictures.
+
+    Example:
+        >>> picture = torch.zeros(3, 40, 50, dtype=torch.uint8)
+        >>> train(32)(picture, seed=1).shape
+        torch.Size([3, 32, 32])
+    """
+
+    def __init__(self, steps: Sequence[Callable[[Tensor], Tensor]], description: str) -> None:
+        self.steps = list(steps)
+        self.description = description
+
+    def __call__(self, picture: Tensor, seed: int | None = None) -> Tensor:
+        """The transformed picture; with a seed the global generator is left as it was."""
+        if seed is None:
+            return self._apply(picture)
+        generator = torch.default_generator
+        before = generator.get_state()
+        generator.manual_seed(seed)
+        try:
+            return self._apply(picture)
+        finally:
+            generator.set_state(before)
+
+    def _apply(self, picture: Tensor) -> Tensor:
+        for step in self.steps:
+            picture = step(picture)
+        return picture.contiguous()
+
+    def __repr__(self) -> str:
+        return self.description
+
+
+def train(
+    size: Size = 224,
+    *,
+    scale: tuple[float, float] | None = (0.16, 1.0),
+    ratio: tuple[float, float] = (0.75, 1.33),
+    resize: Size | None = None,
+    flip: float = 0.5,
+    rotation: float = 0.0,
+    jitter: tuple[float, float, float, float] | None = None,
+    grey: float = 0.0,
+    blur: float = 0.0,
+    fill: int = 0,
+    interpolation: str = "bilinear",
+    extra: Sequence[Callable[[Tensor], Tensor]] = (),
+) -> Transform:
+    """Random crop, flip and more: the view of a picture that training sees.
+
+    The defaults are those of ROADMAP, HAPPIER and SupRank; torchvision's own crop has
+    ``scale=(0.08, 1), ratio=(3/4, 4/3)``, as RAML and Smooth-AP use it.
+
+    Args:
+        size: side of the result in pixels, or ``(height, width)``.
+        scale: share of the area that the crop keeps; None: no crop, the picture is squeezed to
+            ``size``.
+        ratio: width over height of the crop.
+        resize: before the crop, shorter side to this many pixels (or to ``(height, width)``).
+        flip: probability of a left-right flip.
+        rotation: turn by up to ± this many degrees, after the crop.
+        jitter: brightness, contrast, saturation, hue, as in torchvision's ``ColorJitter``.
+        grey: probability of losing all colour.
+        blur: probability of a Gaussian blur with σ from 0.1 to 2 pixels.
+        fill: grey value of corners that a rotation uncovers.
+        interpolation: ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or ``"nearest"``.
+        extra: further steps on the uint8 tensor, after all others.
+
+    Raises:
+        ConfigError: for a size, probability or range that cannot be.
+    """
+    described = _describe("train", locals())
+    _check_ranges(scale=scale, ratio=ratio)
+    _check_probabilities(flip=flip, grey=grey, blur=blur)
+    side = _pair(size, "size")
+    steps: list[Any] = [] if resize is None else [_resize(resize, interpolation)]
+    if scale is None:
+        steps.append(_resize(side, interpolation))
+    else:
+        mode = _mode(interpolation, ("bilinear", "bicubic", "nearest"))
+        steps.append(v2.RandomResizedCrop(side, (*scale,), (*ratio,), mode, antialias=True))
+    if flip:
+        steps.append(v2.RandomHorizontalFlip(flip))
+    if rotation:
+        steps.append(
+            v2.RandomRotation([-rotation, rotation], InterpolationMode.BILINEAR, fill=fill)
+        )
+    if jitter is not None:
+        steps.append(v2.ColorJitter(*jitter))
+    if grey:
+        steps.append(v2.RandomGrayscale(grey))
+    if blur:
+        kernel = int(0.1 * max(side)) // 2 * 2 + 1
+        steps.append(v2.RandomApply([v2.GaussianBlur(kernel, (0.1, 2.0))], blur))
+    return Transform([*steps, *extra], described)
+
+
+def evaluation(
+    size: Size = 224,
+    *,
+    resize: Size | None = None,
+    crop: bool = True,
+    interpolation: str = "bilinear",
+    rounding: Literal["down", "nearest"] = "down",
+) -> Transform:
+    """Resize and centre crop: the one view of a picture that evaluation and search see.
+
+    Args:
+        size: side of the result in pixels, or ``(height, width)``.
+        resize: shorter side before the crop, in pixels, or ``(height, width)``; by default 8/7 of
+            the size (256 for 224).
+        crop: False: squeeze the whole picture to ``size``.
+        interpolation: ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or ``"nearest"``.
+        rounding: how the longer side becomes a whole number of pixels: ``"down"`` as torchvision,
+            ``"nearest"`` as RAML.
+
+    Raises:
+        ConfigError: for a size that cannot be, or a crop larger than the resized picture.
+    """
+    described = _describe("evaluation", locals())
+    side = _pair(size, "size")
+    if not crop:
+        if resize is not None:
+            raise ConfigError("transform.resize: has no effect with crop=false; drop one of them")
+        return Transform([_resize(side, interpolation)], described)
+    if resize is None:
+        resize = round(max(side) * 8 / 7)
+    if any(whole < part for whole, part in zip(_pair(resize, "resize"), side, strict=True)):
+        raise ConfigError(f"transform.resize: {resize} is smaller than the crop of {size} pixels")
+    return Transform([_resize(resize, interpolation, rounding), v2.CenterCrop(side)], described)
+
+
+def build_transform(kind: Literal["train", "evaluation"], **options: Any) -> Transform:
+    """`train` or `evaluation` by name, with its options."""
+    makers: dict[str, Callable[..., Transform]] = {"train": train, "evaluation": evaluation}
+    if kind not in makers:
+        raise ConfigError(f"transform: no kind '{kind}'. {suggest(kind, makers)}")
+    return makers[kind](**options)
+
+
+def picture_seed(seed: int, epoch: int, index: int, draw: int = 0) -> int:
+    """Seed of one view: the ``draw``-th time picture ``index`` comes up in an epoch of a run."""
+    state = np.random.SeedSequence([seed, epoch, index, draw]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+class ResizeShorter(nn.Module):
+    """Scale so that the shorter side has ``size`` pixels, or to ``(height, width)``."""
+
+    def __init__(self, size: Size, interpolation: str, rounding: str = "down") -> None:
+        super().__init__()
+        if rounding not in ("down", "nearest"):
+            raise ConfigError(f"transform.rounding: '{rounding}'; give 'down' or 'nearest'")
+        self.size, self.interpolation, self.rounding = size, interpolation, rounding
+        self.mode = _mode(interpolation, ("bilinear", "bicubic", "lanczos", "nearest"))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """uint8 ``(3, H, W)`` at the new size."""
+        height, width = self.target(*picture.shape[-2:])
+        if self.interpolation == "lanczos":
+            return _resize_by_pillow(picture, height, width, Image.Resampling.LANCZOS)
+        return v2.functional.resize(picture, [height, width], self.mode, antialias=True)
+
+    def target(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width after the resize."""
+        if not isinstance(self.size, int):
+            return self.size
+        if self.rounding == "nearest":
+            factor = self.size / min(height, width)
+            return round(factor * height), round(factor * width)
+        longer = int(self.size * max(height, width) / min(height, width))
+        return (self.size, longer) if height <= width else (longer, self.size)
+
+
+def _resize(size: Size, interpolation: str, rounding: str = "down") -> ResizeShorter:
+    checked = _pair(size, "resize")
+    return ResizeShorter(size if isinstance(size, int) else checked, interpolation, rounding)
+
+
+def _resize_by_pillow(picture: Tensor, height: int, width: int, mode: Image.Resampling) -> Tensor:
+    # torchvision's Lanczos is young and up to two grey levels off Pillow's.
+    image = Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
+    resized = np.array(image.resize((width, height), mode))
+    return torch.from_numpy(resized).permute(2, 0, 1)
+
+
+def _check_probabilities(**probabilities: float) -> None:
+    for name, value in probabilities.items():
+        if not 0 <= value <= 1:
+            raise ConfigError(f"transform.{name}: {value} is no probability; give 0 … 1")
+
+
+def _check_ranges(**ranges: Sequence[float] | None) -> None:
+    for name, pair in ranges.items():
+        if pair is not None and not (len(pair) == 2 and 0 < pair[0] <= pair[1]):
+            raise ConfigError(f"transform.{name}: {pair} must be two rising numbers above 0")
+
+
+def _mode(interpolation: str, known: tuple[str, ...]) -> InterpolationMode:
+    if interpolation not in known:
+        raise ConfigError(
+            f"transform.interpolation: '{interpolation}' is not possible here."
+            f" {suggest(interpolation, known)}"
+        )
+    return InterpolationMode(interpolation)
+
+
+def _pair(size: Any, name: str) -> tuple[int, int]:
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(s, int) and s > 0 for s in pair):
+        raise ConfigError(f"transform.{name}: {size!r} must be pixels above 0, or (height, width)")
+    return pair
+
+
+def _describe(name: str, options: dict[str, Any]) -> str:
+    return f"{name}({', '.join(f'{k}={v!r}' for k, v in options.items())})"
