@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import socket
+import urllib.parse
+import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +97,7 @@ def _timm(name: str, pretrained: bool, options: dict[str, Any]) -> Backbone:
     settings: dict[str, Any] = getattr(network, "pretrained_cfg", {})
     return Backbone(
         network=network,
-        channels=int(network.num_features),  # pyright: ignore[reportArgumentType]
+        channels=_channels(network),
         layout=_layout(network),
         prefix_tokens=int(getattr(network, "num_prefix_tokens", 0)),
         mean=tuple(settings.get("mean", IMAGENET_MEAN)),
@@ -102,17 +105,39 @@ def _timm(name: str, pretrained: bool, options: dict[str, Any]) -> Backbone:
     )
 
 
+def _channels(network: Any) -> int:
+    # Some networks widen after the feature map (mobilenetv3), and say so under this name.
+    return int(getattr(network, "head_hidden_size", None) or network.num_features)
+
+
 def _with_weights(name: str, arguments: dict[str, Any]) -> nn.Module:
     import timm
 
     try:
+        _refuse_without_network(name)
         return timm.create_model(name, pretrained=True, **arguments)
     except Exception as error:  # the hub raises whatever its HTTP library raises
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"The published weights of {name} cannot be reached "
-            f"({type(error).__name__}: {reason}). Set model.pretrained=false to start from scratch, or model.weights=FILE."
+            f"({type(error).__name__}: {reason}). Set model.pretrained=false to start from "
+            "scratch, or model.weights=FILE."
         ) from error
+
+
+def _refuse_without_network(name: str) -> None:
+    """Fail at once where the hub's name cannot be resolved: its client would retry for a minute."""
+    import timm
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    settings = timm.get_pretrained_cfg(name)
+    repository = getattr(settings, "hf_hub_id", None)
+    if not repository or urllib.request.getproxies() or constants.HF_HUB_OFFLINE:
+        return
+    files = (constants.SAFETENSORS_SINGLE_FILE, constants.PYTORCH_WEIGHTS_NAME)
+    if any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
+        return
+    socket.getaddrinfo(urllib.parse.urlsplit(constants.ENDPOINT).hostname, 443)
 
 
 def _layout(network: nn.Module) -> str:

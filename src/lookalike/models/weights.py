@@ -73,6 +73,16 @@ def load(path: str | Path, device: str = "cpu") -> Embedder:
     return model.to(device).eval()
 
 
+def load_into(model: Embedder, path: str | Path) -> None:
+    """Start a network from a safetensors file, or from the model of a run folder.
+
+    Raises:
+        ModelError: nothing there, or weights of another network.
+    """
+    path = Path(path).expanduser()
+    load_state(model, path if path.suffix == ".safetensors" else model_folder(path) / WEIGHTS)
+
+
 def model_folder(path: str | Path) -> Path:
     """The folder that holds ``model.json``: the path itself or its ``model/``."""
     path = Path(path).expanduser()

@@ -31,7 +31,6 @@ class Progress:
         loss_count: how many losses that is.
         best: the best value of the monitored metric.
         best_epoch: after how many epochs it was reached.
-        skipped: pictures replaced because they could not be read.
     """
 
     epoch: int = 0
@@ -41,7 +40,6 @@ class Progress:
     loss_count: int = 0
     best: float | None = None
     best_epoch: int | None = None
-    skipped: int = 0
 
 
 def save_checkpoint(

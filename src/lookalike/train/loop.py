@@ -88,7 +88,6 @@ class Loop:
             progress.step += 1
             progress.loss_sum += loss
             progress.loss_count += 1
-            progress.skipped += int(batch.get("skipped", 0))
             if progress.step % self.log_every == 0:
                 seconds = (time.perf_counter() - started) / (progress.step - first)
                 self._log(progress, seconds)

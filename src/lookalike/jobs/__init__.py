@@ -1,0 +1,1 @@
+"""One verb a file: the table of contents of the program."""

@@ -1,0 +1,104 @@
+"""From a config to the objects of a run, shared by the verbs."""
+
+from __future__ import annotations
+
+import torch
+
+from lookalike import components
+from lookalike.config import Config
+from lookalike.data.table import Table
+from lookalike.errors import ConfigError, DataError
+from lookalike.models import weights
+from lookalike.models.embedder import Embedder, create_model
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that ``device=`` names; ``auto`` is CUDA where there is one."""
+    from lookalike import distributed
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device={name}: no such device. Write auto, cpu or cuda.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device={name}: torch sees no CUDA device here. Set device=cpu.")
+    if device.type == "cuda" and device.index is None and distributed.is_active():
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype | None:
+    """Autocast's type: ``auto`` is bfloat16 on CUDA and none on CPU; None means float32."""
+    types = {
+        "auto": torch.bfloat16 if device.type == "cuda" else None,
+        "fp32": None,
+        "bf16": torch.bfloat16,
+    }
+    if name not in types:
+        raise ConfigError(f"precision={name}: write one of {', '.join(types)}.")
+    return types[name]
+
+
+def build_table(config: Config) -> Table:
+    """The data set of a run, as a table."""
+    return components.build("dataset", config.dataset)
+
+
+def build_model(config: Config) -> Embedder:
+    """The embedder of a run, from scratch, from published weights, or from a file."""
+    c = config.model
+    model = create_model(
+        c.backbone,
+        pool=c.pool,
+        embedding_size=c.embedding_size,
+        head_norm=c.head_norm,
+        pretrained=c.pretrained and c.weights is None,
+        freeze_batch_norm=c.freeze_batch_norm,
+        options=c.options,
+        size=config.transform.size,
+        evaluation=config.transform.evaluation,
+    )
+    if c.weights is not None:
+        weights.load_into(model, c.weights)
+    return model
+
+
+def build_loss(config: Config, training: Table, width: int) -> torch.nn.Module:
+    """The loss of a run; what it must know of the data is filled in."""
+    loss = components.build(
+        "loss",
+        config.loss,
+        num_classes=training.num_classes(0),
+        embedding_size=width,
+        hierarchy=_hierarchy(training),
+    )
+    if not isinstance(loss, torch.nn.Module):
+        raise ConfigError(f"loss={config.loss['name']} is no torch.nn.Module.")
+    return loss
+
+
+def training_rows(table: Table) -> Table:
+    """The rows to train on.
+
+    Raises:
+        DataError: there are none, or they hold a single class.
+    """
+    if "train" not in table.splits:
+        raise DataError(
+            f"{table.name} has no 'train' split (it has: {', '.join(table.splits)}). Name a folder "
+            "or fill the split column with 'train'."
+        )
+    training = table.split("train")
+    if training.num_classes(0) < 2:
+        raise DataError(f"{table.name}: the train split holds one class; a loss needs two.")
+    return training
+
+
+def _hierarchy(training: Table) -> torch.Tensor:
+    """The label row of each fine class, ``(C, L)``."""
+    rows = torch.zeros(training.num_classes(0), len(training.levels), dtype=torch.long)
+    labels = torch.from_numpy(training.labels)
+    rows[labels[:, 0]] = labels
+    return rows

@@ -1,0 +1,158 @@
+"""What a person sees while a run is under way: one progress bar, or plain lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console as RichConsole
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from lookalike.jobs.train import Training
+    from lookalike.report import EvaluationSection
+    from lookalike.runs import Run
+    from lookalike.train.checkpoints import Progress as RunProgress
+
+
+class Console:
+    """Prints to the terminal.
+
+    Args:
+        quiet: no bar and no colour codes that would litter a log; lines only.
+        silent: nothing at all, for the processes beside the main one.
+    """
+
+    def __init__(self, *, quiet: bool = False, silent: bool = False) -> None:
+        self.out = RichConsole(file=sys.stdout, highlight=False, soft_wrap=True, quiet=silent)
+        self.quiet = quiet or silent or not self.out.is_terminal
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._loss = ""
+        self._epoch_steps = 1
+        self._epochs = 1
+
+    def say(self, text: str) -> None:
+        """One line."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False)
+        else:
+            self.out.print(text, markup=False)
+
+    @contextmanager
+    def training(self, training: Training, progress: RunProgress) -> Iterator[None]:
+        """Introduce a run and show a bar until it ends."""
+        self._introduce(training, progress)
+        self._epoch_steps = len(training.sampler)
+        self._epochs = training.config.epochs
+        if self.quiet:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.out, transient=False) as self._bar:
+            self._task = self._bar.add_task(
+                "training", total=self._epochs * self._epoch_steps, completed=progress.step
+            )
+            yield
+        self._bar = None
+
+    def _introduce(self, training: Training, progress: RunProgress) -> None:
+        table, rows = training.table, training.training
+        self.say(f"run      {training.folder.folder}")
+        self.say(f"data     {table!r}")
+        for note in table.notes:
+            self.say(f"         {note}")
+        model = training.model
+        size = sum(p.numel() for p in model.parameters()) / 1e6
+        self.say(
+            f"model    {model.spec.backbone}, {size:.2f} M parameters, "
+            f"{model.width}-wide embeddings, {model.spec.size} px, on {training.device}"
+        )
+        self.say(
+            f"training {len(rows)} pictures of {rows.num_classes(0)} classes, "
+            f"{training.config.epochs} epochs"
+        )
+        for note in training.sampler.notes:
+            self.say(f"         {note}")
+        if progress.step:
+            self.say(f"resumed  after step {progress.step}")
+
+    def loss(self, value: float) -> None:
+        """The latest loss."""
+        self._loss = f"{value:.4f}"
+
+    def step(self, progress: RunProgress) -> None:
+        """A batch is done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task,
+                completed=progress.step,
+                description=f"epoch {progress.epoch + 1}/{self._epochs}  loss {self._loss}",
+            )
+
+    def evaluated(
+        self, progress: RunProgress, table: dict[str, dict[str, float]], monitor: str
+    ) -> None:
+        """One line a split after an evaluation."""
+        for split, values in table.items():
+            shown = {name: values[name] for name in _headline(values, monitor)}
+            numbers = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
+            self.say(f"epoch {progress.epoch:3d}  loss {self._loss}  {split}: {numbers}")
+
+    @contextmanager
+    def embedding(self, split: str, total: int) -> Iterator[Callable[[int], None] | None]:
+        """A bar while pictures are embedded."""
+        bar = self._bar
+        if self.quiet:
+            yield None
+            return
+        own = None
+        if bar is None:
+            own = bar = Progress(console=self.out, transient=True)
+            own.start()
+        task = bar.add_task(f"embedding {split}", total=total)
+        try:
+            yield lambda n: bar.advance(task, n)
+        finally:
+            bar.remove_task(task)
+            if own is not None:
+                own.stop()
+
+    def metrics(self, sections: Sequence[EvaluationSection]) -> None:
+        """Tables of metrics with their definitions."""
+        from lookalike.report import metric_table
+
+        for section in sections:
+            self.out.print(metric_table(section))
+
+    def finished(self, folder: Run, sections: Sequence[EvaluationSection]) -> None:
+        """The numbers, and where to look next."""
+        self.metrics(sections)
+        self.say(f"model    {folder.model}")
+        self.say(f"report   {folder.report}")
+
+
+def _headline(values: dict[str, float], monitor: str) -> list[str]:
+    wanted = ("recall_at_1", "mean_average_precision_at_r", monitor)
+    names = []
+    for want in wanted:
+        for name in (want, f"{want}_level0"):
+            if name in values and name not in names:
+                names.append(name)
+    return names or list(values)[:2]

@@ -1,0 +1,140 @@
+"""Embed a split and measure it: the one way every verb evaluates a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lookalike.config import EvaluationConfig
+from lookalike.data.loader import eval_loader
+from lookalike.data.table import Table
+from lookalike.errors import DataError
+from lookalike.files import write_text, write_with
+from lookalike.metrics import RetrievalReport
+from lookalike.metrics import evaluate as evaluate_vectors
+from lookalike.models.embedder import Embedder
+from lookalike.models.encode import embed
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One split, embedded and measured.
+
+    Attributes:
+        split: its name.
+        table: its rows, in the order of the embeddings.
+        embeddings: float32 ``(N, D)``.
+        report: the numbers, and the ranking behind them.
+    """
+
+    split: str
+    table: Table
+    embeddings: np.ndarray
+    report: RetrievalReport
+
+    def save(self, folder: Path) -> None:
+        """Write ``report.json``, ``embeddings.npy`` and ``rows.parquet``."""
+        write_with(folder / "embeddings.npy", lambda p: _save_array(p, self.embeddings))
+        write_with(folder / "rows.parquet", self.table.frame.to_parquet)
+        write_text(folder / "report.json", json.dumps(self.report.to_dict(), indent=2) + "\n")
+
+
+def measure(
+    model: Embedder,
+    table: Table,
+    split: str,
+    c: EvaluationConfig,
+    *,
+    workers: int,
+    broken: str,
+    precision: torch.dtype | None,
+    on_batch: Callable[[int], None] | None = None,
+) -> Measured:
+    """Embed one split of a table and measure retrieval on it.
+
+    Queries and gallery are the rows that the table marks so. Where every row is both, each query is
+    excluded from its own ranking by index.
+    """
+    rows = table.split(split)
+    loader = eval_loader(
+        rows, model.transform(), batch_size=c.batch_size, workers=workers, broken=broken
+    )
+    kept: list[np.ndarray] = []
+
+    def batches():  # noqa: ANN202 (a generator over the loader)
+        for batch in loader:
+            kept.append(np.asarray(batch["index"]))
+            yield batch
+
+    embeddings = embed(model, batches(), precision=precision, on_batch=on_batch)
+    order = np.concatenate(kept) if kept else np.empty(0, np.int64)
+    if len(order) < len(rows):
+        rows = rows.where(order).with_notes(f"{len(rows) - len(order)} unreadable pictures skipped")
+    return measure_vectors(split, rows, embeddings, c)
+
+
+def measure_vectors(
+    split: str, rows: Table, embeddings: np.ndarray, c: EvaluationConfig
+) -> Measured:
+    """Measure embeddings of a split's rows."""
+    is_query = rows.frame["is_query"].to_numpy(bool)
+    is_gallery = rows.frame["is_gallery"].to_numpy(bool)
+    if not is_query.any() or not is_gallery.any():
+        raise DataError(f"{rows.name}, split '{split}': there are no queries, or no gallery.")
+    sequence = rows.frame["sequence"].to_numpy() if "sequence" in rows.frame else None
+    if is_query.all() and is_gallery.all():
+        sequences = None if sequence is None else (sequence, sequence)
+        report = evaluate_vectors(
+            embeddings,
+            rows.labels,
+            metrics=c.metrics,
+            k=tuple(c.k),
+            levels=c.levels,
+            sequences=sequences,
+        )
+    else:
+        place = np.cumsum(is_gallery) - 1
+        own = np.where(is_gallery, place, -1)[is_query]
+        report = evaluate_vectors(
+            embeddings[is_query],
+            rows.labels[is_query],
+            embeddings[is_gallery],
+            rows.labels[is_gallery],
+            metrics=c.metrics,
+            k=tuple(c.k),
+            levels=c.levels,
+            exclude_self=own,
+            sequences=None if sequence is None else (sequence[is_query], sequence[is_gallery]),
+        )
+    return Measured(split, rows, embeddings, report)
+
+
+def values(measured: list[Measured], c: EvaluationConfig) -> dict[str, dict[str, float]]:
+    """Split → metric → value, without the excluded; several test splits also have a mean."""
+    table = {
+        m.split: {name: v for name, v in m.report.values.items() if not _excluded(name, c.exclude)}
+        for m in measured
+    }
+    tests = [name for name in table if name.startswith("test")]
+    if c.average_splits and len(tests) > 1:
+        shared = set.intersection(*(set(table[name]) for name in tests))
+        table["test (mean)"] = {
+            name: float(np.mean([table[test][name] for test in tests]))
+            for name in table[tests[0]]
+            if name in shared
+        }
+    return table
+
+
+def _excluded(name: str, exclude: list[str]) -> bool:
+    return any(name == word or name.startswith(f"{word}_level") for word in exclude)
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)

@@ -1,0 +1,220 @@
+"""From measured splits to the page of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lookalike.compose import to_yaml
+from lookalike.config import Config, EvaluationConfig
+from lookalike.jobs.baselines import measure_baselines
+from lookalike.jobs.console import Console
+from lookalike.jobs.measuring import Measured, measure_vectors
+from lookalike.report import (
+    EvaluationSection,
+    Neighbour,
+    Published,
+    RunReport,
+    Sheet,
+    SheetRow,
+    choose_queries,
+    find_confusions,
+    map_embeddings,
+    write_report,
+)
+from lookalike.runs import Run
+
+_NEIGHBOURS = 8
+_SHEET_NOTES = {
+    "Best": "queries of the highest average precision",
+    "Middling": "queries nearest to the median average precision",
+    "Worst": "queries of the lowest average precision",
+}
+
+
+def write_run_report(
+    folder: Run, config: Config, measured: Sequence[Measured], console: Console
+) -> list[EvaluationSection]:
+    """Write ``report.html`` and return its sections.
+
+    Args:
+        folder: the run.
+        config: its configuration.
+        measured: its evaluated splits.
+        console: told what takes a while.
+    """
+    manifest = folder.read_manifest()
+    sections = []
+    for one in measured:
+        console.say(f"report   drawing {one.split}")
+        baselines = []
+        if config.evaluation.baselines:
+            baselines = measure_baselines(config, one.table, one.split)
+        sections.append(section(one, config, baselines))
+    write_report(
+        folder.report,
+        RunReport(
+            title=folder.folder.resolve().name,
+            subtitle=_subtitle(config),
+            command=manifest["command"],
+            created=manifest["started"],
+            versions=manifest["versions"],
+            config=to_yaml(config),
+            facts=_facts(manifest, config, measured),
+            evaluations=sections,
+            rows=folder.history(),
+            published=_published(config),
+            notes=_notes(manifest),
+        ),
+    )
+    return sections
+
+
+def section(
+    one: Measured, config: Config, baselines: Sequence[tuple[str, dict[str, float]]] = ()
+) -> EvaluationSection:
+    """One split as the report shows it: numbers, contact sheets, map, confusions."""
+    rows, report = one.table, one.report
+    queries = np.flatnonzero(rows.frame["is_query"].to_numpy(bool))
+    gallery = np.flatnonzero(rows.frame["is_gallery"].to_numpy(bool))
+    labels = rows.labels[:, 0]
+    names = rows.names(0)
+    found, scores = report.neighbours(np.arange(len(queries)), _NEIGHBOURS)
+    nearest = gallery[found[:, 0]]
+    return EvaluationSection(
+        split=one.split,
+        values={k: v for k, v in report.values.items() if k not in config.evaluation.exclude},
+        definitions={name: d.words for name, d in report.definitions.items()},
+        intervals=report.intervals(over="classes"),
+        interval_note="95 % bootstrap over classes",
+        levels=rows.levels,
+        counts={
+            "queries": len(queries),
+            "gallery pictures": len(gallery),
+            "classes": len(np.unique(labels)),
+        },
+        skipped=_skipped(one),
+        baselines=baselines,
+        sheets=_sheets(one, queries, gallery, found, scores),
+        map=map_embeddings(
+            one.embeddings, labels, names=lambda c: _name(names, c), pictures=rows.paths
+        ),
+        confusions=find_confusions(
+            labels[queries],
+            labels[nearest],
+            names=lambda c: _name(names, c),
+            query_pictures=[rows.paths[i] for i in queries],
+            neighbour_pictures=[rows.paths[i] for i in nearest],
+            scores=scores[:, 0],
+        ),
+    )
+
+
+def _sheets(
+    one: Measured, queries: np.ndarray, gallery: np.ndarray, found: np.ndarray, scores: np.ndarray
+) -> list[Sheet]:
+    rows, labels = one.table, one.table.labels[:, 0]
+    names = rows.names(0)
+    precision = _average_precision(one)
+    counts = np.bincount(labels[gallery][labels[gallery] >= 0], minlength=len(names))
+    chosen = choose_queries(
+        precision, labels=labels[queries], positives=counts[labels[queries]], count=5
+    )
+
+    def row(query: int) -> SheetRow:
+        place = queries[query]
+        hits = [
+            Neighbour(
+                picture=rows.paths[gallery[item]],
+                label=_name(names, labels[gallery[item]]),
+                score=float(score),
+                right=bool(labels[gallery[item]] == labels[place]),
+            )
+            for item, score in zip(found[query], scores[query], strict=True)
+            if item >= 0
+        ]
+        return SheetRow(
+            query=rows.paths[place],
+            neighbours=hits,
+            title=_name(names, labels[place]),
+            value=f"average precision {precision[query]:.2f}",
+        )
+
+    lists = {"Best": chosen.best, "Middling": chosen.middling, "Worst": chosen.worst}
+    return [
+        Sheet(title=title, rows=[row(q) for q in picked], note=_SHEET_NOTES[title])
+        for title, picked in lists.items()
+        if picked
+    ]
+
+
+def _average_precision(one: Measured) -> np.ndarray:
+    """Per query, of the finest level, whatever else the run measures."""
+    only = EvaluationConfig(metrics=["mean_average_precision"], levels=[0])
+    again = measure_vectors(one.split, one.table, one.embeddings, only).report
+    return next(iter(again.per_query.values()))
+
+
+def _name(names: Sequence[str], code: int) -> str:
+    return names[code] if code >= 0 else "distractor"
+
+
+def _skipped(one: Measured) -> int | dict[str, int]:
+    """Queries without a positive, a level at a time where there are levels."""
+    skipped = one.report.skipped
+    if len(one.table.levels) == 1:
+        return max(skipped.values(), default=0)
+    return {
+        level: max((n for name, n in skipped.items() if name.endswith(f"_level{i}")), default=0)
+        for i, level in enumerate(one.table.levels)
+    }
+
+
+def _subtitle(config: Config) -> str:
+    recipe = f"recipe {config.recipe}: " if config.recipe else ""
+    return f"{recipe}{config.loss['name']} on {config.dataset['name']} with {config.model.backbone}"
+
+
+def _facts(
+    manifest: dict[str, Any], config: Config, measured: Sequence[Measured]
+) -> list[tuple[str, str]]:
+    data = manifest["data"]
+    facts = [
+        (
+            "Data",
+            f"{data['name']}, {data['pictures']:,} pictures, fingerprint {data['fingerprint']}",
+        ),
+        *(("Note", note) for note in data["notes"]),
+        ("Model", f"{config.model.backbone}, {manifest['parameters']:,} parameters"),
+        ("Pictures", f"{config.transform.size} × {config.transform.size} pixels"),
+        ("Training", f"{manifest['epochs']} epochs, {manifest['steps']:,} steps"),
+        ("Time", f"{manifest['seconds']:,.0f} s on {manifest['machine']['system']}"),
+        ("Code", manifest["code"] or "installed package"),
+    ]
+    facts += [("Note", note) for one in measured for note in one.table.notes[len(data["notes"]) :]]
+    return facts
+
+
+def _published(config: Config) -> list[Published]:
+    published = config.published
+    source = str(published.get("source", ""))
+    figures = published.get("figures", {})
+    return [
+        Published(metric=metric, value=float(value), source=source)
+        for metric, value in figures.items()
+    ]
+
+
+def _notes(manifest: dict[str, Any]) -> list[str]:
+    notes = []
+    if skipped := manifest["skipped_pictures"]:
+        named = ", ".join(list(skipped)[:3])
+        notes.append(f"{len(skipped)} pictures could not be read in training: {named}")
+    if (best := manifest["best"]).get("epoch") is not None:
+        notes.append(
+            f"The model shown is that of epoch {best['epoch']}, the best of those evaluated. Where "
+            "no validation split exists the test split chose it, which flatters its numbers."
+        )
+    return notes

@@ -1,0 +1,73 @@
+"""``lookalike list``: what there is, one line each."""
+
+from __future__ import annotations
+
+import inspect
+
+from lookalike import components
+from lookalike.compose import CONF, choices
+from lookalike.errors import ConfigError, suggest
+from lookalike.jobs.console import Console
+
+
+def run(what: str) -> None:
+    """Print one shelf: losses, models, datasets, samplers, recipes or metrics.
+
+    Raises:
+        ConfigError: no such shelf.
+    """
+    shelves = {
+        "losses": lambda: _components("loss"),
+        "datasets": lambda: _components("dataset"),
+        "samplers": lambda: _components("sampler"),
+        "models": _models,
+        "recipes": _recipes,
+        "metrics": _metrics,
+    }
+    if what not in shelves:
+        raise ConfigError(f"list {what}: there is no such shelf. {suggest(what, shelves)}")
+    rows = shelves[what]()
+    width = max((len(name) for name, _ in rows), default=0)
+    console = Console()
+    for name, text in rows:
+        console.say(f"{name:{width}}  {text}")
+
+
+def _components(group: str) -> list[tuple[str, str]]:
+    rows = [
+        (name, _first_line(components.find(group, name)))
+        for name in sorted(components.public_names(group))
+    ]
+    listed = {name for name, _ in rows}
+    return rows + [(name, _comment(group, name)) for name in choices(group) if name not in listed]
+
+
+def _models() -> list[tuple[str, str]]:
+    import timm
+
+    from lookalike.models.backbones import OWN
+
+    own = [(name, _first_line(network)) for name, network in OWN.items()]
+    return own + [(name, "timm") for name in timm.list_models()]
+
+
+def _recipes() -> list[tuple[str, str]]:
+    return [(name, _comment("recipe", name)) for name in choices("recipe")]
+
+
+def _metrics() -> list[tuple[str, str]]:
+    from lookalike.metrics import definitions
+
+    return [(metric.id, metric.formula) for metric in definitions.listed()]
+
+
+def _first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").split("\n")[0]
+
+
+def _comment(group: str, name: str) -> str:
+    """The first comment of a YAML file that is no directive."""
+    for line in (CONF / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
+        if line.startswith("# ") and "@package" not in line:
+            return line.removeprefix("# ")
+    return ""

@@ -1,0 +1,122 @@
+"""Pictures of any kind to embeddings, in order, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from lookalike.data import loader as loading
+from lookalike.data.table import Table
+from lookalike.errors import DataError, NumericsError
+
+if TYPE_CHECKING:
+    from lookalike.models.embedder import Embedder
+
+
+def encode(
+    model: Embedder,
+    pictures: Any,
+    *,
+    batch_size: int,
+    device: str | torch.device | None,
+    show_progress: bool,
+    workers: int,
+) -> np.ndarray:
+    """See :meth:`lookalike.models.Embedder.encode`."""
+    if isinstance(pictures, str | Path | np.ndarray) or not hasattr(pictures, "__len__"):
+        pictures = [pictures]
+    if len(pictures) == 0:
+        return np.empty((0, model.width), dtype=np.float32)
+    if device is not None:
+        model.to(device)
+    transform = model.transform()
+    if isinstance(pictures, Table) or isinstance(pictures[0], str | Path):
+        batches = loading.eval_loader(pictures, transform, batch_size=batch_size, workers=workers)
+    else:
+        batches = _array_batches(pictures, transform, batch_size)
+    with _progress(show_progress, len(pictures)) as advance:
+        return embed(model, batches, on_batch=advance)
+
+
+def embed(
+    model: Embedder,
+    batches: Iterable[dict[str, Any]],
+    *,
+    precision: torch.dtype | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Embed the batches of a loader; the model's mode is put back afterwards.
+
+    Args:
+        model: the embedder.
+        batches: dicts with ``pictures`` uint8 ``(B, 3, H, W)``.
+        precision: autocast's type, or None for float32.
+        on_batch: told how many pictures each batch had.
+
+    Returns:
+        float32 ``(N, width)``.
+
+    Raises:
+        NumericsError: the model produces NaN; the message names the pictures.
+    """
+    was_training = model.training
+    model.eval()
+    device = model.device
+    parts = []
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                pictures = batch["pictures"].to(device, non_blocking=True)
+                with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
+                    vectors = model(pictures)
+                parts.append(vectors.float().cpu().numpy())
+                if on_batch is not None:
+                    on_batch(len(vectors))
+    finally:
+        model.train(was_training)
+    embeddings = np.concatenate(parts) if parts else np.empty((0, model.width), np.float32)
+    bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if len(bad):
+        raise NumericsError(
+            f"The model gives NaN or infinity for {len(bad)} of {len(embeddings)} pictures (rows "
+            f"{bad[:5].tolist()}). Its weights are broken; train again with a lower learning rate."
+        )
+    return embeddings
+
+
+def _array_batches(
+    pictures: list[Any], transform: Any, batch_size: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    for start in range(0, len(pictures), batch_size):
+        arrays = [_rgb(p, start + i) for i, p in enumerate(pictures[start : start + batch_size])]
+        tensors = [transform(torch.from_numpy(a).permute(2, 0, 1)) for a in arrays]
+        yield {"pictures": torch.stack(tensors)}
+
+
+def _rgb(picture: Any, number: int) -> np.ndarray:
+    if hasattr(picture, "convert"):  # a PIL picture
+        picture = np.asarray(picture.convert("RGB"))
+    array = np.asarray(picture)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise DataError(
+            f"Picture {number} is {array.dtype} {array.shape}; give paths, PIL pictures or uint8 "
+            "arrays (H, W, 3)."
+        )
+    return np.ascontiguousarray(array)
+
+
+@contextmanager
+def _progress(show: bool, total: int) -> Iterator[Callable[[int], None] | None]:
+    if not show:
+        yield None
+        return
+    from rich.progress import Progress
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("embedding", total=total)
+        yield lambda n: bar.advance(task, n)
