@@ -1,12 +1,103 @@
-"""Which path the kernels take on this machine, and why."""
+"""Which path the kernels take on this machine, and why: native, Triton or plain torch.
+
+``LOOKALIKE_NATIVE=0`` turns the native library off; naming an instruction set (``avx512``,
+``avx2``, ``baseline``) holds it to that one. ``LOOKALIKE_TRITON=0`` turns Triton off.
+"""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
-from torch import Tensor
+from lookalike.errors import LookalikeError, suggest
 
 
-def face(scores: Tensor) -> ModuleType | None:
-    """The module whose kernels suit this tensor, or None for plain torch."""
+@dataclass(frozen=True)
+class Status:
+    """One path: whether it is taken, and the reason in words.
+
+    Attributes:
+        name: ``"native"``, ``"triton"`` or ``"torch"``.
+        active: whether tensors that suit it take it.
+        reason: for the person who runs ``lookalike doctor``.
+    """
+
+    name: str
+    active: bool
+    reason: str
+
+
+def status() -> list[Status]:
+    """The three paths, best first for a CPU.
+
+    >>> [path.name for path in status()]
+    ['native', 'triton', 'torch']
+    """
+    library, reason = _library()
+    active = library is not None and instruction_set() is not None
+    if library is not None:
+        reason = (
+            f"built; uses {instruction_set()}, this processor has {', '.join(_instruction_sets())}"
+            if active
+            else "built, but turned off by LOOKALIKE_NATIVE=0"
+        )
+    return [
+        Status("native", active, f"{reason} (float32 on the CPU)"),
+        Status("triton", triton_reason() is None, triton_reason() or "for tensors on CUDA"),
+        Status("torch", True, "for all else"),
+    ]
+
+
+def native() -> ModuleType | None:
+    """The compiled kernels, or None where they are not built or turned off."""
+    return _library()[0] if instruction_set() is not None else None
+
+
+def instruction_set() -> str | None:
+    """Which variant of the native kernels to call; None when they are off or missing."""
+    if _library()[0] is None:
+        return None
+    known = _instruction_sets()
+    wish = os.environ.get("LOOKALIKE_NATIVE", "1")
+    if wish in ("", "1"):
+        return known[0]
+    if wish == "0":
+        return None
+    if wish not in known:
+        raise LookalikeError(f"LOOKALIKE_NATIVE={wish}: {suggest(wish, ['0', '1', *known])}")
+    return wish
+
+
+def triton_reason() -> str | None:
+    """Why Triton is not used, or None when it is."""
+    import torch
+
+    if os.environ.get("LOOKALIKE_TRITON", "1") == "0":
+        return "turned off by LOOKALIKE_TRITON=0"
+    if find_spec("triton") is None:
+        return "the package triton is not installed"
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return None
+    if not torch.cuda.is_available():
+        return "there is no CUDA device"
     return None
+
+
+@cache
+def _library() -> tuple[ModuleType | None, str]:
+    try:
+        return import_module("lookalike.ops._native"), "built"
+    except ModuleNotFoundError:
+        return None, "not built: there was no C++ compiler when lookalike was installed"
+    except ImportError as error:
+        return None, f"built, but it does not load here: {error}"
+
+
+@cache
+def _instruction_sets() -> list[str]:
+    library = _library()[0]
+    return [] if library is None else library.instruction_sets()

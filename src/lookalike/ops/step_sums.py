@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lookalike.ops import paths
+from lookalike.ops import native_steps
 from lookalike.ops.steps import SoftStep
 
 # A tile of differences should stay in a core's second-level cache; a GPU wants few launches.
@@ -33,8 +33,9 @@ def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
     >>> step_sums(torch.tensor([[0.3, 0.1]]), torch.tensor([[0.2]]), SoftStep(tau=0.01))
     tensor([[1.0000]])
     """
-    face = paths.face(scores)
-    return face.step_sums(scores, pivots, step) if face else torch_sums(scores, pivots, step)
+    if native_steps.suits(scores):
+        return native_steps.step_sums(scores, pivots, step)
+    return torch_sums(scores, pivots, step)
 
 
 def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> Tensor:
@@ -49,9 +50,8 @@ def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep
     Returns:
         ``(c, P)``, ``sum_j step'(scores[b, j] - pivots[b, i])`` before the weights.
     """
-    face = paths.face(scores)
-    if face:
-        return face.step_slopes_(scores, pivots, weights, step)
+    if native_steps.suits(scores):
+        return native_steps.step_slopes_(scores, pivots, weights, step)
     return torch_slopes_(scores, pivots, weights, step)
 
 

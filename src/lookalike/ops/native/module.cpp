@@ -1,0 +1,23 @@
+// lookalike.ops._native: the CPU kernels. Raw float buffers in and out; nothing of torch is linked.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "isa.hpp"
+
+namespace nb = nanobind;
+
+namespace lookalike {
+void bind_steps(nb::module_& module);
+#if defined(LOOKALIKE_COUNT)
+void bind_count(nb::module_& module);
+#endif
+}  // namespace lookalike
+
+NB_MODULE(_native, module) {
+    module.def("instruction_sets", &lookalike::instruction_sets);
+    lookalike::bind_steps(module);
+#if defined(LOOKALIKE_COUNT)
+    lookalike::bind_count(module);
+#endif
+}
