@@ -1,0 +1,131 @@
+"""From the rows of ``metrics.jsonl`` to the lines of a chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lookalike.report.figures import headlines, metric_title
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One curve: its name, its points, and where many values became one, their range."""
+
+    name: str
+    x: list[float]
+    y: list[float]
+    low: list[float] | None = None
+    high: list[float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """Curves that share their axes.
+
+    Attributes:
+        title: what is drawn.
+        lines: the curves; x in epochs.
+        note: what was left out, if anything.
+        points: whether every point is a measurement worth a dot.
+        better: ``"higher"`` marks each line's highest point, empty marks none.
+    """
+
+    title: str
+    lines: list[Line]
+    note: str = ""
+    points: bool = False
+    better: str = ""
+
+
+def charts(rows: Sequence[Row], *, levels: Sequence[str] = (), bins: int = 160) -> list[Chart]:
+    """Loss and learning rate over training, and each split's first metrics over the epochs.
+
+    A step that was written twice, as after a resume, counts as written last. More than ``bins``
+    steps become that many averages with their lowest and highest value beside them.
+
+    Args:
+        rows: ``{"kind": "train", "epoch", "step", "loss", "lr", …}`` and ``{"kind":
+            "evaluation", "epoch", "step", "split", "values": {name: float}}``; epochs count
+            from 1, steps through the whole run. Every key that begins with ``loss`` is drawn.
+        levels: names of the label levels.
+        bins: points a training curve has at most.
+
+    >>> rows = [{"kind": "train", "epoch": 1, "step": s, "loss": 1 / s} for s in (1, 2)]
+    >>> [(chart.title, chart.lines[0].x) for chart in charts(rows)]
+    [('Training loss', [0.5, 1.0])]
+    """
+    train = list({row["step"]: row for row in rows if row.get("kind") == "train"}.values())
+    tests = {(r["split"], r["step"]): r for r in rows if r.get("kind") == "evaluation"}
+    train.sort(key=lambda row: row["step"])
+    epoch = _epochs([*train, *tests.values()])
+    found = []
+    losses = sorted({key for row in train for key in row if key.startswith("loss")})
+    for title, keys in (("Training loss", losses), ("Learning rate", ["lr"])):
+        lines, lost = [], 0
+        for key in keys:
+            line, dropped = _thinned(train, key, epoch, bins)
+            lost += dropped
+            lines += [line] if line.x else []
+        note = f"{lost} values that were not finite are left out." if lost else ""
+        if lines or lost:
+            found.append(Chart(title=title, lines=lines, note=note))
+    for split in dict.fromkeys(split for split, _ in tests):
+        mine = sorted((r for r in tests.values() if r["split"] == split), key=lambda r: r["step"])
+        found.append(_evaluation(split, mine, epoch, levels))
+    # The learning rate is the least of the reader's questions.
+    return sorted(found, key=lambda chart: chart.title == "Learning rate")
+
+
+def _epochs(rows: Iterable[Row]) -> Mapping[int, float]:
+    """Step → epochs gone by, straight from one epoch's last step to the next one's."""
+    ends: dict[int, int] = {}
+    for row in rows:
+        ends[row["epoch"]] = max(row["step"], ends.get(row["epoch"], 0))
+    if not ends:
+        return {}
+    start = min(ends) - 1 if ends[min(ends)] > 0 else min(ends)
+    known = {0: float(start)} | {step: float(epoch) for epoch, step in sorted(ends.items())}
+    steps = sorted(known)
+    every = sorted({row["step"] for row in rows})
+    values = np.interp(every, steps, [known[step] for step in steps])
+    return dict(zip(every, values.tolist(), strict=True))
+
+
+def _thinned(rows: list[Row], key: str, epoch: Mapping[int, float], bins: int) -> tuple[Line, int]:
+    pairs = [(epoch[row["step"]], float(row[key])) for row in rows if row.get(key) is not None]
+    kept = [(x, y) for x, y in pairs if math.isfinite(y)]
+    lost = len(pairs) - len(kept)
+    if len(kept) <= bins:
+        return Line(name=key, x=[x for x, _ in kept], y=[y for _, y in kept]), lost
+    # Four values at least make an average; fewer would only thin the noise.
+    chunks = np.array_split(np.array(kept), min(bins, len(kept) // 4))
+    return Line(
+        name=key,
+        x=[float(chunk[:, 0].mean()) for chunk in chunks],
+        y=[float(chunk[:, 1].mean()) for chunk in chunks],
+        low=[float(chunk[:, 1].min()) for chunk in chunks],
+        high=[float(chunk[:, 1].max()) for chunk in chunks],
+    ), lost
+
+
+def _evaluation(
+    split: str, rows: list[Row], epoch: Mapping[int, float], levels: Sequence[str]
+) -> Chart:
+    lines, lost = [], 0
+    for name in headlines(dict.fromkeys(name for row in rows for name in row["values"])):
+        pairs = [(epoch[row["step"]], row["values"].get(name)) for row in rows]
+        pairs = [(x, float(y)) for x, y in pairs if y is not None]
+        kept = [(x, y) for x, y in pairs if math.isfinite(y)]
+        lost += len(pairs) - len(kept)
+        if kept:
+            x, y = map(list, zip(*kept, strict=True))
+            lines.append(Line(name=metric_title(name, levels), x=x, y=y))
+    note = f"{lost} values that were not finite are left out." if lost else ""
+    return Chart(title=f"Metrics on {split}", lines=lines, note=note, points=True, better="higher")
