@@ -1,0 +1,123 @@
+"""Contrastive losses: on distances (cirtorch) and on cosines (the pair loss of ROADMAP and XBM)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from lookalike.errors import ConfigError, suggest
+from lookalike.losses.inputs import Pairing
+from lookalike.losses.pairs import Mined, PairLoss, Pairs, apply
+
+
+class Contrastive(PairLoss):
+    r"""Contrastive loss on Euclidean distances.
+
+    .. math:: \sum_{(i,j)^+} \tfrac12 d_{ij}^2 + \sum_{(i,j)^-} \tfrac12 \max(0, m - d_{ij})^2,
+        \quad d_{ij} = \|x_i - x_j + \varepsilon\|_2
+
+    (Hadsell et al. 2006, as Radenović et al. 2018 train retrieval with it.)
+
+    Args:
+        margin: the distance negatives should keep, 0 to 2 for unit vectors (0.85 with GeM).
+        level: the label column that says who is a positive.
+        reduction: ``"sum"`` over the pairs, as published, so that the loss grows with the number
+            of pairs; ``"mean"`` divides by that number.
+        eps: added to every component of the difference; keeps the gradient finite at distance 0.
+        normalize: divide embeddings by their norm first.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.eye(2), torch.tensor([0, 0])
+        >>> Contrastive()(x, y)  # two ordered pairs, each half of a squared distance of 2
+        tensor(2.)
+
+    Relations: ``Calibration`` works on cosines and averages; ``Triplet`` needs no absolute margin.
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.7,
+        level: int = 0,
+        reduction: Literal["sum", "mean"] = "sum",
+        *,
+        eps: float = 1e-6,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(level=level, normalize=normalize)
+        if reduction not in ("sum", "mean"):
+            raise ConfigError(
+                f"Contrastive: reduction={reduction!r}. {suggest(reduction, ['sum', 'mean'])}"
+            )
+        self.margin = margin
+        self.reduction = reduction
+        self.eps = eps
+
+    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+        """See the class."""
+        query = batch.query + self.eps
+        reference = batch.reference
+        squared = (
+            query.square().sum(dim=1)[:, None]
+            + reference.square().sum(dim=1)[None, :]
+            - 2 * query @ reference.T
+        )
+        # Equal vectors are eps apart in every component, whatever rounding makes of the sum above.
+        squared = squared.clamp_min(query.shape[1] * self.eps**2)
+        positive, negative = apply(
+            squared,
+            pairs,
+            lambda square: square / 2,
+            lambda square: (self.margin - square.sqrt()).relu().square() / 2,
+        )
+        total = positive.sum() + negative.sum()
+        return total if self.reduction == "sum" else total / max(1, _count(pairs))
+
+
+class PairContrastive(PairLoss):
+    r"""Contrastive loss on cosines, with a margin for negatives only.
+
+    .. math:: \frac1B \sum_i \Big[ \sum_{j^+:\, s_{ij} < 1 - \varepsilon} (1 - s_{ij})
+        + \sum_{j^-:\, s_{ij} > m} s_{ij} \Big]
+
+    (the loss of XBM, Wang et al. 2020, and the pair loss of ROADMAP). Sums over pairs, divided by
+    the batch: its scale grows with the number of references.
+
+    Args:
+        margin: negatives below this cosine are left alone; above it they jump to their full cosine.
+        level: the label column that says who is a positive.
+        eps: positives nearer to 1 than this are copies and count nothing.
+        normalize: divide embeddings by their norm first.
+
+    Example:
+        >>> import torch
+        >>> PairContrastive()(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+        tensor(1.)
+
+    Relations: made for ``CrossBatchMemory``; without a memory ``Calibration`` is better scaled.
+    """
+
+    def __init__(
+        self, margin: float = 0.5, level: int = 0, *, eps: float = 1e-5, normalize: bool = True
+    ) -> None:
+        super().__init__(level=level, normalize=normalize)
+        self.margin = margin
+        self.eps = eps
+
+    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+        """See the class."""
+        positive, negative = apply(
+            batch.query @ batch.reference.T,
+            pairs,
+            lambda s: (1 - s).masked_fill(s >= 1 - self.eps, 0.0),
+            lambda s: s.masked_fill(s <= self.margin, 0.0),
+        )
+        return (positive.sum() + negative.sum()) / max(1, batch.query.shape[0])
+
+
+def _count(pairs: Pairs | Mined) -> int:
+    """How many pairs there are."""
+    if isinstance(pairs, Mined):
+        return pairs.indices[0].numel() + pairs.indices[2].numel()
+    return int(pairs.positive.sum() + pairs.negative.sum())

@@ -1,0 +1,72 @@
+"""The multi-similarity loss: a soft worst positive and a soft worst negative for every query."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lookalike.losses.inputs import Pairing
+from lookalike.losses.log_sums import log_one_plus
+from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks
+
+
+class MultiSimilarity(PairLoss):
+    r"""Multi-similarity loss.
+
+    .. math:: \frac1B \sum_i \Big[ \tfrac1\alpha \ln\big(1 + \sum_{j^+} e^{-\alpha (s_{ij} -
+        \lambda)}\big) + \tfrac1\beta \ln\big(1 + \sum_{j^-} e^{\beta (s_{ij} - \lambda)}\big) \Big]
+
+    (Wang et al. 2019, eq. 15). With ``epsilon`` only the pairs of its eqs. 11 and 12 take part:
+    negatives above the worst positive less ε, positives below the worst negative plus ε.
+
+    Args:
+        alpha: sharpness for positives.
+        beta: sharpness for negatives.
+        base: the cosine λ both sides are measured from.
+        epsilon: the paper's mining margin (0.1 there); None takes all pairs, as PML's loss does.
+        level: the label column that says who is a positive.
+        normalize: divide embeddings by their norm first.
+
+    Example:
+        >>> import torch
+        >>> MultiSimilarity()(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+        tensor(0.6566)
+
+    Relations: the usual strong pair loss; ``SupAP`` when the ranking itself is what counts.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 2.0,
+        beta: float = 50.0,
+        base: float = 0.5,
+        epsilon: float | None = None,
+        level: int = 0,
+        *,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(level=level, normalize=normalize)
+        self.alpha = alpha
+        self.beta = beta
+        self.base = base
+        self.epsilon = epsilon
+
+    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+        """See the class."""
+        scores = batch.query @ batch.reference.T
+        masks = as_masks(pairs, scores.shape)
+        if self.epsilon is not None:
+            masks = _informative(scores.detach(), masks, self.epsilon)
+        positive = log_one_plus(-self.alpha * (scores - self.base), masks.positive, 1) / self.alpha
+        negative = log_one_plus(self.beta * (scores - self.base), masks.negative, 1) / self.beta
+        return (positive + negative).sum() / max(1, scores.shape[0])
+
+
+def _informative(scores: Tensor, masks: Pairs, epsilon: float) -> Pairs:
+    """The pairs that a query's worst pair of the other kind makes worth learning from."""
+    worst_positive = scores.masked_fill(~masks.positive, torch.inf).amin(dim=1, keepdim=True)
+    worst_negative = scores.masked_fill(~masks.negative, -torch.inf).amax(dim=1, keepdim=True)
+    return Pairs(
+        masks.positive & (scores - epsilon < worst_negative),
+        masks.negative & (scores + epsilon > worst_positive),
+    )

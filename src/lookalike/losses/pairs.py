@@ -1,0 +1,158 @@
+"""Which pairs a pair loss looks at: all of them, or those a miner chose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lookalike.errors import LookalikeError
+from lookalike.losses.inputs import Pairing, pair
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Positive and negative pairs as masks.
+
+    Attributes:
+        positive: ``(B, M)`` bool, whether reference j is a positive of query i.
+        negative: ``(B, M)`` bool.
+    """
+
+    positive: Tensor
+    negative: Tensor
+
+
+@dataclass(frozen=True)
+class Mined:
+    """Pairs as index vectors, in which one pair may stand more than once.
+
+    Attributes:
+        indices: anchors, positives, anchors, negatives.
+        triplets: whether the two halves go together, entry by entry.
+    """
+
+    indices: tuple[Tensor, Tensor, Tensor, Tensor]
+    triplets: bool
+
+
+@dataclass(frozen=True)
+class OwnCopies:
+    """All pairs but the query with its own copy; our pair losses take it as ``indices_tuple``.
+
+    Attributes:
+        columns: ``(B,)`` the reference that is a copy of each query.
+    """
+
+    columns: Tensor
+
+    def pairs(self, query: Tensor, reference: Tensor) -> Pairs:
+        """The pairs of labels ``(B,)`` and ``(M,)``."""
+        same = query[:, None] == reference[None, :]
+        return Pairs(same.scatter(1, self.columns[:, None], False), ~same)
+
+    def indices(self, query: Tensor, reference: Tensor) -> tuple[Tensor, ...]:
+        """The same pairs as PML writes them: anchors, positives, anchors, negatives."""
+        pairs = self.pairs(query, reference)
+        return (*pairs.positive.nonzero(as_tuple=True), *pairs.negative.nonzero(as_tuple=True))
+
+
+class Form(Protocol):
+    """A function of a matrix entry, applied to whole tensors."""
+
+    def __call__(self, values: Tensor, /) -> Tensor:
+        """The function's value at every entry."""
+        ...
+
+
+def all_pairs(batch: Pairing, level: int) -> Pairs:
+    """Every pair of a batch at one level; a query and itself are none."""
+    query, reference = batch.level(level)
+    same = query[:, None] == reference[None, :]
+    positive = same.clone().fill_diagonal_(False) if batch.is_self else same
+    return Pairs(positive, ~same)
+
+
+def chosen(loss: str, batch: Pairing, level: int, indices_tuple: Any) -> Pairs | Mined:
+    """The pairs a call asks for: all, all but own copies, or PML's tuple of pairs or triplets."""
+    if indices_tuple is None:
+        return all_pairs(batch, level)
+    if isinstance(indices_tuple, OwnCopies):
+        return indices_tuple.pairs(*batch.level(level))
+    if not isinstance(indices_tuple, (tuple, list)) or len(indices_tuple) not in (3, 4):
+        raise LookalikeError(
+            f"{loss}: indices_tuple must be (anchors, positives, negatives) or (anchors, "
+            f"positives, anchors, negatives), not {type(indices_tuple).__name__}."
+        )
+    device = batch.query.device
+    parts = [torch.as_tensor(part, device=device, dtype=torch.long) for part in indices_tuple]
+    if len(parts) == 3:
+        return Mined((parts[0], parts[1], parts[0], parts[2]), triplets=True)
+    return Mined((parts[0], parts[1], parts[2], parts[3]), triplets=False)
+
+
+def as_masks(pairs: Pairs | Mined, shape: torch.Size) -> Pairs:
+    """The pairs as masks; a pair that was listed twice counts once."""
+    if isinstance(pairs, Pairs):
+        return pairs
+    a1, p, a2, n = pairs.indices
+    positive = torch.zeros(shape, dtype=torch.bool, device=a1.device)
+    negative = torch.zeros_like(positive)
+    positive[a1, p] = True
+    negative[a2, n] = True
+    return Pairs(positive, negative)
+
+
+def apply(matrix: Tensor, pairs: Pairs | Mined, positive: Form, negative: Form) -> list[Tensor]:
+    """One function of the positive entries and one of the negative ones, 0 at all others."""
+    if isinstance(pairs, Mined):
+        a1, p, a2, n = pairs.indices
+        return [positive(matrix[a1, p]), negative(matrix[a2, n])]
+    return [
+        positive(matrix).masked_fill(~pairs.positive, 0.0),
+        negative(matrix).masked_fill(~pairs.negative, 0.0),
+    ]
+
+
+def mean_nonzero(terms: Tensor) -> Tensor:
+    """The mean over the strictly positive terms, 0 if there is none."""
+    return terms.sum() / (terms > 0).sum().clamp_min(1)
+
+
+class PairLoss(nn.Module):
+    """What pair losses share: the call, the choice of pairs, float32 under autocast."""
+
+    takes_pairs = True
+
+    def __init__(self, *, level: int, normalize: bool) -> None:
+        super().__init__()
+        self.level = level
+        self.normalize = normalize
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Any = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a batch, or of a batch against a reference set.
+
+        Args:
+            embeddings: ``(B, D)``.
+            labels: ``(B,)`` or ``(B, L)`` int64, column 0 the finest level.
+            indices_tuple: mined pairs or triplets, as PML's miners return them.
+            ref_emb: ``(M, D)``; without it the batch is its own reference, self excluded.
+            ref_labels: ``(M,)`` or ``(M, L)``.
+        """
+        name = type(self).__name__
+        batch = pair(name, embeddings, labels, None, ref_emb, ref_labels, normalize=self.normalize)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.value(batch, chosen(name, batch, self.level, indices_tuple))
+
+    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+        """The loss itself; every pair loss writes its own."""
+        raise NotImplementedError
