@@ -1,0 +1,123 @@
+"""Learned class vectors: what proxy and classification losses share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lookalike.errors import ConfigError, LookalikeError
+from lookalike.losses.inputs import pair
+
+
+class ProxyLoss(nn.Module):
+    """A loss that compares a batch with one learned vector (or several) a class.
+
+    The proxies are parameters of the loss: give ``loss.parameters()`` to an optimiser. They stay
+    float32 under autocast. A reference set is checked and plays no part: proxies are the reference.
+
+    Attributes:
+        proxies: ``(num_classes · centers, embedding_size)``, rows of one class side by side.
+    """
+
+    takes_pairs = False
+    proxies: nn.Parameter
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        *,
+        centers: int = 1,
+        level: int = 0,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__()
+        sizes = {"num_classes": num_classes, "embedding_size": embedding_size, "centers": centers}
+        for name, value in sizes.items():
+            if value < 1:
+                raise ConfigError(f"{type(self).__name__}: {name} must be at least 1, not {value}.")
+        self.num_classes = num_classes
+        self.embedding_size = embedding_size
+        self.level = level
+        self.normalize = normalize
+        self.proxies = nn.Parameter(torch.empty(num_classes * centers, embedding_size))
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Any = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            embeddings: ``(B, embedding_size)``.
+            labels: ``(B,)`` or ``(B, L)`` int64; those of ``level`` are codes below num_classes.
+            indices_tuple: refused: a proxy loss has no pairs.
+            ref_emb: checked, otherwise without effect.
+            ref_labels: as ``ref_emb``.
+        """
+        name = type(self).__name__
+        batch = pair(
+            name,
+            embeddings,
+            labels,
+            indices_tuple,
+            ref_emb,
+            ref_labels,
+            normalize=self.normalize,
+        )
+        self.check_width(batch.query)
+        classes = class_codes(name, batch.level(self.level)[0], self.num_classes)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.value(batch.query, classes)
+
+    def value(self, query: Tensor, classes: Tensor) -> Tensor:
+        """The loss itself; every proxy loss writes its own."""
+        raise NotImplementedError
+
+    def cosines(self, query: Tensor) -> Tensor:
+        """``(B, num_classes · centers)``: embeddings times normalised proxies."""
+        return query @ F.normalize(self.proxies.to(query.dtype), dim=1).T
+
+    def check_width(self, query: Tensor) -> None:
+        """Refuse embeddings of another width than the proxies."""
+        if query.shape[1] != self.embedding_size:
+            raise LookalikeError(
+                f"{type(self).__name__}: embeddings are {query.shape[1]} wide, but "
+                f"embedding_size={self.embedding_size}."
+            )
+
+    def extra_repr(self) -> str:
+        """The sizes, for printing."""
+        return f"num_classes={self.num_classes}, embedding_size={self.embedding_size}"
+
+
+def class_codes(loss: str, labels: Tensor, num_classes: int) -> Tensor:
+    """Labels ``(B,)``, all of them within ``0 … num_classes - 1``."""
+    wrong = (labels < 0) | (labels >= num_classes)
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise LookalikeError(
+            f"{loss}: label {int(labels[row])} in row {row}, but num_classes={num_classes}: labels "
+            f"must be codes 0 to {num_classes - 1}. Set num_classes to the number of training "
+            "classes, or number the labels from 0 without gaps."
+        )
+    return labels
+
+
+def uniform_rows(proxies: Tensor) -> None:
+    """Fill with U(-1/√D, 1/√D), as Normalised Softmax and ``nn.Linear`` begin."""
+    bound = proxies.shape[-1] ** -0.5
+    nn.init.uniform_(proxies, -bound, bound)
+
+
+def unit_rows(proxies: Tensor) -> None:
+    """Fill with Gaussian rows of norm 1, as Proxy Anchor begins."""
+    with torch.no_grad():
+        proxies.copy_(F.normalize(torch.randn_like(proxies), dim=1))

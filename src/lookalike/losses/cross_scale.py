@@ -1,0 +1,155 @@
+"""The cross-scale loss: one proxy a fine class, judged at every level of a hierarchy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lookalike.errors import ConfigError, LookalikeError
+from lookalike.losses.class_vectors import ProxyLoss
+from lookalike.losses.inputs import pair
+
+_MARGINS = {
+    1: (0.25,),
+    2: (0.25, 0.45),
+    3: (0.25, 0.35, 0.45),
+    7: (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75),
+}
+
+
+class CrossScale(ProxyLoss):
+    r"""Cross-scale learning: proxies of other coarse classes keep a larger distance.
+
+    .. math:: \sum_l \frac1B \sum_i \ln\Big(1 + e^{s m_l} \sum_{p:\, y^l_p \ne y^l_i} e^{s\,\hat
+        x_i \hat w_p} \sum_{p:\, y^0_p = y^0_i} e^{-s\,\hat x_i \hat w_p}\Big)
+
+    (Sun et al. 2021, DyML.) The positive term is that of the finest level at every level.
+
+    Args:
+        num_classes: fine classes C.
+        embedding_size: width D.
+        hierarchy: ``(C, L)`` integers, the labels of each fine class, column 0 the finest.
+        scale: s.
+        margins: one m a level, finest first. None takes the published ones for 2, 3 or 7 levels,
+            and 0.25 to 0.45 in equal steps for other depths.
+        seed: of the generator that draws the proxies, whatever was drawn before.
+        normalize: divide embeddings by their norm first. Proxies always are.
+
+    Labels may be the whole matrix ``(B, L)`` or the finest column alone: the hierarchy knows the
+    rest.
+
+    Raises:
+        ConfigError: a hierarchy or margins of the wrong shape.
+        LookalikeError: a label the hierarchy does not hold.
+
+    Example:
+        >>> import torch
+        >>> loss = CrossScale(4, 8, hierarchy=[[0, 0], [1, 0], [2, 1], [3, 1]])
+        >>> loss(torch.randn(2, 8), torch.tensor([[0, 0], [3, 1]])).shape
+        torch.Size([])
+
+    Relations: ``HAPPIER`` ranks by the same hierarchy.
+    """
+
+    hierarchy: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        hierarchy: Tensor | Sequence[Sequence[int]],
+        scale: float = 32.0,
+        margins: Sequence[float] | None = None,
+        *,
+        seed: int = 0,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(num_classes, embedding_size, normalize=normalize)
+        table = torch.as_tensor(hierarchy)
+        if table.dim() != 2 or table.shape[0] != num_classes or table.dtype.is_floating_point:
+            raise ConfigError(
+                f"CrossScale: hierarchy must be integers of shape ({num_classes}, levels), not "
+                f"{tuple(table.shape)} of {table.dtype}."
+            )
+        if len(table[:, 0].unique()) != num_classes:
+            raise ConfigError("CrossScale: hierarchy names a fine class (column 0) twice.")
+        levels = table.shape[1]
+        if margins is None:
+            margins = _MARGINS.get(levels) or torch.linspace(0.25, 0.45, levels).tolist()
+        if len(margins) != levels:
+            raise ConfigError(
+                f"CrossScale: {len(margins)} margins, but the hierarchy has {levels} level(s)."
+            )
+        self.scale = scale
+        self.margins = tuple(margins)
+        self.seed = seed
+        self.register_buffer("hierarchy", table.long())
+        bound = embedding_size**-0.5
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(seed)
+            self.proxies.uniform_(-bound, bound, generator=generator)
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Any = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a batch: the sum over levels."""
+        return self.per_level(embeddings, labels, indices_tuple, ref_emb, ref_labels).sum()
+
+    def per_level(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Any = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of every level, ``(L,)``."""
+        batch = pair(
+            "CrossScale",
+            embeddings,
+            labels,
+            indices_tuple,
+            ref_emb,
+            ref_labels,
+            normalize=self.normalize,
+        )
+        self.check_width(batch.query)
+        rows, known = self._rows(batch.query_labels)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            scores = self.scale * self.cosines(batch.query)
+            pull = -scores.gather(1, rows[:, None]).squeeze(1)
+            values = []
+            for level, margin in enumerate(self.margins):
+                other = known[:, level, None] != self.hierarchy[None, :, level]
+                # A finite floor: where all classes are one, exp(push) is 0 and so is its slope.
+                push = scores.masked_fill(~other, -1e9).logsumexp(dim=1)
+                values.append(F.softplus(push + pull + margin * self.scale).mean())
+            return torch.stack(values)
+
+    def _rows(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The proxy of every label, and its labels at all levels."""
+        table = self.hierarchy
+        if labels.shape[1] not in (1, table.shape[1]):
+            raise LookalikeError(
+                f"CrossScale: labels have {labels.shape[1]} columns; the hierarchy has "
+                f"{table.shape[1]}. Give all of them, or the finest alone."
+            )
+        match = labels[:, :1] == table[None, :, 0]
+        unknown = ~match.any(dim=1)
+        if unknown.any():
+            row = int(unknown.nonzero()[0])
+            raise LookalikeError(
+                f"CrossScale: label {int(labels[row, 0])} in row {row} is no fine class of the "
+                f"hierarchy, which has {table.shape[0]}."
+            )
+        rows = match.int().argmax(dim=1)
+        return rows, labels if labels.shape[1] == table.shape[1] else table[rows]

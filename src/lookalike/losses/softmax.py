@@ -1,0 +1,295 @@
+"""Classification losses over classes: normalised softmax, margins, and plain cross-entropy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lookalike.errors import ConfigError, LookalikeError, suggest
+from lookalike.losses.class_vectors import ProxyLoss, class_codes, uniform_rows
+from lookalike.losses.inputs import pair, real
+
+
+class NormSoftmax(ProxyLoss):
+    r"""Normalised softmax: cross-entropy over cosines to one or several proxies a class.
+
+    .. math:: -\ln \frac{e^{z_{iy}}}{\sum_c e^{z_{ic}}}, \quad z_{ic} = \hat x_i \cdot \hat w_c / T
+
+    (Zhai & Wu 2019; the cluster loss of HAPPIER.) With several centres a class, its logit is the
+    mean of its cosines weighted by their softmax at ``temperature_centers`` (SoftTriple, Qian et
+    al. 2019).
+
+    Args:
+        num_classes: training classes; labels are codes below it.
+        embedding_size: width D of the embeddings.
+        temperature: T.
+        centers: proxies a class.
+        temperature_centers: how sharply the nearest centre of a class prevails.
+        level: the label column to classify.
+        normalize: divide embeddings by their norm first. Proxies always are.
+
+    Raises:
+        LookalikeError: a label outside the classes, an embedding of another width.
+
+    Example:
+        >>> import torch
+        >>> loss = NormSoftmax(num_classes=10, embedding_size=8)
+        >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
+        torch.Size([])
+
+    Relations: the strongest simple baseline; ``ArcFace`` adds a margin, ``ProxyAnchor`` compares
+    each proxy with the whole batch.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        temperature: float = 0.05,
+        centers: int = 1,
+        *,
+        temperature_centers: float = 0.1,
+        level: int = 0,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(
+            num_classes, embedding_size, centers=centers, level=level, normalize=normalize
+        )
+        self.temperature = temperature
+        self.centers = centers
+        self.temperature_centers = temperature_centers
+        uniform_rows(self.proxies)
+
+    def value(self, query: Tensor, classes: Tensor) -> Tensor:
+        """See the class."""
+        cosines = self.cosines(query)
+        if self.centers > 1:
+            cosines = cosines.reshape(-1, self.num_classes, self.centers)
+            share = torch.softmax(cosines / self.temperature_centers, dim=2)
+            cosines = (share * cosines).sum(dim=2)
+        return F.cross_entropy(cosines / self.temperature, classes)
+
+
+class ArcFace(ProxyLoss):
+    r"""ArcFace: the angle to the own proxy must win by a margin.
+
+    .. math:: z_{iy} = s \cos(\theta_{iy} + m), \quad z_{ic} = s \cos \theta_{ic}
+
+    (Deng et al. 2019), with the straight continuation :math:`\cos\theta - m \sin m` where
+    :math:`\theta + m > \pi`; with ``easy_margin`` plain :math:`\cos\theta` where
+    :math:`\theta > \pi/2`.
+
+    Args:
+        num_classes: training classes.
+        embedding_size: width D.
+        scale: s.
+        margin: m, radians.
+        easy_margin: put the margin only on embeddings on their proxy's side.
+        label_smoothing: ε in 0 to 1.
+        smoothing: where ε acts. ``"logits"`` (as published with SupRank) mixes margin and plain
+            logits of every class by the smoothed one-hot; ``"targets"`` is cross-entropy's own.
+        level: the label column to classify.
+        normalize: divide embeddings by their norm first. Proxies always are.
+
+    Example:
+        >>> import torch
+        >>> loss = ArcFace(num_classes=10, embedding_size=8)
+        >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
+        torch.Size([])
+
+    Relations: ``AdditiveMarginSoftmax`` puts the margin on the cosine; ``NormSoftmax`` has none.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        scale: float = 30.0,
+        margin: float = 0.5,
+        easy_margin: bool = False,
+        label_smoothing: float = 0.0,
+        *,
+        smoothing: Literal["logits", "targets"] = "logits",
+        level: int = 0,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(num_classes, embedding_size, level=level, normalize=normalize)
+        if smoothing not in ("logits", "targets"):
+            hint = suggest(smoothing, ["logits", "targets"])
+            raise ConfigError(f"ArcFace: smoothing={smoothing!r}. {hint}")
+        self.scale = scale
+        self.margin = margin
+        self.easy_margin = easy_margin
+        self.label_smoothing = label_smoothing
+        self.smoothing = smoothing
+        uniform_rows(self.proxies)
+
+    def value(self, query: Tensor, classes: Tensor) -> Tensor:
+        """See the class."""
+        cosines = self.cosines(query)
+        if self.smoothing == "logits" and self.label_smoothing > 0:
+            hot = F.one_hot(classes, self.num_classes).to(cosines.dtype)
+            share = (1 - self.label_smoothing) * hot + self.label_smoothing / self.num_classes
+            logits = share * self._with_margin(cosines) + (1 - share) * cosines
+            return F.cross_entropy(self.scale * logits, classes)
+        own = classes[:, None]
+        logits = cosines.scatter(1, own, self._with_margin(cosines.gather(1, own)))
+        return F.cross_entropy(self.scale * logits, classes, label_smoothing=self.label_smoothing)
+
+    def _with_margin(self, cosine: Tensor) -> Tensor:
+        # The sine's slope is infinite at 0; the clamp makes it 0 there and changes no value.
+        sine = (1 - cosine.square()).clamp_min(torch.finfo(cosine.dtype).tiny).sqrt()
+        moved = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
+        if self.easy_margin:
+            return torch.where(cosine > 0, moved, cosine)
+        past_pi = cosine - self.margin * math.sin(math.pi - self.margin)
+        return torch.where(cosine > math.cos(math.pi - self.margin), moved, past_pi)
+
+
+class AdditiveMarginSoftmax(ProxyLoss):
+    r"""Additive-margin softmax: the cosine to the own proxy must win by a margin.
+
+    .. math:: -\sum_c t_{ic} \ln \mathrm{softmax}\big(s\,(z_i - m\,t_i)\big)_c,
+        \quad z_{ic} = \hat x_i \cdot \hat w_c
+
+    (Wang et al. 2018; CosFace) with t the one-hot label, or a soft label of the caller's.
+
+    Args:
+        num_classes: training classes.
+        embedding_size: width D.
+        scale: s.
+        margin: m, in cosines.
+        normalize_proxies: False, with ``bias=True``, gives the linear classifier that PSS trains.
+        bias: add a learned bias to every class.
+        level: the label column to classify.
+        normalize: divide embeddings by their norm first.
+
+    Labels may also be a floating matrix ``(B, num_classes)`` of soft labels.
+
+    Example:
+        >>> import torch
+        >>> loss = AdditiveMarginSoftmax(num_classes=10, embedding_size=8)
+        >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
+        torch.Size([])
+
+    Relations: ``ArcFace`` puts the margin on the angle.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        scale: float = 30.0,
+        margin: float = 0.3,
+        *,
+        normalize_proxies: bool = True,
+        bias: bool = False,
+        level: int = 0,
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(num_classes, embedding_size, level=level, normalize=normalize)
+        self.scale = scale
+        self.margin = margin
+        self.normalize_proxies = normalize_proxies
+        uniform_rows(self.proxies)
+        self.bias = nn.Parameter(torch.zeros(num_classes)) if bias else None
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Any = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a batch; labels as codes, or soft as ``(B, num_classes)`` of floats."""
+        query, targets = class_targets(self, embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        with torch.autocast(query.device.type, enabled=False):
+            if self.normalize_proxies:
+                logits = self.cosines(query)
+            else:
+                logits = query @ self.proxies.to(query.dtype).T
+            if self.bias is not None:
+                logits = logits + self.bias.to(query.dtype)
+            hot = targets
+            if not targets.is_floating_point():
+                hot = F.one_hot(targets, self.num_classes).to(logits.dtype)
+            return F.cross_entropy(self.scale * (logits - self.margin * hot), targets)
+
+
+class CrossEntropy(ProxyLoss):
+    r"""Cross-entropy of a linear classifier on the embedding.
+
+    .. math:: -\sum_c t_{ic} \ln \mathrm{softmax}(\hat x_i \cdot w_c + b_c)_c
+
+    with t the one-hot label, or a soft label of the caller's. The class vectors are free in norm.
+
+    Args:
+        num_classes: training classes.
+        embedding_size: width D.
+        level: the label column to classify.
+        normalize: divide embeddings by their norm first.
+
+    Labels may also be a floating matrix ``(B, num_classes)`` of soft labels.
+
+    Example:
+        >>> import torch
+        >>> loss = CrossEntropy(num_classes=10, embedding_size=8)
+        >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
+        torch.Size([])
+
+    Relations: ``NormSoftmax`` also normalises the class vectors, and retrieves better.
+    """
+
+    def __init__(
+        self, num_classes: int, embedding_size: int, *, level: int = 0, normalize: bool = True
+    ) -> None:
+        super().__init__(num_classes, embedding_size, level=level, normalize=normalize)
+        uniform_rows(self.proxies)
+        self.bias = nn.Parameter(torch.zeros(num_classes))
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Any = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a batch; labels as codes, or soft as ``(B, num_classes)`` of floats."""
+        query, targets = class_targets(self, embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        with torch.autocast(query.device.type, enabled=False):
+            logits = F.linear(query, self.proxies.to(query.dtype), self.bias.to(query.dtype))
+            return F.cross_entropy(logits, targets)
+
+
+def class_targets(
+    loss: ProxyLoss,
+    embeddings: Tensor,
+    labels: Tensor,
+    indices_tuple: Any,
+    ref_emb: Tensor | None,
+    ref_labels: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Normalised embeddings, and class codes ``(B,)`` or soft labels ``(B, num_classes)``."""
+    name = type(loss).__name__
+    if not labels.dtype.is_floating_point:
+        batch = pair(
+            name, embeddings, labels, indices_tuple, ref_emb, ref_labels, normalize=loss.normalize
+        )
+        loss.check_width(batch.query)
+        return batch.query, class_codes(name, batch.level(loss.level)[0], loss.num_classes)
+    if indices_tuple is not None or ref_emb is not None:
+        raise LookalikeError(f"{name}: soft labels go with neither indices_tuple nor ref_emb.")
+    if labels.shape != (embeddings.shape[0], loss.num_classes):
+        raise LookalikeError(
+            f"{name}: soft labels must be ({embeddings.shape[0]}, {loss.num_classes}), not "
+            f"{tuple(labels.shape)}."
+        )
+    query = real(name, embeddings, "embeddings", loss.normalize)
+    loss.check_width(query)
+    return query, labels.to(query.dtype)
