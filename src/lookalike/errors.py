@@ -47,7 +47,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     'Known: margin, scale.'
     """
     words = sorted(set(known))
-    near = difflib.get_close_matches(name, words, n=1, cutoff=0.6)
+    folded = {word.lower(): word for word in words}
+    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
     if near:
-        return f"Did you mean '{near[0]}'?"
+        return f"Did you mean '{folded[near[0]]}'?"
     return f"Known: {', '.join(words)}." if words else "There is none."

@@ -107,7 +107,7 @@ def _rgb(picture: Any, number: int) -> np.ndarray:
             f"Picture {number} is {array.dtype} {array.shape}; give paths, PIL pictures or uint8 "
             "arrays (H, W, 3)."
         )
-    return np.ascontiguousarray(array)
+    return np.array(array)  # torch wants memory that it may write to
 
 
 @contextmanager

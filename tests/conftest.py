@@ -1,0 +1,38 @@
+"""What all tests share: few threads, and the real pictures where they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Two test processes on two cores: more threads would only wait for each other.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+REPOSITORY = Path(__file__).parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def _pictures() -> Path | None:
+    """The folder of real data sets: $LOOKALIKE_DATA, or ``shared/data`` beside the project."""
+    candidates = [REPOSITORY.parent / "shared" / "data", REPOSITORY / "shared" / "data"]
+    if "LOOKALIKE_DATA" in os.environ:
+        candidates.insert(0, Path(os.environ["LOOKALIKE_DATA"]))
+    return next((path for path in candidates if path.is_dir()), None)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder with CUB_200_2011 and omniglot."""
+    found = _pictures()
+    if found is None:
+        pytest.skip("the real pictures are absent: set LOOKALIKE_DATA to their folder")
+    return found
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of reference numbers."""
+    return GOLDEN

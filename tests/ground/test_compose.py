@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+
+from lookalike.compose import Override, choices, compose, from_yaml, to_yaml
+from lookalike.errors import ConfigError
+
+
+def test_groups_and_overrides_compose():
+    config = compose(
+        ["dataset=cub", "loss=sup_ap", "model=resnet34", "optimizer.lr=1e-3", "loss.tau=0.05"]
+    )
+    assert config.dataset["name"] == "cub"
+    assert config.dataset["root"].endswith("CUB_200_2011")
+    assert config.loss == {"name": "sup_ap", "tau": 0.05}
+    assert config.model.backbone == "resnet34"
+    assert config.optimizer.lr == 1e-3
+
+
+def test_recipe_sets_groups_and_the_command_line_has_the_last_word():
+    config = compose(["recipe=demo", "epochs=3"])
+    assert config.recipe == "demo"
+    assert config.dataset["name"] == "toy"
+    assert config.model.backbone == "conv4"
+    assert config.epochs == 3
+    assert compose(["recipe=demo", "model=resnet18"]).model.backbone == "resnet18"
+
+
+@pytest.mark.parametrize("spelling", ["smooth_ap", "SmoothAP", "smoothap"])
+def test_a_loss_answers_to_any_spelling(spelling):
+    assert compose([f"loss={spelling}"]).loss == {"name": spelling}
+
+
+def test_a_loss_of_another_library_by_import_path():
+    path = "pytorch_metric_learning.losses.MultiSimilarityLoss"
+    assert compose([f"loss={path}", "loss.alpha=3"]).loss == {"name": path, "alpha": 3}
+
+
+def test_a_folder_is_a_dataset(tmp_path):
+    (tmp_path / "cat").mkdir()
+    assert compose([f"dataset={tmp_path}"]).dataset == {"name": "folder", "root": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("loss=smoth_ap", ["loss=smoth_ap", "Did you mean 'smooth_ap'?"]),
+        ("recipe=dem", ["recipe=dem", "Did you mean 'demo'?"]),
+        ("datset=cub", ["datset", "Did you mean 'dataset'?"]),
+        ("optimzer.lr=1", ["optimzer.lr", "Did you mean 'optimizer'?"]),
+        ("optimizer.lrr=1", ["optimizer.lrr", "Did you mean 'lr'?"]),
+        ("evaluation.evry=1", ["evaluation.evry", "Did you mean 'every'?"]),
+        ("loss.tua=1", ["loss.tua", "SmoothAP", "Did you mean 'tau'?"]),
+        ("sampler.k=1", ["sampler.k", "MPerClassSampler", "takes no such argument"]),
+        ("dataset.specis=1", ["dataset.specis", "Did you mean 'species'?"]),
+        ("optimizer.lr=fast", ["optimizer.lr", "fast"]),
+        ("epochs=many", ["epochs", "many"]),
+        ("optimizer=1", ["optimizer=1"]),
+        ("nowhere/at_all", ["nowhere/at_all", "option=value"]),
+        ("dataset=./nowhere/at/all", ["./nowhere/at/all", "no such folder"]),
+        ("loss=no.such.Thing", ["no.such.Thing", "cannot import"]),
+        ("loss=lookalike.losses.Nothing", ["lookalike.losses", "Nothing"]),
+        ("~loss", ["~loss"]),
+    ],
+)
+def test_a_typo_is_refused_with_what_was_meant(override, words):
+    with pytest.raises(ConfigError) as caught:
+        compose([override])
+    for word in words:
+        assert word in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+
+
+def test_data_root_comes_from_the_environment_unless_it_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOOKALIKE_DATA", str(tmp_path))
+    assert compose(["dataset=cub"]).dataset["root"] == str(tmp_path / "CUB_200_2011")
+    assert compose(["dataset=cub", "data_root=x"]).dataset["root"] == "x/CUB_200_2011"
+
+
+def test_home_and_variables_expand(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SOMEWHERE", "deep")
+    assert compose(["dataset=cub", "data_root=~/d"]).data_root == str(tmp_path / "d")
+    assert compose(["dataset=cub", "dataset.root=$SOMEWHERE/cub"]).dataset["root"] == "deep/cub"
+
+
+def test_a_stored_config_reads_back():
+    config = compose(["recipe=omniglot", "loss.tau=0.02", "evaluation.k=[1,10]"])
+    assert from_yaml(to_yaml(config)) == config
+    assert from_yaml(to_yaml(config), ["workers=0"]).workers == 0
+    with pytest.raises(ConfigError, match=r"wrkers"):
+        from_yaml(to_yaml(config), ["wrkers=0"])
+
+
+def test_every_choice_of_every_group_composes():
+    for group in ("dataset", "transform", "sampler", "model", "loss", "recipe"):
+        for choice in choices(group):
+            compose([f"{group}={choice}"])
+
+
+def test_override_parsing():
+    assert Override.parse("a.b=c=d") == Override("a.b=c=d", "", "a.b", "c=d")
+    assert Override.parse("++a=1").prefix == "++"

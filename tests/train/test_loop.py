@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from lookalike.errors import NumericsError
+from lookalike.train.checkpoints import Progress
+from lookalike.train.loop import Interrupted, Loop
+
+
+class Notes:
+    """A listener that writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple] = []
+
+    def train_row(self, progress, row):
+        self.heard.append(("row", row["step"], row["loss"]))
+
+    def batch_done(self, progress):
+        self.heard.append(("batch", progress.step))
+
+    def epoch_done(self, progress):
+        self.heard.append(("epoch", progress.epoch))
+
+    def interrupted(self, progress):
+        self.heard.append(("interrupted", progress.step))
+
+
+def loop(step=None, **options):
+    notes = Notes()
+    evaluated: list[int] = []
+    defaults = {
+        "epochs": 4,
+        "batches": lambda epoch, skip: [{"n": i} for i in range(5)][skip:],
+        "step": step or (lambda batch: float(batch["n"])),
+        "evaluate": lambda progress: evaluated.append(progress.epoch),
+        "listener": notes,
+        "rates": dict,
+        "log_every": 3,
+    }
+    return Loop(**(defaults | options)), notes, evaluated
+
+
+def test_epochs_steps_and_evaluations_are_counted():
+    made, notes, evaluated = loop(evaluate_every=3)
+    progress = made.run(Progress())
+    assert (progress.epoch, progress.batch, progress.step) == (4, 0, 20)
+    assert evaluated == [3, 4]
+    assert [n for kind, *n in notes.heard if kind == "epoch"] == [[1], [2], [3], [4]]
+
+
+def test_evaluation_only_at_the_end():
+    made, _, evaluated = loop(evaluate_every=0)
+    made.run(Progress())
+    assert evaluated == [4]
+
+
+def test_rows_hold_the_mean_loss_since_the_last_row():
+    made, notes, _ = loop()
+    made.run(Progress())
+    rows = [tuple(n) for kind, *n in notes.heard if kind == "row"]
+    losses = [float(i % 5) for i in range(20)]
+    assert rows == [(s, sum(losses[s - 3 : s]) / 3) for s in (3, 6, 9, 12, 15, 18)]
+
+
+def test_going_on_in_the_middle_of_an_epoch_repeats_nothing():
+    seen: list[int] = []
+    made, _, _ = loop(step=lambda batch: seen.append(batch["n"]) or 0.0)
+    made.run(Progress(epoch=3, batch=2, step=17))
+    assert seen == [2, 3, 4]
+
+
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_step_and_saves(name):
+    def step(batch):
+        if batch["n"] == 2:
+            os.kill(os.getpid(), name)
+        return 0.0
+
+    made, notes, _ = loop(step=step)
+    before = signal.getsignal(name)
+    with pytest.raises(Interrupted) as caught:
+        made.run(Progress())
+    assert caught.value.exit_code == 130
+    assert notes.heard[-1] == ("interrupted", 3)
+    assert signal.getsignal(name) is before
+
+
+def test_an_error_in_a_step_passes_through():
+    def step(batch):
+        raise NumericsError("The loss became nan.")
+
+    made, notes, _ = loop(step=step)
+    with pytest.raises(NumericsError):
+        made.run(Progress())
+    assert notes.heard == []
