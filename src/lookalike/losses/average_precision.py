@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lookalike.errors import LookalikeError
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.rank_loss import RankLoss, Reduction
+from lookalike.losses.rank_loss import RankLoss, Reduction, check_upper_bound, positive
 from lookalike.ops.positives import Positives
 from lookalike.ops.ranked_rows import RankedRows
 from lookalike.ops.ranks import Ranked, Steps
@@ -48,6 +47,7 @@ class SmoothAP(RankLoss):
     Relations:
         :class:`SupAP` keeps a gradient for pairs that are far in the wrong order.
 
+    >>> import torch
     >>> loss = SmoothAP(tau=0.01)
     >>> float(loss(torch.eye(4)[[0, 0, 1, 1]], torch.tensor([5, 5, 9, 9])))
     0.0
@@ -71,9 +71,7 @@ class SmoothAP(RankLoss):
             reduction=reduction,
             chunk_size=chunk_size,
         )
-        if tau <= 0:
-            raise LookalikeError(f"{type(self).__name__}: tau={tau}, must be > 0.")
-        self.tau = tau
+        self.tau = positive(type(self).__name__, "tau", tau)
         self.pos_mixup = pos_mixup
 
     def steps(self) -> Steps:
@@ -123,6 +121,7 @@ class SupAP(SmoothAP):
         Together with :class:`lookalike.losses.Calibration` it is
         :class:`lookalike.losses.ROADMAP`.
 
+    >>> import torch
     >>> loss = SupAP(offset=1.44)
     >>> float(loss(torch.eye(4)[[0, 1, 0, 1]], torch.tensor([5, 5, 9, 9]))) > 0.3
     True
@@ -152,8 +151,7 @@ class SupAP(SmoothAP):
             reduction=reduction,
             chunk_size=chunk_size,
         )
-        if delta is None and offset is None:
-            raise LookalikeError(f"{type(self).__name__}: delta=None needs a number for offset.")
+        check_upper_bound(type(self).__name__, delta, offset)
         self.rho = rho
         self.delta = delta
         self.start = start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -119,3 +120,23 @@ class RankLoss(RowLoss):
     def score(self, ranked: Ranked) -> Tensor:
         """``(c,)``, 1 when the ranking is perfect."""
         raise NotImplementedError
+
+
+def positive(loss: str, name: str, value: float) -> float:
+    """A number that must be above 0."""
+    if not value > 0:
+        raise LookalikeError(f"{loss}: {name}={value}, must be > 0.")
+    return value
+
+
+def cut_offs(loss: str, name: str, values: Sequence[int]) -> tuple[int, ...]:
+    """Cut-offs of a ranking: at least one, each 1 or more."""
+    if not values or min(values) < 1:
+        raise LookalikeError(f"{loss}: {name}={tuple(values)}, needs numbers from 1 up.")
+    return tuple(values)
+
+
+def check_upper_bound(loss: str, delta: float | None, offset: float | None) -> None:
+    """A line that begins at 0 has no sigmoid to join, so it needs its height."""
+    if delta is None and offset is None:
+        raise LookalikeError(f"{loss}: delta=None needs a number for offset.")

@@ -49,6 +49,7 @@ class Positives:
     The lists of one label column come from one sort of the labels, ``O(M log M)``; of several,
     which need not be nested, from comparing ``c × M`` labels a chunk.
 
+    >>> import torch
     >>> positives = Positives(torch.tensor([[7], [8]]), torch.tensor([[8], [7], [8]]))
     >>> positives.rows(0, 2).index.tolist()
     [[1, 1], [0, 2]]

@@ -30,6 +30,7 @@ def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
     Returns:
         ``(c, P)``.
 
+    >>> import torch
     >>> step_sums(torch.tensor([[0.3, 0.1]]), torch.tensor([[0.2]]), SoftStep(tau=0.01))
     tensor([[1.0000]])
     """
