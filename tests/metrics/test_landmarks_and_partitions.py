@@ -1,0 +1,106 @@
+"""The landmark protocol and the clustering metrics against plain loops."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lookalike.errors import ConfigError, DataError, NumericsError
+from lookalike.metrics import clustering, revisited
+
+
+def slow_landmark(ranking, positive, junk, ks):
+    kept = [item for item in ranking if item not in junk]
+    places = [place for place, item in enumerate(kept) if item in positive]
+    ap = 0.0
+    for j, place in enumerate(places):
+        ap += ((j / place if place else 1.0) + (j + 1) / (place + 1)) / 2 / len(positive)
+    precisions = []
+    for k in ks:
+        k = min(k, places[-1] + 1) if places else k
+        precisions.append(sum(place < k for place in places) / k)
+    return ap, precisions
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from("ehjn"), min_size=1, max_size=12), st.randoms())
+def test_revisited_equals_a_loop(kinds, random):
+    ranking = list(range(len(kinds)))
+    random.shuffle(ranking)
+    ranking = ranking[: random.randint(1, len(ranking))]
+    truth = {
+        name: [i for i, kind in enumerate(kinds) if kind == letter]
+        for name, letter in (("easy", "e"), ("hard", "h"), ("junk", "j"))
+    }
+    found = revisited(np.array(ranking)[:, None], [truth], k=[1, 3])
+    setups = {"easy": ("e", "jh"), "medium": ("eh", "j"), "hard": ("h", "je")}
+    for setup, (positive, junk) in setups.items():
+        wanted = {i for i, kind in enumerate(kinds) if kind in positive}
+        ignored = {i for i, kind in enumerate(kinds) if kind in junk}
+        if not wanted:
+            assert found[setup]["queries"] == 0 and np.isnan(found[setup]["map"])
+            continue
+        ap, precisions = slow_landmark(ranking, wanted, ignored, [1, 3])
+        assert found[setup]["map"] == pytest.approx(ap)
+        assert found[setup]["mp_at_k"] == pytest.approx(precisions)
+
+
+def test_revisited_refuses_what_it_cannot_read():
+    truth = [{"easy": [0], "hard": [], "junk": []}]
+    with pytest.raises(DataError, match="queries × database"):
+        revisited(np.zeros((3, 1)), truth)
+    with pytest.raises(DataError, match="database × queries"):
+        revisited(np.zeros((1, 3), int), truth)
+    with pytest.raises(NumericsError, match="NaN, first in row 0"):
+        revisited(np.array([[0.0, np.nan]]), truth)
+    with pytest.raises(DataError, match="'easy' and 'hard'"):
+        revisited(np.zeros((1, 2)), [{"good": [0]}])
+    with pytest.raises(ConfigError, match="whole numbers from 1"):
+        revisited(np.zeros((1, 2)), truth, k=[0])
+
+
+def slow_clustering(pred, true):
+    n = len(pred)
+    pairs = list(itertools.combinations(range(n), 2))
+    both = sum(pred[i] == pred[j] and true[i] == true[j] for i, j in pairs)
+    claimed = sum(pred[i] == pred[j] for i, j in pairs)
+    actual = sum(true[i] == true[j] for i, j in pairs)
+    precision, recall = [], []
+    for i in range(n):
+        shared = sum(pred[i] == pred[j] and true[i] == true[j] for j in range(n))
+        precision.append(shared / sum(pred[i] == pred[j] for j in range(n)))
+        recall.append(shared / sum(true[i] == true[j] for j in range(n)))
+    p, r = np.mean(precision), np.mean(recall)
+    return {
+        "pairwise_precision": both / claimed if claimed else float("nan"),
+        "pairwise_recall": both / actual if actual else float("nan"),
+        "pairwise_f": 2 * both / (claimed + actual) if claimed + actual else 1.0,
+        "b_cubed_precision": p,
+        "b_cubed_recall": r,
+        "b_cubed_f": 2 * p * r / (p + r),
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-1, 4), st.integers(0, 4)), min_size=1, max_size=12))
+def test_clustering_equals_loops_over_pairs(pairs):
+    pred, true = zip(*pairs, strict=True)
+    found = clustering(list(pred), [f"class {c}" for c in true])
+    for name, value in slow_clustering(pred, true).items():
+        assert found[name] == pytest.approx(value, nan_ok=True), name
+    assert (found["clusters"], found["classes"]) == (len(set(pred)), len(set(true)))
+
+
+def test_a_perfect_and_a_useless_clustering():
+    same = clustering([3, 3, 1, 1], ["a", "a", "b", "b"])
+    assert all(same[name] == pytest.approx(1) for name in ("pairwise_f", "b_cubed_f", "nmi", "ami"))
+    alone = clustering([0, 1, 2, 3], [0, 0, 1, 1])
+    assert np.isnan(alone["pairwise_precision"]) and alone["pairwise_f"] == 0
+    with pytest.raises(DataError, match="pred has 1 items and true 2"):
+        clustering([0], [0, 1])
+    with pytest.raises(DataError, match="nothing to compare"):
+        clustering([], [])
