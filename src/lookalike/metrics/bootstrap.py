@@ -53,8 +53,7 @@ def resampled_means(
     counted = ~np.isnan(table)
     sums, sizes = np.where(counted, table, 0.0), counted.astype(np.float64)
     if groups is not None:
-        _, codes = np.unique(groups, return_inverse=True)
-        sums, sizes = _by_group(sums, codes), _by_group(sizes, codes)
+        sums, sizes = by_group(sums, groups), by_group(sizes, groups)
     units = len(sums)
     generator = np.random.default_rng(seed)
     parts = []
@@ -70,7 +69,9 @@ def resampled_means(
     return {name: means[:, c] for c, name in enumerate(names)}
 
 
-def _by_group(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    result = np.zeros((int(codes.max()) + 1, table.shape[1]))
-    np.add.at(result, codes, table)
+def by_group(table: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Sums of the rows of each group, groups in sorted order."""
+    kinds, codes = np.unique(groups, return_inverse=True)
+    result = np.zeros((len(kinds), table.shape[1]))
+    np.add.at(result, codes.reshape(-1), table)
     return result

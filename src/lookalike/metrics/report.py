@@ -89,11 +89,7 @@ class RetrievalReport:
         Returns:
             name → (low, high); NaN where no query counted.
         """
-        if over not in ("queries", "classes"):
-            raise ConfigError(
-                f"over={over!r} is not an option. {suggest(over, ['queries', 'classes'])}"
-            )
-        groups = None if over == "queries" else self._task.query_codes[:, level]
+        groups = self.resampled(over, level)
         return bootstrap(
             self.per_query, groups, confidence=confidence, resamples=resamples, seed=seed
         )
@@ -126,13 +122,32 @@ class RetrievalReport:
             return np.zeros((0, width), np.int64), np.zeros((0, width))
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
-    def by_class(self, name: str, level: int = 0) -> dict[int, float]:
-        """The mean of one metric over the queries of each class code; classes skipped are absent.
+    def classes(self, level: int = 0) -> np.ndarray:
+        """The class code of each query, ``(Nq,)``; codes number the sorted labels from 0."""
+        return self._task.query_codes[:, level]
 
-        Codes number the sorted labels of queries and gallery together, from 0.
-        """
-        values = self.per_query[name]
-        codes = self._task.query_codes[:, level]
+    def resampled(self, over: str, level: int = 0) -> np.ndarray | None:
+        """What a bootstrap draws: None for single queries, or the class of each query."""
+        if over not in ("queries", "classes"):
+            raise ConfigError(
+                f"over={over!r} is not an option. {suggest(over, ['queries', 'classes'])}"
+            )
+        return None if over == "queries" else self.classes(level)
+
+    def same_queries(self, other: RetrievalReport) -> bool:
+        """Whether another report has the same queries, as far as their labels tell."""
+        mine, theirs = self._task.query_codes, other._task.query_codes
+        if mine.shape != theirs.shape:
+            return False
+        # The galleries may differ and with them the codes; equal partitions are enough.
+        return all(
+            len(np.unique(np.stack([a, b], 1), axis=0)) == len(np.unique(a)) == len(np.unique(b))
+            for a, b in zip(mine.T, theirs.T, strict=True)
+        )
+
+    def by_class(self, name: str, level: int = 0) -> dict[int, float]:
+        """The mean of one metric over the queries of each class; classes skipped are absent."""
+        values, codes = self.per_query[name], self.classes(level)
         counted = ~np.isnan(values)
         return {
             int(code): float(values[counted & (codes == code)].mean())
