@@ -169,13 +169,53 @@ _DEFINITIONS = (
         aliases=("hard_ap", "ap_exclude"),
     ),
 )
+_CLUSTERING = tuple(
+    Definition(
+        name,
+        words,
+        protocol,
+        ties="a clustering has none",
+        empty="every item counts",
+        aliases=aliases,
+        pooled=True,
+    )
+    for name, words, protocol, aliases in (
+        (
+            "pairwise_f",
+            "harmonic mean of the share of same-cluster pairs that share a class and the share "
+            "of same-class pairs that share a cluster",
+            "Hi-LANDER; Banerjee et al. 2005",
+            ("pairwise_f1", "f1"),
+        ),
+        (
+            "b_cubed_f",
+            "harmonic mean of the mean over items of the share of its cluster that has its class "
+            "and of the share of its class that is in its cluster",
+            "Amigo et al. 2009",
+            ("bcubed_f", "b_cubed"),
+        ),
+        (
+            "nmi",
+            "mutual information of clusters and classes, divided by the mean of their entropies",
+            "scikit-learn's normalized_mutual_info_score, arithmetic mean",
+            ("normalized_mutual_info",),
+        ),
+        (
+            "ami",
+            "mutual information of clusters and classes, less what chance gives, divided by the "
+            "mean of their entropies less the same",
+            "Vinh et al. 2010; scikit-learn's adjusted_mutual_info_score",
+            ("adjusted_mutual_info",),
+        ),
+    )
+)
 _BINARY = ("ndcg", "asi")  # graded metrics that also have a value for one level alone
-_BY_NAME = {d.name: d for d in _DEFINITIONS}
+_BY_NAME = {d.name: d for d in (*_DEFINITIONS, *_CLUSTERING)}
 
 
 def names() -> list[str]:
     """The id of every retrieval metric, ``{k}`` standing for a cut-off."""
-    return list(_BY_NAME)
+    return [d.name for d in _DEFINITIONS]
 
 
 @dataclass(frozen=True)
@@ -258,7 +298,7 @@ def _examples(known: Sequence[str]) -> list[str]:
     return [word.replace("{k}", "1") for word in known]
 
 
-_ALIASES = {alias: d.name for d in _DEFINITIONS for alias in (d.name, *d.aliases)}
+_ALIASES = {alias: d.name for d in _BY_NAME.values() for alias in (d.name, *d.aliases)}
 _ALIASES |= {name.replace("_at_{k}", "_at_k"): d for name, d in _ALIASES.items()}
 
 
@@ -280,6 +320,10 @@ def select(
     wanted: list[Request] = []
     for name in [metrics] if isinstance(metrics, str) else metrics:
         asked = parse(name)
+        if _BY_NAME[asked.base] in _CLUSTERING:
+            raise ConfigError(
+                f"metric '{name}' judges a clustering; call metrics.clustering(pred, true)"
+            )
         cuts = k if asked.k is None else [asked.k]
         found = [
             r

@@ -221,9 +221,13 @@ def relevance_table(counts: np.ndarray, kind: str, alpha: float | list[float]) -
     return table
 
 
-def hierarchical_ap(r: Ranking, kind: str, alpha: float | list[float]) -> np.ndarray:
-    """H-AP: each relevant item credits those before it with the relevance they share."""
-    table = relevance_table(r.of_grade, kind, alpha)
+def hierarchical_ap(r: Ranking, table: np.ndarray) -> np.ndarray:
+    """H-AP: each relevant item credits those before it with the relevance they share.
+
+    Args:
+        r: the ranking.
+        table: the relevance of each grade for each query, see `relevance_table`.
+    """
     own = table[r.rows, r.grade]
     credit = np.zeros(len(r.rows))
     for grade in range(1, r.highest + 1):

@@ -311,7 +311,8 @@ def _value(views: _Views, request: Request, style: _Style) -> np.ndarray:
         ranking = views.of(views.levels[0])
     with np.errstate(invalid="ignore", divide="ignore"):
         if request.base == "h_ap":
-            value = formulas.hierarchical_ap(ranking, style.relevance, style.alpha)
+            table = formulas.relevance_table(ranking.of_grade, style.relevance, style.alpha)
+            value = formulas.hierarchical_ap(ranking, table)
         elif request.k is not None:
             value = formulas.CUT[request.base](ranking, request.k)
         else:

@@ -1,0 +1,312 @@
+"""The numbers of the original systems, wherever they are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookalike.metrics import clustering, evaluate, formulas, revisited
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def load(path):
+    with np.load(GOLDEN / f"{path}.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def case(file, number, prefix="c"):
+    start = f"{prefix}{number}_"
+    return {k.removeprefix(start): v for k, v in file.items() if k.startswith(start)}
+
+
+def cases(path):
+    file = load(path)
+    return [case(file, i) for i in range(int(file["n_cases"]))]
+
+
+def same(ours, theirs, rtol=1e-5):
+    """Equal where the original gives a number and we count the query."""
+    both = ~np.isnan(ours) & ~np.isnan(theirs)
+    assert both.any()
+    np.testing.assert_allclose(ours[both], theirs[both], rtol=rtol, atol=1e-6)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_suprank_per_query(number):
+    c = cases("suprank/suprank_metrics")[number]
+    report = evaluate(c["embeddings"], c["labels"], k=[1, 4, 5, 10])
+    entries = report.per_query
+    for level in range(c["labels"].shape[1]):
+        for theirs, ours in {
+            "ap": "mean_average_precision",
+            "map_at_R": "map_at_r",
+            "map_at_10": "map_at_10",
+            "p1": "precision_at_1",
+            "p5": "precision_at_5",
+            "r4": "recall_at_4",
+            "true_r5": "true_recall_at_5",
+            "asi": "asi",
+        }.items():
+            name = f"{ours}_level{level}" if c["labels"].shape[1] > 1 else ours
+            same(entries[name], c[f"l{level}_{theirs}"])
+    same(entries["ndcg"], c["ndcg"])
+    same(entries["asi"], c["asi"])
+
+
+@pytest.mark.parametrize("system", ["suprank", "happier"])
+@pytest.mark.parametrize("number", range(5))
+def test_h_ap_per_query(system, number):
+    # The original counts items twice where two levels of a row have equal relevance; the rows
+    # where they differ follow the direct definition, which equals it on all the others.
+    c = cases(f"suprank/{system}_metrics")[number]
+    grade = c["sorted_target"]
+    queries = len(grade)
+    rows, places = np.nonzero(grade)
+    ranking = formulas.Ranking(
+        queries, rows, places + 1, grade[rows, places], int(c["relevance_table"].shape[1]) - 1
+    )
+    table = c["relevance_table"].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        ours = formulas.hierarchical_ap(ranking, table)
+    distinct = [len(set(row[row > 0])) == (row > 0).sum() for row in c["relevance_table"]]
+    distinct = np.array(distinct)
+    same(ours[distinct], c["hap"][distinct])
+    if "hap_lm" in c:  # relevances from the ranked items alone, as `evaluate` has them
+        report = evaluate(c["embeddings"], c["labels"], metrics="h_ap")
+        counted = ranking.of_grade[:, 1:]
+        weight = np.arange(1, counted.shape[1] + 1) / np.maximum(counted, 1)
+        alone = [
+            len(set(np.float32(w[n > 0]))) == (n > 0).sum()
+            for w, n in zip(weight, counted, strict=True)
+        ]
+        same(report.per_query["h_ap"][alone], c["hap_lm"][alone])
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_average_precision_of_one_level_alone(number):
+    for system in ("suprank", "happier"):
+        c = cases(f"suprank/{system}_metrics")[number]
+        columns = c["labels"].shape[1]
+        report = evaluate(c["embeddings"], c["labels"], metrics="exclusive_average_precision")
+        for level in range(columns):
+            suffix = f"_level{level}" if columns > 1 else ""
+            theirs = float(c[f"aph_{columns - level}"])
+            ours = report.values[f"exclusive_average_precision{suffix}"]
+            assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+NAMES = {
+    "AP": "mean_average_precision",
+    "mAP_at_R": "mean_average_precision_at_r",
+    "mAP_at_5": "mean_average_precision_at_5",
+    "P_at_1": "precision_at_1",
+    "P_at_3": "precision_at_3",
+    "R_at_2": "recall_at_2",
+    "R_at_4": "recall_at_4",
+    "R_at_10": "recall_at_10",
+    "ASI": "asi",
+    "NDCG": "ndcg",
+}
+
+
+@pytest.mark.parametrize("system", ["suprank", "happier"])
+@pytest.mark.parametrize("number", range(24))
+def test_whole_evaluations(system, number):
+    c = cases(f"suprank/{system}_accuracy_calculator")[number]
+    columns = c["labels"].shape[1]
+    gallery = {}
+    if "ref_features" in c:
+        gallery = {"gallery": c["ref_features"], "gallery_labels": c["ref_labels"]}
+    gallery_is_disjoint = int(c["kind"]) == 2
+    own = True if int(c["kind"]) == 1 else None
+    report = evaluate(
+        c["features"], c["labels"], **gallery, exclude_self=own, k=[1, 2, 3, 4, 5, 10], empty="zero"
+    )
+    checked = 0
+    for key, theirs in c.items():
+        if not key.startswith("m_"):
+            continue
+        stem, _, level = key.removeprefix("m_").rpartition("_")
+        if stem == "H_AP":
+            continue  # inherits the double counting, see above
+        cut = stem.startswith(("P_at", "R_at"))
+        if gallery_is_disjoint and not cut:
+            continue  # the original loses the last gallery item of every ranking
+        name = NAMES[stem] + ("" if level == "multi" or columns == 1 else f"_{level}")
+        zero = cut or (system == "suprank" and stem in ("AP", "mAP_at_R", "mAP_at_5"))
+        if report.skipped[name] and not zero:
+            continue  # the original drops the whole chunk of a query without a positive
+        assert report.values[name] == pytest.approx(float(theirs), rel=1e-5), key
+        checked += 1
+    assert checked >= 3
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_roadmap(number):
+    c = cases("suprank/roadmap_accuracy_calculator")[number]
+    gallery = {}
+    if "reference" in c:
+        gallery = {"gallery": c["reference"], "gallery_labels": c["reference_labels"]}
+    cuts = [1, 2, 4, 8, 10, 16, 20, 30, 32, 100, 1000]
+    report = evaluate(c["query"], c["query_labels"], **gallery, k=cuts)
+    recall = evaluate(
+        c["query"], c["query_labels"], **gallery, k=cuts, metrics="recall_at_k", empty="zero"
+    )
+    kept = int(c["hp_k"])
+    everything = kept >= len(c.get("reference", c["query"][1:]))
+    for key, theirs in c.items():
+        if not key.startswith("m_"):
+            continue
+        name = key.removeprefix("m_")
+        if name.startswith("recall"):
+            # With fewer neighbours kept, the original's longer recalls stop there.
+            if everything or int(name.rpartition("_")[2]) <= kept:
+                assert recall.values[name] == pytest.approx(float(theirs), rel=1e-6), name
+        elif everything or name == "precision_at_1":
+            assert report.values[name] == pytest.approx(float(theirs), rel=1e-6), name
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_raml_asymmetric_and_symmetric(number):
+    file = load("raml_pp/raml_eval")
+    c = case(file, number)
+    cuts = [int(k) for k in file["kappas"]]
+    for kind, gallery in (("asym", "teacher"), ("sym", "student")):
+        report = evaluate(
+            c["student"], c["labels"], c[gallery], c["labels"], exclude_self=True, k=cuts
+        )
+        same(report.per_query["map_trapezoid"], c[f"{kind}_aps"], rtol=1e-12)
+        assert report["map_trapezoid"] == pytest.approx(float(c[f"{kind}_map"]), rel=1e-12)
+        recalls = [report[f"recall_at_{k}"] for k in cuts]
+        np.testing.assert_allclose(recalls, c[f"{kind}_rec"], rtol=1e-12)
+        # The same protocol as landmarks with the query's own picture as junk.
+        truth = [
+            {
+                "ok": np.flatnonzero((c["labels"] == y) & (np.arange(len(c["labels"])) != i)),
+                "junk": i,
+            }
+            for i, y in enumerate(c["labels"])
+        ]
+        found = revisited(c[f"{kind}_ranks"], truth, k=cuts)["original"]
+        assert found["map"] == pytest.approx(float(c[f"{kind}_map"]), rel=1e-12)
+        np.testing.assert_allclose(found["mp_at_k"], c[f"{kind}_mpk"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_revisited(number):
+    c = case(load("raml_pp/revisitop_map"), number)
+    truth = [
+        {key: c[f"q{q}_{key}"] for key in ("easy", "hard", "junk")} for q in range(int(c["nq"]))
+    ]
+    found = revisited(c["ranks"], truth)
+    for setup, letter in (("easy", "E"), ("medium", "M"), ("hard", "H")):
+        assert found[setup]["map"] == pytest.approx(float(c[f"{letter}_map"]), rel=1e-12)
+        np.testing.assert_allclose(found[setup]["mp_at_k"], c[f"{letter}_mpr"], rtol=1e-12)
+        np.testing.assert_allclose(found[setup]["ap"], c[f"{letter}_aps"], rtol=1e-12)
+        np.testing.assert_allclose(found[setup]["precision_at_k"], c[f"{letter}_prs"], rtol=1e-12)
+
+
+def test_revisited_with_a_truncated_ranking():
+    file = load("raml_pp/revisitop_map")
+    truth = [{"ok": ok} for ok in file["trunc_ok"]]
+    found = revisited(file["trunc_ranks"], truth)["original"]
+    assert found["map"] == pytest.approx(float(file["trunc_map"]), rel=1e-12)
+    np.testing.assert_allclose(found["ap"], file["trunc_aps"], rtol=1e-12)
+    np.testing.assert_allclose(found["precision_at_k"], file["trunc_prs"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_trapezoidal_average_precision(number):
+    c = case(load("raml_pp/revisitop_map"), number, prefix="ap")
+    found = c["ranks"].astype(np.int64)
+    missing = 1000 + np.arange(int(c["nres"]) - len(found))
+    ranking = np.arange(found.max(initial=0) + 1)[:, None]
+    truth = [{"ok": np.concatenate([found, missing])}]
+    ours = revisited(ranking, truth)["original"]["map"]
+    assert ours == pytest.approx(float(c["ap"]), rel=1e-12)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_landmarks_by_score(number):
+    c = cases("suprank/landmark_map")[number]
+    truth = [
+        {
+            name: np.flatnonzero(row == code)
+            for code, name in ((1, "easy"), (2, "hard"), (3, "junk"))
+        }
+        for row in c["gnd_code"]
+    ]
+    found = revisited(c["scores_gallery_by_query"].T, truth)
+    assert found["medium"]["map"] == pytest.approx(float(c["mapM"]), rel=1e-9)
+    assert found["hard"]["map"] == pytest.approx(float(c["mapH"]), rel=1e-9)
+    assert found["easy"]["map"] == pytest.approx(float(c["mapE_supplement"]), rel=1e-9)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_proxy_recall(number):
+    c = case(load("raml_pp/pp_recall"), number)
+    cuts = c["ranks"].tolist()
+    report = evaluate(c["emb"], c["labels"], k=cuts, metrics="recall_at_k", empty="zero")
+    np.testing.assert_allclose(list(report.values.values()), c["pp_recall"], rtol=1e-12)
+
+
+def test_proxy_recall_of_a_query_with_negative_scores_only():
+    # Setting the diagonal to 0 instead of excluding it made one original report 1.0 here.
+    file = load("raml_pp/pp_recall")
+    report = evaluate(file["q_emb"], file["q_labels"], metrics="recall_at_1", empty="zero")
+    assert report["recall_at_1"] == pytest.approx(float(file["q_pp_recall"][0]))
+    report = evaluate(
+        file["g_query"],
+        file["g_qlab"],
+        file["g_gal"],
+        file["g_glab"],
+        metrics="recall_at_k",
+        empty="zero",
+    )
+    assert report["recall_at_1"] == pytest.approx(float(file["g_recall"][0]), abs=1e-6)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_euclidean_recall(number):
+    file = load(f"smoothap/eval_recall_{number}")
+    x = file["x"].astype(np.float64)
+    # Euclidean order as a dot product: <q, g> - |g|^2 / 2.
+    query = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    gallery = np.concatenate([x, -(x**2).sum(axis=1, keepdims=True) / 2], axis=1)
+    labels, cuts = file["labels"], file["ks"].tolist()
+    report = evaluate(
+        query,
+        labels,
+        gallery,
+        labels,
+        exclude_self=True,
+        k=cuts,
+        metrics="recall_at_k",
+        empty="zero",
+    )
+    np.testing.assert_allclose(list(report.values.values()), file["recall"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_clustering(number):
+    file = load("smoothap/hl_cluster_metrics")
+    found = clustering(file[f"pred{number}"], file[f"gt{number}"])
+    assert found["nmi"] == pytest.approx(float(file[f"nmi{number}"]), abs=1e-9)
+    for name in ("pairwise", "bcubed"):
+        stem = "b_cubed" if name == "bcubed" else name
+        ours = [found[f"{stem}_{part}"] for part in ("precision", "recall", "f")]
+        known = ~np.isnan(file[f"{name}{number}"])
+        np.testing.assert_allclose(
+            np.array(ours)[known], file[f"{name}{number}"][known], rtol=1e-9, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_clustering_f1(number):
+    file = load(f"smoothap/f1_kmeans_{number}")
+    assert clustering(file["cluster"], file["labels"])["pairwise_f"] == pytest.approx(
+        float(file["f1"]), rel=1e-9
+    )
