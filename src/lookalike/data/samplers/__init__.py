@@ -14,7 +14,6 @@ _HOMES = {
     "MPerClassSampler": "m_per_class",
     "HierarchicalSampler": "hierarchical",
     "RandomSampler": "shuffled",
-    "BatchSampler": "base",
 }
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -14,7 +14,7 @@ class RandomSampler(BatchSampler):
     """Shuffled pictures, each once an epoch.
 
     Args:
-        length: how many pictures there are, or their labels.
+        labels: labels of the pictures, of which only the number matters, or that number.
         batch_size: pictures of a global batch.
         seed: of all draws.
         drop_last: leave out what does not fill a batch; several processes need it.
@@ -26,7 +26,7 @@ class RandomSampler(BatchSampler):
 
     def __init__(
         self,
-        length: Any,
+        labels: Any,
         batch_size: int = 128,
         seed: int = 0,
         *,
@@ -35,7 +35,7 @@ class RandomSampler(BatchSampler):
         world: int = 1,
     ) -> None:
         super().__init__(batch_size, seed, rank, world)
-        self.length = length if isinstance(length, int) else len(length)
+        self.length = labels if isinstance(labels, int) else len(labels)
         self.drop_last = drop_last
         if not drop_last and world > 1:
             raise ConfigError("sampler.drop_last: several processes need whole batches; set true")

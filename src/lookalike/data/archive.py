@@ -1,0 +1,106 @@
+"""Unpacking archives of strangers: nothing leaves the target, and all is there or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from lookalike.errors import DataError
+
+
+def cache_folder() -> Path:
+    """Where unpacked and derived files are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, lookalike."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "lookalike"
+
+
+def unpacked(archives: Sequence[Path], cache: str | Path | None = None) -> Path:
+    """The folder in the cache that archives are unpacked into, together, if not done before.
+
+    Its name follows the archives' sizes and times: a changed archive is unpacked anew.
+    """
+    home = cache_folder() if cache is None else Path(cache).expanduser()
+    digest = hashlib.sha256()
+    for archive in archives:
+        try:
+            state = archive.stat()
+        except OSError as e:
+            raise DataError(f"{archive}: cannot be read: {e.strerror or e}") from None
+        digest.update(f"{archive.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    target = home / "unpacked" / digest.hexdigest()[:16]
+    if not target.exists():
+        unpack(archives, target)
+    return target
+
+
+def unpack(archives: Sequence[Path], target: Path) -> None:
+    """Unpack zips or tars (also .gz, .bz2, .xz) into a folder that is not there yet.
+
+    Members that would leave the target, links and devices are refused before anything is written.
+
+    Raises:
+        DataError: no archive, a damaged one, a member that is refused, or a full disk.
+    """
+    if target.exists():
+        raise DataError(f"{target}: is there already; remove it first")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as e:
+        raise DataError(f"{target}: cannot be made: {e.strerror or e}") from None
+    try:
+        for archive in archives:
+            _extract_named(archive, beside)
+        _settle(beside, target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _extract_named(archive: Path, folder: Path) -> None:
+    try:
+        _extract(archive, folder)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as e:
+        raise DataError(f"{archive}: damaged archive: {e}; fetch it again") from None
+    except OSError as e:
+        raise DataError(f"{archive}: cannot be unpacked: {e.strerror or e}") from None
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as file:
+            for member in file.infolist():
+                link = (member.external_attr >> 16) & 0o170000 == 0o120000
+                _refuse(archive, member.filename, "is a link" if link else None)
+            file.extractall(folder)
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as file:
+            for member in file:
+                odd = None if member.isfile() or member.isdir() else "is a link or a device"
+                _refuse(archive, member.name, odd)
+            file.extractall(folder, filter="data")
+    else:
+        raise DataError(f"{archive}: neither a zip nor a tar archive; fetch it again")
+
+
+def _refuse(archive: Path, name: str, reason: str | None) -> None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1]:
+        reason = "would be written outside the target"
+    if reason:
+        raise DataError(f"{archive}: refused, for its member {name!r} {reason}")
+
+
+def _settle(beside: Path, target: Path) -> None:
+    try:
+        beside.replace(target)
+    except OSError:
+        if not target.exists():  # else another process was first, with the same content
+            raise

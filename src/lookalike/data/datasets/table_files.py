@@ -1,0 +1,84 @@
+"""A table on disk: CSV or Parquet, in our columns or in those of open-metric-learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lookalike.data.frames import read_frame, write_frame
+from lookalike.data.splits import class_disjoint
+from lookalike.data.table import Table
+
+
+def table_file(
+    root: str | Path,
+    *,
+    levels: Sequence[str] | None = None,
+    pictures: str | Path | None = None,
+    test_classes: float | Sequence[str] = 0.5,
+    seed: int = 0,
+    name: str | None = None,
+) -> Table:
+    """A CSV or Parquet file with a row a picture.
+
+    Columns: ``path`` and the label columns; ``split`` (``train``, ``test…``, ``val…``, or any
+    word), ``is_query``, ``is_gallery``, ``x_1, x_2, y_1, y_2`` and ``sequence`` may be there. A
+    dataframe of open-metric-learning is such a file. Without a ``split`` column the classes are
+    divided, as for a `folder`.
+
+    Args:
+        root: the file: ``.csv``, ``.tsv``, ``.parquet`` or ``.pq``.
+        levels: label columns, finest first; by default ``label`` alone.
+        pictures: folder that relative paths start from; by default the file's own.
+        test_classes: where there is no split: share, number or names of the classes to test on.
+        seed: of the draw of test classes.
+        name: what reports call it; by default the file's name.
+
+    Raises:
+        DataError: naming the file, and row, column and remedy where the content is at fault.
+
+    Relations:
+        `write_table` writes such a file.
+    """
+    file = Path(root).expanduser()
+    frame = read_frame(file)
+    notes = []
+    if "split" not in frame.columns and "path" in frame.columns:
+        frame = frame.assign(split="train")
+        table = _as_table(frame, file, levels, pictures, name, notes)
+        split, note = class_disjoint(table.frame[table.levels[0]], test_classes, seed=seed)
+        frame["split"] = split
+        notes.append(f"no split column: {note}")
+    if levels is None and "category" in frame.columns:
+        notes.append("column 'category' can be a coarser level: levels=[label,category]")
+    return _as_table(frame, file, levels, pictures, name, notes)
+
+
+def write_table(table: Table, file: str | Path) -> None:
+    """Write a table so that `table_file` gives it back; the file appears whole or not at all.
+
+    Args:
+        table: what to write; its paths stay relative to its root.
+        file: ``.csv``, ``.tsv``, ``.parquet`` or ``.pq``.
+    """
+    write_frame(table.frame, Path(file))
+
+
+def _as_table(
+    frame: pd.DataFrame,
+    file: Path,
+    levels: Sequence[str] | None,
+    pictures: str | Path | None,
+    name: str | None,
+    notes: Sequence[str],
+) -> Table:
+    return Table.from_frame(
+        frame,
+        levels=levels,
+        name=name or file.stem,
+        root=file.parent if pictures is None else pictures,
+        notes=notes,
+        source=file,
+    )
