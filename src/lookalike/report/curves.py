@@ -32,16 +32,17 @@ class Chart:
     Attributes:
         title: what is drawn.
         lines: the curves; x in epochs.
+        epochs: how far the axis goes; 0 = as far as the lines.
         note: what was left out, if anything.
-        points: whether every point is a measurement worth a dot.
-        better: ``"higher"`` marks each line's highest point, empty marks none.
+        measured: whether points are metrics, where higher is better: each gets a dot and each
+            line's highest a ring.
     """
 
     title: str
     lines: list[Line]
+    epochs: float = 0.0
     note: str = ""
-    points: bool = False
-    better: str = ""
+    measured: bool = False
 
 
 def charts(rows: Sequence[Row], *, levels: Sequence[str] = (), bins: int = 160) -> list[Chart]:
@@ -65,6 +66,7 @@ def charts(rows: Sequence[Row], *, levels: Sequence[str] = (), bins: int = 160) 
     tests = {(r["split"], r["step"]): r for r in rows if r.get("kind") == "evaluation"}
     train.sort(key=lambda row: row["step"])
     epoch = _epochs([*train, *tests.values()])
+    end = max(epoch.values(), default=0.0)
     found = []
     losses = sorted({key for row in train for key in row if key.startswith("loss")})
     for title, keys in (("Training loss", losses), ("Learning rate", ["lr"])):
@@ -75,10 +77,10 @@ def charts(rows: Sequence[Row], *, levels: Sequence[str] = (), bins: int = 160) 
             lines += [line] if line.x else []
         note = f"{lost} values that were not finite are left out." if lost else ""
         if lines or lost:
-            found.append(Chart(title=title, lines=lines, note=note))
+            found.append(Chart(title=title, lines=lines, epochs=end, note=note))
     for split in dict.fromkeys(split for split, _ in tests):
         mine = sorted((r for r in tests.values() if r["split"] == split), key=lambda r: r["step"])
-        found.append(_evaluation(split, mine, epoch, levels))
+        found.append(_evaluation(split, mine, epoch, levels, end))
     # The learning rate is the least of the reader's questions.
     return sorted(found, key=lambda chart: chart.title == "Learning rate")
 
@@ -116,7 +118,7 @@ def _thinned(rows: list[Row], key: str, epoch: Mapping[int, float], bins: int) -
 
 
 def _evaluation(
-    split: str, rows: list[Row], epoch: Mapping[int, float], levels: Sequence[str]
+    split: str, rows: list[Row], epoch: Mapping[int, float], levels: Sequence[str], end: float
 ) -> Chart:
     lines, lost = [], 0
     for name in headlines(dict.fromkeys(name for row in rows for name in row["values"])):
@@ -127,5 +129,10 @@ def _evaluation(
         if kept:
             x, y = map(list, zip(*kept, strict=True))
             lines.append(Line(name=metric_title(name, levels), x=x, y=y))
-    note = f"{lost} values that were not finite are left out." if lost else ""
-    return Chart(title=f"Metrics on {split}", lines=lines, note=note, points=True, better="higher")
+    return Chart(
+        title=f"Metrics on {split}",
+        lines=lines,
+        epochs=end,
+        note=f"{lost} values that were not finite are left out." if lost else "",
+        measured=True,
+    )

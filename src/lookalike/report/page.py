@@ -10,8 +10,8 @@ from lookalike.files import write_text
 from lookalike.report.contents import EvaluationSection, Published, RunReport, Sheet
 from lookalike.report.curves import charts
 from lookalike.report.markup import Html, join, tag
-from lookalike.report.results import headline_numbers, metric_tables
 from lookalike.report.plots import join_charts
+from lookalike.report.results import headline_numbers, metric_tables
 from lookalike.report.sections import (
     confusion_table,
     definition_list,
@@ -68,7 +68,7 @@ def write_report(path: str | os.PathLike[str], report: RunReport) -> Path:
 
     Raises:
         RunError: the folder is not writable or full; nothing half-written is left.
-        DataError: a picture given as an array is not uint8 ``(H, W, 3)``.
+        LookalikeError: a picture given as an array is not uint8 ``(H, W, 3)``.
     """
     target = Path(path)
     write_text(target, render_report(report))

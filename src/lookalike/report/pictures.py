@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike.errors import DataError
+from lookalike.errors import LookalikeError
 
 Picture = NDArray[np.uint8] | str | os.PathLike[str]
 """A picture in memory, uint8 ``(H, W, 3)`` or ``(H, W)``, or the path of one."""
@@ -56,7 +56,8 @@ def load(picture: Picture) -> Image.Image:
     """The picture in RGB.
 
     Raises:
-        DataError: the file cannot be read, or the array is not uint8 ``(H, W[, 3])``.
+        DataError: the file cannot be read.
+        LookalikeError: the array is not uint8 ``(H, W, 3)`` or ``(H, W)``.
     """
     if isinstance(picture, (str, os.PathLike)):
         from lookalike.data.decode import read_picture
@@ -65,7 +66,7 @@ def load(picture: Picture) -> Image.Image:
     array = np.asarray(picture)
     grey_or_rgb = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not grey_or_rgb or 0 in array.shape:
-        raise DataError(
+        raise LookalikeError(
             f"A picture in a report is uint8 of shape (H, W, 3) or (H, W); got {array.dtype} of "
             f"shape {array.shape}. Tensors go through .permute(1, 2, 0).numpy() first."
         )

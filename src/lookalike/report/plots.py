@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from lookalike.report.curves import Chart, Line
 from lookalike.report.figures import format_value
@@ -10,6 +11,7 @@ from lookalike.report.markup import Html, join, tag
 
 WIDTH, HEIGHT = 400, 272
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 34
+Scale = Callable[[float], float]
 SERIES = 5  # strokes that style.css tells apart by colour and by dash
 
 
@@ -21,7 +23,6 @@ def draw_chart(chart: Chart) -> Html:
     >>> "<svg" in svg and "Loss" in svg
     True
     """
-    # One curve needs no legend: the title names it.
     legend = tag(
         "ul",
         [
@@ -31,8 +32,8 @@ def draw_chart(chart: Chart) -> Html:
         class_="legend",
     )
     note = tag("p", chart.note, class_="small") if chart.note else None
-    drawing = _drawing(chart) if chart.lines else None
-    return tag("figure", tag("figcaption", chart.title), drawing, legend, note, class_="chart")
+    parts = (_drawing(chart), legend) if chart.lines else None
+    return tag("figure", tag("figcaption", chart.title), parts, note, class_="chart")
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -52,7 +53,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def _last(chart: Chart, line: Line) -> str:
-    if chart.better != "higher":
+    if not chart.measured:
         return f"{_short(line.y[0])} → {_short(line.y[-1])}"
     best = max(range(len(line.y)), key=line.y.__getitem__)
     text = format_value(line.y[-1])
@@ -81,7 +82,7 @@ def _swatch(index: int) -> Html:
 def _drawing(chart: Chart) -> Html:
     xs = [x for line in chart.lines for x in line.x]
     ys = [y for line in chart.lines for y in [*(line.low or line.y), *(line.high or line.y)]]
-    x_low, x_high = min(0.0, *xs), max(xs)
+    x_low, x_high = min(0.0, *xs), max(chart.epochs, *xs)
     if x_high == x_low:
         x_high = x_low + 1
     pad = (max(ys) - min(ys)) * 0.06 or abs(ys[0]) * 0.1 or 1.0
@@ -104,7 +105,7 @@ def _drawing(chart: Chart) -> Html:
         for x in ticks(x_low, x_high, 6)
     ]
     axis = tag("path", d=f"M{LEFT} {HEIGHT - BOTTOM}H{WIDTH - RIGHT}", class_="axis")
-    unit = tag("text", "epoch", x=WIDTH - RIGHT, y=HEIGHT - 2, text_anchor="end", class_="unit")
+    unit = tag("text", "epoch", x=WIDTH - RIGHT, y=HEIGHT - 2, text_anchor="end")
     curves = [_curve(chart, line, i % SERIES, px, py) for i, line in enumerate(chart.lines)]
     words = "; ".join(
         f"{line.name} goes from {_short(line.y[0])} to {_short(line.y[-1])}" for line in chart.lines
@@ -121,17 +122,17 @@ def _drawing(chart: Chart) -> Html:
     )
 
 
-def _curve(chart: Chart, line: Line, index: int, px, py) -> Html:  # noqa: ANN001
+def _curve(chart: Chart, line: Line, index: int, px: Scale, py: Scale) -> Html:
     where = [f"{px(x):.1f} {py(y):.1f}" for x, y in zip(line.x, line.y, strict=True)]
     band = dots = best = None
     if line.low and line.high:
         upper = [f"{px(x):.1f} {py(y):.1f}" for x, y in zip(line.x, line.high, strict=True)]
         lower = [f"{px(x):.1f} {py(y):.1f}" for x, y in zip(line.x, line.low, strict=True)]
         band = tag("path", d=f"M{'L'.join(upper + lower[::-1])}Z", class_=f"band s{index}")
-    if chart.points or len(line.x) == 1:
+    if chart.measured or len(line.x) == 1:
         # A line of no length with round ends is a dot, at a tenth of a circle's bytes.
         dots = tag("path", d="".join(f"M{point}h0" for point in where), class_=f"dots s{index}")
-    if chart.better == "higher":
+    if chart.measured:
         top = max(range(len(line.y)), key=line.y.__getitem__)
         best = tag("circle", cx=px(line.x[top]), cy=py(line.y[top]), r=5.5, class_=f"best s{index}")
     path = tag("path", d=f"M{'L'.join(where)}", class_=f"line s{index}")

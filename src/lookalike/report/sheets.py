@@ -37,7 +37,8 @@ def contact_sheet(rows: Sequence[SheetRow], *, thumb: int = 112, columns: int = 
         An RGB picture, the same for the same input.
 
     Raises:
-        LookalikeError: no rows, a thumb below 32, or columns below 1.
+        LookalikeError: no rows, a thumb below 32, columns below 1, or a picture given as an array
+            that is not uint8 ``(H, W, 3)``.
 
     >>> import numpy as np
     >>> grey = np.full((40, 60, 3), 128, np.uint8)
