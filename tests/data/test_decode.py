@@ -128,7 +128,8 @@ def test_a_box_is_cut_out_and_must_lie_inside():
     data = encoded(photo(), "PNG")
     whole = decode_picture(data)
     np.testing.assert_array_equal(decode_picture(data, box=(3.9, 2, 50, 37)), whole[2:37, 3:50])
-    for box in [(0, 0, 54, 10), (0, 0, 10, 38), (-1, 0, 5, 5), (5, 5, 5.5, 9)]:
+    np.testing.assert_array_equal(decode_picture(data, box=(9, 8, 55, 39)), whole[8:, 9:])
+    for box in [(0, 0, 56, 9), (0, 0, 9, 40), (-1, 0, 5, 5), (5, 5, 5.5, 9)]:
         with pytest.raises(DataError, match=r"bird: the box .* leaves the picture of 53×37 pixels"):
             decode_picture(data, source="bird", box=box)
 

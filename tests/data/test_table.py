@@ -192,3 +192,7 @@ def test_a_picture_may_stand_in_several_test_splits_or_with_several_boxes():
     assert len(table(frame)) == 5
     boxed = birds(path=["a", "b", "b", "d", "e"], x_1=0, x_2=[5, 5, 6, 5, 5], y_1=0, y_2=5)
     assert len(table(boxed)) == 5
+
+
+def test_an_index_of_words_gives_way_to_row_numbers():
+    assert list(table(birds().set_index(pd.Index(list("vwxyz")))).frame.index) == [0, 1, 2, 3, 4]

@@ -92,7 +92,8 @@ def _extract(archive: Path, folder: Path) -> None:
 
 def _refuse(archive: Path, name: str, reason: str | None) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1]:
+    drive = bool(path.parts) and path.parts[0].endswith(":")
+    if path.is_absolute() or drive or ".." in path.parts:
         reason = "would be written outside the target"
     if reason:
         raise DataError(f"{archive}: refused, for its member {name!r} {reason}")

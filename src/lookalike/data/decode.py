@@ -16,6 +16,9 @@ from lookalike.errors import DataError
 # What Pillow itself refuses as a decompression bomb: twice its warning limit.
 MAX_PIXELS = 178_956_970
 
+# Pixels that a box may overhang before it counts as wrong.
+_SLACK = 2
+
 # What Pillow's format readers are seen to raise on damaged files.
 _BROKEN = (
     OSError,
@@ -46,7 +49,8 @@ def read_picture(
 
     Args:
         path: the file.
-        box: ``x_1, y_1, x_2, y_2`` in pixels of the upright picture, fractions cut off.
+        box: ``x_1, y_1, x_2, y_2`` in pixels of the upright picture, fractions cut off; up to two
+            pixels of overhang on the right and below are cut off too.
 
     Returns:
         uint8 ``(H, W, 3)``.
@@ -165,9 +169,12 @@ def _grey16_to_rgb(image: Image.Image) -> Image.Image:
 def _crop(pixels: np.ndarray, box: tuple[float, float, float, float], source: str) -> np.ndarray:
     x_1, y_1, x_2, y_2 = (int(v) for v in box)
     height, width = pixels.shape[:2]
-    if not (0 <= x_1 < x_2 <= width and 0 <= y_1 < y_2 <= height):
+    # Published boxes overhang by a pixel here and there, from rounding.
+    right = width if width < x_2 <= width + _SLACK else x_2
+    bottom = height if height < y_2 <= height + _SLACK else y_2
+    if not (0 <= x_1 < right <= width and 0 <= y_1 < bottom <= height):
         raise DataError(
             f"{source}: the box x {x_1}–{x_2}, y {y_1}–{y_2} leaves the picture of"
             f" {width}×{height} pixels (or is empty); mend the box in the table"
         )
-    return np.ascontiguousarray(pixels[y_1:y_2, x_1:x_2])
+    return np.ascontiguousarray(pixels[y_1:bottom, x_1:right])

@@ -59,15 +59,16 @@ def write_frame(frame: pd.DataFrame, file: Path) -> None:
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        if separator is None:
-            frame.to_parquet(beside, index=False)
-        else:
-            frame.to_csv(beside, sep=separator, index=False)
-        beside.replace(file)
+        try:
+            if separator is None:
+                frame.to_parquet(beside, index=False)
+            else:
+                frame.to_csv(beside, sep=separator, index=False)
+            beside.replace(file)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as e:
         raise DataError(f"{file}: cannot be written: {e.strerror or e}") from None
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _separator(file: Path) -> str | None:

@@ -89,6 +89,8 @@ class Table:
         if not len(frame):
             raise DataError(f"{where}: the table has no rows; it needs at least one picture")
         frame = frame.rename(columns=str)
+        if not pd.api.types.is_integer_dtype(frame.index):
+            frame = frame.reset_index(drop=True)
         chosen = _choose_levels(frame, levels, where)
         out = frame.copy(deep=False)
         out["path"] = clean_paths(frame, where)

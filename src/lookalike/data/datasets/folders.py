@@ -22,7 +22,7 @@ _LAYOUT = (
     "one folder per class with its pictures (CLASS/a.jpg), perhaps below folders of coarser"
     " classes (FAMILY/GENUS/a.jpg), perhaps below train/ and test/"
 )
-_SPLIT = re.compile(r"(train|test|val|valid|validation)([-_. ]?\w+)?", re.IGNORECASE)
+_SPLIT = re.compile(r"(train|test|val|valid|validation)([-_. ]\w+|\d+)?", re.IGNORECASE)
 
 
 def folder(
