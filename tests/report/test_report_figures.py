@@ -6,6 +6,7 @@ import pytest
 from lookalike.errors import LookalikeError
 from lookalike.report import choose_queries, find_confusions
 from lookalike.report.figures import format_estimate, headlines, metric_title
+from lookalike.report.meanings import level_legend, meanings
 
 
 @pytest.mark.parametrize(
@@ -111,3 +112,36 @@ def test_no_confusions() -> None:
     assert find_confusions([0, 1], [0, 1]).pairs == []
     with pytest.raises(LookalikeError, match=r"\[2, 1, 2\]"):
         find_confusions([0, 1], [0])
+
+
+def test_definitions_that_differ_in_k_and_level_alone_are_said_once() -> None:
+    words = {
+        f"recall_at_{k}_level{level}": f"1 if any of the {k} nearest is, of label {level}; else 0"
+        for k in (1, 2, 4)
+        for level in (0, 1)
+    }
+    words |= {"ndcg": "all", "ndcg_level0": "column 0", "ndcg_level1": "column 1"}
+    found = meanings(words)
+    assert [(m.title, m.name, m.words) for m in found] == [
+        ("Recall@k", "recall_at_{k}_level{l}", "1 if any of the k nearest is, of label l; else 0"),
+        ("NDCG", "ndcg", "all"),
+        ("NDCG, level l", "ndcg_level{l}", "column l"),
+    ]
+    assert level_legend(found, ["species", "genus"]).endswith("0 species, 1 genus.")
+    assert level_legend(found[1:2], ["species"]) == ""
+
+
+def test_definitions_that_differ_otherwise_stay_apart() -> None:
+    words = {
+        "recall_at_1": "the first",
+        "recall_at_2": "one of 2",
+        "mine_at_1": "x 1",
+        "mine_at_3": "x 3",
+    }
+    assert [(m.title, m.words) for m in meanings(words)] == [
+        ("Recall@1", "the first"),
+        ("Recall@2", "one of 2"),
+        ("mine_at_k", "x k"),
+    ]
+    swapped = {"recall_at_1": "2 of 3", "recall_at_2": "3 of 1"}
+    assert [m.words for m in meanings(swapped)] == ["2 of 3", "3 of 1"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,18 @@ def test_the_largest_classes_are_named() -> None:
     assert ">c</text>" in drawn and ">j</text>" in drawn and ">f</text>" not in drawn
 
 
+def test_a_scattered_class_is_named_where_it_has_points() -> None:
+    """The middle of a ring has none."""
+    turn = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    ring = np.stack([2 * np.cos(turn), np.sin(turn)], axis=1)
+    plane = map_embeddings(ring, np.zeros(16), method="pca", names=["ring"])
+    place = re.search(r'<text x="([\d.]+)" y="([\d.]+)"', draw_map(plane))
+    assert place is not None
+    x, y = float(place[1]), float(place[2])
+    height = float(re.findall(r'viewBox="0 0 1000 (\d+)"', draw_map(plane))[0])
+    assert np.hypot((x - 500) / 466, (y - 5 - height / 2) / 233) > 0.9
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 9, 10])
 def test_few_or_equal_embeddings_still_make_a_map(size: int) -> None:
     plane = map_embeddings(np.ones((size, 3)), np.zeros(size))
@@ -79,8 +93,6 @@ def test_thumbnails_never_overlap_and_unreadable_ones_stay_away(pictures) -> Non
         rng.normal(size=(24, 3)), np.arange(24) % 3, method="pca", pictures=shown
     )
     drawn = draw_map(plane)
-    import re
-
     corners = [
         (float(x), float(y)) for x, y in re.findall(r'<image [^>]*x="([\d.]+)" y="([\d.]+)"', drawn)
     ]

@@ -110,13 +110,18 @@ def _pictures(
     return drawn
 
 
+def _densest(points: NDArray[np.float64]) -> list[float]:
+    """The point nearest to half of the others: a scattered class is named where most of it is."""
+    points = points[:: len(points) // 400 + 1]  # all pairs of more would fill the memory
+    distance = np.linalg.norm(points[:, None] - points[None], axis=2)
+    return points[np.median(distance, axis=1).argmin()].tolist()
+
+
 def _names(plane: EmbeddingMap, spots: NDArray[np.float64], height: int) -> list[Html]:
     """Each large class's name amid its points, pushed down until none covers another."""
     placed: list[tuple[float, float, float]] = []
     texts = []
-    middles = {
-        code: np.median(spots[plane.labels == code], axis=0).tolist() for code in plane.largest
-    }
+    middles = {code: _densest(spots[plane.labels == code]) for code in plane.largest}
     for code in sorted(plane.largest, key=lambda code: (middles[code][1], code)):
         name = plane.names[code]
         half = len(name) * 4.2 + 6

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from lookalike.errors import DataError
 from lookalike.report.contents import EvaluationSection, RunReport, Sheet
-from lookalike.report.figures import metric_title, split_level
 from lookalike.report.map_plot import draw_map
 from lookalike.report.markup import Html, join, tag
+from lookalike.report.meanings import level_legend, meanings
 from lookalike.report.pictures import Neighbour, Picture, SheetRow, data_uri, thumbnail
 
 # Pixels kept of a picture's longer side: enough for a dense screen at the size style.css shows.
@@ -152,25 +152,25 @@ def confusion_table(section: EvaluationSection) -> Html | None:
     )
 
 
-def definition_list(sections: Iterable[EvaluationSection]) -> Html | None:
-    """Each metric's meaning once, whatever its level and split; None where none is given."""
-    words: dict[str, str] = {}
-    for section in sections:
-        for name, meaning in section.definitions.items():
-            words.setdefault(split_level(name)[0], meaning)
-    if not words:
-        return None
+def definition_list(sections: Sequence[EvaluationSection]) -> Html | None:
+    """Each metric's meaning once, whatever its k, level and split; None where none is given."""
+    words = {name: text for section in sections for name, text in section.definitions.items()}
+    found = meanings(words)
     items = [
         tag(
             "div",
-            tag(
-                "dt", metric_title(name), tag("code", name) if metric_title(name) != name else None
-            ),
-            tag("dd", meaning),
+            tag("dt", meaning.title, tag("code", meaning.name)),
+            tag("dd", meaning.words),
         )
-        for name, meaning in words.items()
+        for meaning in found
     ]
-    return tag("dl", items, class_="definitions")
+    if not items:
+        return None
+    levels = max((section.levels for section in sections), key=len)
+    legend = level_legend(found, levels)
+    return join(
+        tag("dl", items, class_="definitions"), tag("p", legend, class_="small") if legend else None
+    )
 
 
 def making_of(report: RunReport) -> Html:

@@ -15,8 +15,8 @@ from lookalike.report.figures import (
     format_value,
     level_title,
     metric_title,
-    split_level,
 )
+from lookalike.report.meanings import level_legend, meanings
 
 
 def metric_table(section: EvaluationSection, *, definitions: bool = True) -> Group:
@@ -100,12 +100,12 @@ def _remarks(section: EvaluationSection) -> list[str]:
 
 
 def _definitions(section: EvaluationSection) -> Table:
-    words: dict[str, str] = {}
-    for name, meaning in section.definitions.items():
-        words.setdefault(split_level(name)[0], meaning)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="dim")
     table.add_column()
-    for base, meaning in words.items():
-        table.add_row(Text(metric_title(base)), Text(meaning))
+    found = meanings(section.definitions)
+    for meaning in found:
+        table.add_row(Text(meaning.title), Text(meaning.words))
+    if legend := level_legend(found, section.levels):
+        table.add_row("", Text(legend))
     return table
