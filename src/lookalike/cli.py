@@ -85,6 +85,10 @@ def index_build(
     model: RunFolder,
     source: Annotated[str, typer.Argument(metavar="FOLDER|TABLE", help="Pictures to index.")],
     out: Annotated[Path, typer.Option("--out", help="The index folder to write.")],
+    overrides: Overrides = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Only the gallery rows of this split.")
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 64,
     workers: Annotated[int, typer.Option("--workers", min=0)] = 2,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index.")] = False,
@@ -92,7 +96,16 @@ def index_build(
     """Embed a folder of pictures: `lookalike index build runs/x photos/ --out INDEX`."""
     from lookalike.jobs import index as job
 
-    job.build(model, source, out, batch_size=batch_size, workers=workers, overwrite=overwrite)
+    job.build(
+        model,
+        source,
+        out,
+        overrides or [],
+        split=split,
+        batch_size=batch_size,
+        workers=workers,
+        overwrite=overwrite,
+    )
 
 
 @index_app.command("info")

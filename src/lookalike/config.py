@@ -56,7 +56,9 @@ class EvaluationConfig:
     """What is measured, how often, and which number chooses the best checkpoint."""
 
     every: int = 1  # epochs; 0: only at the end
-    metrics: list[str] | None = None  # null: all
+    # null: precision@1, recall@k, R-precision, MAP@R, mAP and MRR, and where there are several
+    # levels H-AP, NDCG and ASI; [all]: everything `lookalike list metrics` names
+    metrics: list[str] | None = None
     exclude: list[str] = field(default_factory=list)  # of those, leave out
     k: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
     levels: list[int] | None = None  # null: all the table has

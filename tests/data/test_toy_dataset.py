@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookalike.data.datasets.toy import splits, toy
+from lookalike.data.datasets.built_in import splits, toy
 from lookalike.data.toy import draw, picture
 from lookalike.data.toy.folder import Collection, cache_root
 from lookalike.errors import ConfigError, DataError
@@ -89,13 +89,13 @@ def test_two_workers_draw_the_same_files(tmp_path):
 
 DRAW = """
 import sys
-from lookalike.data.datasets.toy import toy
-settings = dict(families=2, genera=2, species=3, pictures=2, size=16)
+from pathlib import Path
+from lookalike.data.toy.folder import Collection, drawn
 def progress(done, total):
     print(done, flush=True)
     if done == 6:
         sys.stdin.read()
-toy(sys.argv[1], **settings, progress=progress)
+drawn(Collection(2, 2, 3, 2, 16, 0, 1.0), Path(sys.argv[1]), progress=progress)
 """
 
 

@@ -44,6 +44,7 @@ def run(
     console = Console(silent=as_json)
     model = weights.load(folder)
     config, own_data = _config(Path(folder), overrides)
+    measuring.check_metrics(config.evaluation)
     device = building.pick_device(config.device)
     model.to(device)
     table = building.build_table(config)

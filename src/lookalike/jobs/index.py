@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lookalike.compose import compose
+from lookalike.data.datasets.folders import loose_folder
 from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
 from lookalike.jobs import building
@@ -20,7 +22,9 @@ def build(
     model: str | Path,
     source: str,
     out: str | Path,
+    overrides: Sequence[str] = (),
     *,
+    split: str | None = None,
     batch_size: int = 64,
     workers: int = 2,
     overwrite: bool = False,
@@ -33,6 +37,8 @@ def build(
         model: a run folder or a model folder.
         source: a folder of pictures, a table file, or a data set's name.
         out: the index folder to write.
+        overrides: settings of the data set.
+        split: index the gallery rows of this split alone.
         batch_size: pictures at a time.
         workers: processes that read pictures.
         overwrite: replace an index that is there.
@@ -42,7 +48,10 @@ def build(
     """
     console = Console()
     embedder = weights.load(model)
-    table = read_source(source)
+    table = read_source(source, overrides)
+    if split is not None:
+        rows = table.split(split)
+        table = rows.where(rows.frame["is_gallery"].to_numpy(bool))
     loader = eval_loader(
         table, embedder.transform(), batch_size=batch_size, workers=workers, broken="skip"
     )
@@ -98,14 +107,12 @@ def info(folder: str | Path) -> None:
     console.say(f"queries   {'pictures and vectors' if has_model else 'vectors only (no model)'}")
 
 
-def read_source(source: str) -> Table:
+def read_source(source: str, overrides: Sequence[str] = ()) -> Table:
     """A folder, a table file or a data set's name, as a table.
 
-    A folder without class folders is read too: its pictures have no labels.
+    A folder may hold its pictures in any way; those in no sub-folder have no label.
     """
     path = Path(source).expanduser()
-    if path.is_dir():
-        from lookalike.data.datasets.folder import pictures
-
-        return pictures(path)
-    return building.build_table(compose([f"dataset={source}"]))
+    if path.is_dir() and not overrides:
+        return loose_folder(path)
+    return building.build_table(compose([f"dataset={source}", *overrides]))

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from lookalike.config import EvaluationConfig
+from lookalike.data.datasets.table_files import write_table
 from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
-from lookalike.errors import DataError
+from lookalike.errors import ConfigError, DataError
 from lookalike.files import write_text, write_with
 from lookalike.metrics import RetrievalReport
 from lookalike.metrics import evaluate as evaluate_vectors
+from lookalike.metrics.definitions import parse
 from lookalike.models.embedder import Embedder
 from lookalike.models.encode import embed
+
+_USUAL = (
+    "precision_at_1",
+    "recall_at_k",
+    "r_precision",
+    "mean_average_precision_at_r",
+    "mean_average_precision",
+    "mean_reciprocal_rank",
+)
+_USUAL_GRADED = ("h_ap", "ndcg", "asi")
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,10 @@ class Measured:
     def save(self, folder: Path) -> None:
         """Write ``report.json``, ``embeddings.npy`` and ``rows.parquet``."""
         write_with(folder / "embeddings.npy", lambda p: _save_array(p, self.embeddings))
-        write_with(folder / "rows.parquet", self.table.frame.to_parquet)
+        # Absolute paths: the file shall still find its pictures from inside the run folder.
+        paths = [str(Path(path).resolve()) for path in self.table.paths]
+        rows = replace(self.table, frame=self.table.frame.assign(path=paths))
+        write_table(rows, folder / "rows.parquet")
         write_text(folder / "report.json", json.dumps(self.report.to_dict(), indent=2) + "\n")
 
 
@@ -86,13 +101,14 @@ def measure_vectors(
     is_gallery = rows.frame["is_gallery"].to_numpy(bool)
     if not is_query.any() or not is_gallery.any():
         raise DataError(f"{rows.name}, split '{split}': there are no queries, or no gallery.")
+    metrics = _metrics(c, len(rows.levels))
     sequence = rows.frame["sequence"].to_numpy() if "sequence" in rows.frame else None
     if is_query.all() and is_gallery.all():
         sequences = None if sequence is None else (sequence, sequence)
         report = evaluate_vectors(
             embeddings,
             rows.labels,
-            metrics=c.metrics,
+            metrics=metrics,
             k=tuple(c.k),
             levels=c.levels,
             sequences=sequences,
@@ -105,7 +121,7 @@ def measure_vectors(
             rows.labels[is_query],
             embeddings[is_gallery],
             rows.labels[is_gallery],
-            metrics=c.metrics,
+            metrics=metrics,
             k=tuple(c.k),
             levels=c.levels,
             exclude_self=own,
@@ -129,6 +145,31 @@ def values(measured: list[Measured], c: EvaluationConfig) -> dict[str, dict[str,
             if name in shared
         }
     return table
+
+
+def check_metrics(c: EvaluationConfig) -> None:
+    """Refuse names of metrics that do not exist, before anything is embedded.
+
+    Raises:
+        ConfigError: names the option and the nearest metric.
+    """
+    options = {
+        "metrics": [m for m in c.metrics or [] if m != "all"],
+        "exclude": c.exclude,
+        "monitor": [c.monitor],
+    }
+    for option, names in options.items():
+        for name in names:
+            try:
+                parse(name)
+            except ConfigError as error:
+                raise ConfigError(f"evaluation.{option}: {error}") from error
+
+
+def _metrics(c: EvaluationConfig, levels: int) -> list[str] | None:
+    if c.metrics is None:
+        return [*_USUAL, *(_USUAL_GRADED if levels > 1 else ())]
+    return None if "all" in c.metrics else list(c.metrics)
 
 
 def _excluded(name: str, exclude: list[str]) -> bool:

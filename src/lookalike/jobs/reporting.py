@@ -64,7 +64,7 @@ def write_run_report(
             config=to_yaml(config),
             facts=_facts(manifest, config, measured),
             evaluations=sections,
-            rows=folder.history(),
+            rows=_rows(folder),
             published=_published(config),
             notes=_notes(manifest),
         ),
@@ -170,6 +170,14 @@ def _skipped(one: Measured) -> int | dict[str, int]:
         level: max((n for name, n in skipped.items() if name.endswith(f"_level{i}")), default=0)
         for i, level in enumerate(one.table.levels)
     }
+
+
+def _rows(folder: Run) -> list[dict[str, Any]]:
+    """The history with one learning rate a row, the backbone's, for the curves."""
+    return [
+        row | {"lr": next(iter(row["lr"].values()))} if row["kind"] == "train" else row
+        for row in folder.history()
+    ]
 
 
 def _subtitle(config: Config) -> str:

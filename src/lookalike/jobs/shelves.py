@@ -58,7 +58,7 @@ def _recipes() -> list[tuple[str, str]]:
 def _metrics() -> list[tuple[str, str]]:
     from lookalike.metrics import definitions
 
-    return [(metric.id, metric.formula) for metric in definitions.listed()]
+    return [(name, definitions.explain(name).words) for name in definitions.names()]
 
 
 def _first_line(thing: object) -> str:

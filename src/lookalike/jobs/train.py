@@ -95,6 +95,7 @@ def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tupl
 def _check(config: Config) -> None:
     """What can be refused before data is read or a network is built."""
     check_schedule(config.optimizer)
+    measuring.check_metrics(config.evaluation)
     building.pick_precision(config.precision, building.pick_device(config.device))
     if config.broken not in ("refuse", "skip"):
         raise ConfigError(f"broken={config.broken}: write refuse or skip.")

@@ -14,7 +14,7 @@ _HOMES = {
     "table_file": "table_files",
     "cub": "birds",
     "omniglot": "characters",
-    "toy": "toy",
+    "toy": "built_in",
 }
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -55,7 +55,7 @@ def folder(
         label_1 ``Corvidae``.
     """
     base = existing(root, _LAYOUT)
-    files, notes = _pictures(base)
+    files, notes = list_pictures(base)
     if not files:
         raise DataError(
             f"{base}: holds no pictures ({', '.join(EXTENSIONS)}). Expected there: {_LAYOUT}"
@@ -76,7 +76,33 @@ def folder(
     )
 
 
-def _pictures(base: Path) -> tuple[list[str], list[str]]:
+def loose_folder(root: str | Path) -> Table:
+    """All pictures below a folder, however they lie there: a gallery to search, not to train on.
+
+    The label is the name of the folder a picture lies in; directly in ``root`` it is −1, none.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        DataError: no such folder, or no pictures below it.
+    """
+    base = existing(root, "pictures, in folders or not")
+    files, notes = list_pictures(base)
+    if not files:
+        raise DataError(f"{base}: holds no pictures ({', '.join(EXTENSIONS)}).")
+    parents = [PurePosixPath(f).parent.name or "-1" for f in files]
+    frame = pd.DataFrame({"path": files, "label": parents, "split": "gallery"}, dtype="str")
+    return Table.from_frame(
+        frame.assign(is_query=False, is_gallery=True),
+        name=base.resolve().name,
+        root=base,
+        notes=notes,
+    )
+
+
+def list_pictures(base: Path) -> tuple[list[str], list[str]]:
+    """Picture files below a folder in order, and statements on what was left out."""
     files, others, empty = [], Counter[str](), []
     for folder, inner, names in os.walk(base):
         inner[:] = sorted(d for d in inner if not d.startswith((".", "__MACOSX")))

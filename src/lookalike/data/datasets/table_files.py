@@ -30,7 +30,8 @@ def table_file(
 
     Args:
         root: the file: ``.csv``, ``.tsv``, ``.parquet`` or ``.pq``.
-        levels: label columns, finest first; by default ``label`` alone.
+        levels: label columns, finest first; by default those that `write_table` noted in a
+            Parquet file, else ``label`` alone.
         pictures: folder that relative paths start from; by default the file's own.
         test_classes: where there is no split: share, number or names of the classes to test on.
         seed: of the draw of test classes.
@@ -44,6 +45,7 @@ def table_file(
     """
     file = Path(root).expanduser()
     frame = read_frame(file)
+    levels = levels or frame.attrs.get("levels")
     notes = []
     if "split" not in frame.columns and "path" in frame.columns:
         frame = frame.assign(split="train")
@@ -63,7 +65,9 @@ def write_table(table: Table, file: str | Path) -> None:
         table: what to write; its paths stay relative to its root.
         file: ``.csv``, ``.tsv``, ``.parquet`` or ``.pq``.
     """
-    write_frame(table.frame, Path(file))
+    frame = table.frame.copy(deep=False)
+    frame.attrs = {"levels": list(table.levels)}  # Parquet keeps them, CSV cannot
+    write_frame(frame, Path(file))
 
 
 def _as_table(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -27,7 +28,7 @@ SETTINGS = "toy.json"
 
 @dataclass(frozen=True)
 class Collection:
-    """What a drawn set depends on; see `lookalike.data.datasets.toy.toy` for the meaning."""
+    """What a drawn set depends on; see `lookalike.data.datasets.toy` for the meaning."""
 
     families: int
     genera: int
@@ -174,7 +175,9 @@ def _results(jobs: list, workers: int) -> Iterator[int]:
         yield from (_draw_species(*job) for job in jobs)
         return
     # spawn: a fork of a process that holds torch's threads may hang.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    # Ctrl-C is for the process that waits; it cancels the others' work.
+    quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), **quiet) as pool:
         try:
             for future in as_completed([pool.submit(_draw_species, *job) for job in jobs]):
                 yield future.result()

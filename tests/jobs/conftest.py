@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lookalike.jobs import train
+
+TOY = [
+    "dataset=toy",
+    "dataset.families=2",
+    "dataset.genera=1",
+    "dataset.species=6",
+    "dataset.pictures=6",
+    "dataset.size=32",
+    "transform=figure",
+    "transform.size=32",
+    "model=conv4",
+    "model.options.width=8",
+    "model.embedding_size=8",
+    "batch_size=8",
+    "sampler.m=2",
+    "sampler.batches=5",
+    "epochs=3",
+    "workers=0",
+    "optimizer.lr=0.003",
+]
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory) -> list[str]:
+    """The overrides of a run that takes seconds."""
+    return [*TOY, f"dataset.root={tmp_path_factory.mktemp('toy')}"]
+
+
+@pytest.fixture(scope="session")
+def finished(toy, tmp_path_factory) -> Path:
+    """A finished run folder."""
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    return train.run([*toy, f"run={folder}"], quiet=True)
