@@ -42,6 +42,9 @@ class Loader:
             collate_fn=_collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
+            # Its own: torch would draw the workers' seed from the global state, once an iteration,
+            # and a run resumed in the middle of an epoch would have drawn once more.
+            generator=torch.Generator(),
         )
 
     def __len__(self) -> int:
