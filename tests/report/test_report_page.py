@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookalike.errors import RunError
-from lookalike.report import EvaluationSection, RunReport, render_report, write_report
+from lookalike.errors import LookalikeError, RunError
+from lookalike.report import EvaluationSection, Published, RunReport, render_report, write_report
 from lookalike.report.markup import VOID
 
 BARE = RunReport(title="bare", command="lookalike train", created="today")
@@ -154,6 +154,31 @@ def test_levels_become_columns(section: EvaluationSection, report: RunReport) ->
     row = re.search(r"all levels\s+Recall@1\s+0.500\s+0.600\s+0.700\s+raw pixels\s+0.125", text)
     assert row is not None
     assert "3 queries without a positive at level family" in text
+
+
+def test_published_figures_are_compared_with_the_finest_level_or_named(
+    section: EvaluationSection, report: RunReport
+) -> None:
+    values = {"recall_at_1_level0": 0.5, "recall_at_1_level1": 0.75}
+    leveled = replace(section, values=values, levels=("species", "genus"), intervals={})
+    papers = [
+        Published(metric="recall_at_1", value=0.625, source="A"),
+        Published(metric="recall_at_10", value=0.875, source="B"),
+        Published(metric="recall_at_1", value=0.125, source="C", split="other"),
+    ]
+    page = Page(render_report(replace(report, evaluations=[leveled], published=papers, rows=())))
+    text = " ".join(" ".join(page.words).split())
+    assert "Published 0.625 A" in text and "published 0.625" in text
+    assert "Published, not measured here: Recall@10 0.875 (B)." in text
+    assert "0.125" not in text
+
+
+def test_a_headline_that_was_not_measured_is_refused(section: EvaluationSection) -> None:
+    wrong = replace(section, headline=["recall_at_2"])
+    with pytest.raises(LookalikeError, match="Did you mean 'recall_at_1'"):
+        render_report(replace(BARE, evaluations=[wrong]))
+    page = render_report(replace(BARE, evaluations=[replace(section, headline=["h_ap"])]))
+    assert page.count('class="card"') == 1
 
 
 def test_several_splits_each_have_their_own_parts(section: EvaluationSection) -> None:

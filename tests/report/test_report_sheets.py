@@ -89,6 +89,14 @@ def test_names_of_other_scripts_are_drawn() -> None:
     assert len({drawn(name) for name in names}) == len(names)
 
 
+def test_names_that_are_no_valid_text_are_drawn_all_the_same() -> None:
+    """Such as a file name of undecodable bytes."""
+    row = SheetRow(
+        query=GREY, title="a\udcffb\x00\n\tc", neighbours=[Neighbour(picture=GREY, label="\udcff")]
+    )
+    assert contact_sheet([row], thumb=64).width > 64
+
+
 def test_long_labels_wrap_and_are_cut_inside_their_column() -> None:
     long = Neighbour(picture=GREY, label="an endless " * 20, score=0.1)
     short = Neighbour(picture=GREY, label="", score=0.1)

@@ -32,7 +32,8 @@ class Published:
     """A figure from a paper, shown beside our own.
 
     Attributes:
-        metric: the name our metric has, such as ``"recall_at_1"``.
+        metric: the name our metric has, such as ``"recall_at_1"``; without a level it is compared
+            with the finest.
         value: on our scale, 0 to 1.
         source: the paper and table.
         split: the split it belongs to; empty = every split that has the metric.
@@ -58,7 +59,7 @@ class EvaluationSection:
         counts: such as ``{"queries": 2474, "classes": 42}``.
         skipped: queries without a positive, which count in no metric; or level → that number.
         baselines: (name, values) of simpler systems, such as raw pixels.
-        headline: metrics to show large; empty = chosen from ``values``.
+        headline: metrics of ``values`` to show large; empty = chosen by the report.
         sheets: best, middling and worst queries.
         map: the embeddings on a plane.
         confusions: classes mistaken for each other.

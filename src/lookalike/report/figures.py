@@ -18,6 +18,7 @@ _TITLES = {
     "ndcg": "NDCG",
     "h_ap": "H-AP",
     "asi": "ASI",
+    "exclusive_average_precision": "Exclusive AP",
 }
 _FAMILIES = {
     "precision": "Precision",

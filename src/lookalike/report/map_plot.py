@@ -40,10 +40,11 @@ def draw_map(plane: EmbeddingMap, *, thumbnails: int = 70) -> Html:
         f"Map of {shown} embeddings of {len(plane.names)} classes. Named are the largest: "
         f"{', '.join(plane.names[code] for code in plane.largest)}."
     )
+    pictures, unreadable = _pictures(plane, spots, thumbnails, style)
     drawing = tag(
         "svg",
         *groups,
-        *_pictures(plane, spots, thumbnails, style),
+        *pictures,
         *_names(plane, spots, height),
         viewBox=f"0 0 {WIDTH} {height}",
         role="img",
@@ -56,6 +57,8 @@ def draw_map(plane: EmbeddingMap, *, thumbnails: int = 70) -> Html:
         class_="legend",
     )
     note = f"{shown} embeddings, {plane.method}. Close points look alike to the model."
+    if unreadable:
+        note += f" {unreadable} pictures could not be read and are left out."
     return tag("figure", drawing, legend, tag("figcaption", note, class_="small"), class_="map")
 
 
@@ -77,10 +80,13 @@ def _swatch(style: int | None) -> Html:
 
 def _pictures(
     plane: EmbeddingMap, spots: NDArray[np.float64], limit: int, style: dict[int, int]
-) -> list[Html]:
-    """At most one picture a cell of a grid: the one nearest its centre, fullest cells first."""
+) -> tuple[list[Html], int]:
+    """One picture a cell of a grid, the nearest to its centre, fullest cells first.
+
+    Also how many could not be read; a map is readable without them.
+    """
     if plane.pictures is None or limit < 1:
-        return []
+        return [], 0
     side = THUMB + 8
     cells = np.floor(spots / side).astype(np.int64)
     distance = np.abs(spots - (cells + 0.5) * side).max(axis=1)
@@ -88,12 +94,13 @@ def _pictures(
     for row in np.argsort(distance, kind="stable").tolist():
         members.setdefault(tuple(cells[row].tolist()), []).append(row)
     drawn: list[Html] = []
+    unreadable = 0
     for cell in sorted(members, key=lambda cell: (-len(members[cell]), cell))[:limit]:
         row = members[cell][0]
         try:
             image = thumbnail(plane.pictures[row], 2 * THUMB)
         except DataError:
-            # A map is readable with one picture fewer; the sheets say which files are broken.
+            unreadable += 1
             continue
         x, y = ((np.array(cell) + 0.5) * side - THUMB / 2).tolist()
         box = {"x": x, "y": y, "width": THUMB, "height": THUMB}
@@ -107,7 +114,7 @@ def _pictures(
                 tag("rect", class_=kind, rx=2, **box),
             )
         )
-    return drawn
+    return drawn, unreadable
 
 
 def _densest(points: NDArray[np.float64]) -> list[float]:
@@ -124,6 +131,7 @@ def _names(plane: EmbeddingMap, spots: NDArray[np.float64], height: int) -> list
     middles = {code: _densest(spots[plane.labels == code]) for code in plane.largest}
     for code in sorted(plane.largest, key=lambda code: (middles[code][1], code)):
         name = plane.names[code]
+        name = name if len(name) <= 32 else f"{name[:31]}…"
         half = len(name) * 4.2 + 6
         x = min(max(middles[code][0], half), WIDTH - half)
         y = middles[code][1]

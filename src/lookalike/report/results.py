@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lookalike.errors import LookalikeError, suggest
 from lookalike.report.contents import EvaluationSection, Published, RunReport
 from lookalike.report.figures import (
     Interval,
@@ -24,7 +25,13 @@ OURS = "This run"
 def headline_numbers(section: EvaluationSection, report: RunReport) -> Html:
     """A card for each headline metric: the number, its interval, and bars beside the others'."""
     names = section.headline or headlines(section.values)
-    cards = [_card(name, section, report) for name in names if name in section.values]
+    for name in names:
+        if name not in section.values:
+            raise LookalikeError(
+                f"The headline metric '{name}' was not measured on {section.split}. "
+                f"{suggest(name, section.values)}"
+            )
+    cards = [_card(name, section, report) for name in names]
     counts = " · ".join(f"{count:,} {what}" for what, count in section.counts.items())
     words = tag("p", counts, class_="small") if counts else None
     return join(words, tag("div", cards, class_="cards"))
@@ -34,7 +41,8 @@ def metric_tables(section: EvaluationSection, report: RunReport) -> Html:
     """Every metric with what stands beside it, and what the reader must know of the numbers."""
     leveled = any(split_level(name)[1] is not None for name in section.values)
     table = _by_level(section, report) if leveled else _by_system(section, report)
-    remarks = [tag("p", line, class_="small") for line in _remarks(section)]
+    lines = [*_remarks(section), *_elsewhere(section, report)]
+    remarks = [tag("p", line, class_="small") for line in lines]
     return join(
         tag(
             "div",
@@ -49,7 +57,21 @@ def metric_tables(section: EvaluationSection, report: RunReport) -> Html:
 
 
 def _published(name: str, section: EvaluationSection, report: RunReport) -> list[Published]:
-    return [p for p in report.published if p.metric == name and p.split in ("", section.split)]
+    """The published figures for a metric; a name without a level means the finest."""
+    base, level = split_level(name)
+    known = (name, base) if level == 0 else (name,)
+    return [p for p in report.published if p.metric in known and p.split in ("", section.split)]
+
+
+def _elsewhere(section: EvaluationSection, report: RunReport) -> list[str]:
+    """Published figures of metrics that this evaluation did not measure."""
+    shown = {id(p) for name in section.values for p in _published(name, section, report)}
+    return [
+        f"Published, not measured here: {metric_title(p.metric, section.levels)} "
+        f"{format_value(p.value)} ({p.source})."
+        for p in report.published
+        if p.split in ("", section.split) and id(p) not in shown
+    ]
 
 
 def _card(name: str, section: EvaluationSection, report: RunReport) -> Html:

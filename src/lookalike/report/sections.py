@@ -43,7 +43,7 @@ def _row(row: SheetRow) -> Html:
     found = tag(
         "ol", [tag("li", _neighbour(n, found)) for n, found in enumerate(row.neighbours, 1)]
     )
-    return tag("div", query, found, class_="row")
+    return tag("div", query, found, class_="row", role="group", aria_label=f"Query: {row.title}")
 
 
 def _neighbour(number: int, found: Neighbour) -> Html:
