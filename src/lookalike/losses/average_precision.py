@@ -22,7 +22,7 @@ class SmoothAP(RankLoss):
         rank(i)  = 1 + sum over j ≠ i     of sigmoid((s_j - s_i) / tau)
         rank⁺(i) = 1 + sum over j ≠ i in P_b of the same
 
-    Brown et al., *Smooth-AP*, ECCV 2020, eq. 7 (arXiv 2007.12163). With ``include_self=True``, as
+    Brown et al., *Smooth-AP*, ECCV 2020 (arXiv 2007.12163). With ``include_self=True``, as
     published, the query is its own first positive, so that a query alone in its class scores 1.
 
     Args:
@@ -106,7 +106,7 @@ class SupAP(SmoothAP):
         x > delta       rho · (x - delta) + offset        x = s_j - s_i
 
     and one that matches by the exact step (1 where ``x >= 0``, no gradient). Ramzi et al., *Robust
-    and decomposable AP*, NeurIPS 2021, eq. 8 (arXiv 2110.01445). The published runs set
+    and decomposable AP*, NeurIPS 2021 (arXiv 2110.01445). The published runs set
     ``offset=1.44`` (on iNaturalist ``offset=1.0, start=0.0``).
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from lookalike.errors import LookalikeError, suggest
@@ -83,12 +84,16 @@ class RowLoss(nn.Module):
             return nothing.expand(len(exists)) if self.reduction == "none" else nothing
         rows = self.rows(positives, pairing)
         reference = None if pairing.is_self else pairing.reference
-        weights = exists.to(pairing.query.dtype)
-        if self.reduction == "mean":
-            weights = weights / (len(exists) - self.skipped)
         if self.reduction == "none":
             return row_losses(pairing.query, reference, rows, chunk=self.chunk_size)
+        dtype = pairing.query.dtype
+        is_mean = self.reduction == "mean"
+        weights = self.mean_weights(positives, dtype) if is_mean else exists.to(dtype)
         return row_losses(pairing.query, reference, rows, weights, self.chunk_size)
+
+    def mean_weights(self, positives: Positives, dtype: torch.dtype) -> Tensor:
+        """``(B,)``: the same for every query that has a positive, together 1."""
+        return positives.exists.to(dtype) / (len(positives.exists) - self.skipped)
 
     def positives(self, pairing: Pairing) -> Positives:
         """Who matches whom at this loss's level."""

@@ -22,7 +22,7 @@ class RecallAtK(RankLoss):
 
         R@k_b = min( sum over i in P_b of sigmoid((k - rank(i)) / temp_k), k ) / min(k, |P_b|)
 
-    with ranks of temperature ``temp_s``. Patel et al., *Recall@k surrogate loss*, CVPR 2022, eq. 8
+    with ranks of temperature ``temp_s``. Patel et al., *Recall@k surrogate loss*, CVPR 2022
     (arXiv 2108.11179). As published, the query takes a place in its own ranking (its best match has
     rank 2) but is not one of its positives; the loss can therefore not reach 0.
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+# Entries of the P × P tables of one group of rows: 16 MB in float32.
+TABLE = 1 << 22
 
 SelfRole = Literal["positive", "competitor", "absent"]
 
@@ -30,10 +34,28 @@ class RowPositives:
         """``(c,)`` positives of each query."""
         return self.mask.sum(dim=1)
 
-    def of(self, rows: Tensor, width: int) -> RowPositives:
-        """The positives of some of these rows, none of which has more than ``width``."""
-        parts = (t[rows, :width] for t in (self.index, self.mask, self.level))
-        return RowPositives(*parts)
+    def groups(self) -> Iterator[tuple[Tensor | None, RowPositives]]:
+        """Rows of similar numbers of positives, with little padding.
+
+        Yields:
+            Row numbers and their positives; None, once, when one group holds all rows. Rows without
+            positives come as a group of width 0.
+        """
+        ordered, order = torch.sort(self.count, stable=True)
+        sizes = ordered.tolist()
+        if sizes[0] and sizes[-1] <= sizes[0] + 8 and len(sizes) * sizes[-1] ** 2 <= TABLE:
+            yield None, self
+            return
+        start = 0
+        while start < len(sizes):
+            limit = 0 if sizes[start] == 0 else max(2 * sizes[start], sizes[start] + 8)
+            stop = int(torch.searchsorted(ordered, limit, right=True))
+            if limit:
+                stop = min(stop, start + max(1, TABLE // sizes[stop - 1] ** 2))
+            rows, width = order[start:stop], sizes[stop - 1]
+            parts = (t[rows, :width] for t in (self.index, self.mask, self.level))
+            yield rows, RowPositives(*parts)
+            start = stop
 
 
 class Positives:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,9 +11,6 @@ from torch import Tensor
 from lookalike.ops.positives import Positives, RowPositives
 from lookalike.ops.ranks import Ranked, Steps
 from lookalike.ops.step_sums import step_slopes_, step_sums
-
-# Entries of a P × P table over the rows of one group: 16 MB in float32.
-TABLE = 1 << 22
 
 
 class RankedRows:
@@ -50,15 +47,15 @@ class RankedRows:
         positives = self.positives.rows(start, stop)
         mixup = None if self.mixup is None else self.mixup[start:stop]
         losses = scores.new_zeros(len(scores))
-        for rows in _groups(positives.count):
+        for rows, group in positives.groups():
             if rows is None:
-                return self._group(scores, positives, weights, mixup)
+                return self._group(scores, group, weights, mixup)
             part = scores[rows]
-            width = int(positives.count[rows].max())
+            width = group.index.shape[1]
             if width:
                 losses[rows] = self._group(
                     part,
-                    positives.of(rows, width),
+                    group,
                     None if weights is None else weights[rows],
                     None if mixup is None else mixup[rows, : width * (width - 1) // 2],
                 )
@@ -107,20 +104,3 @@ def mix_positives(own: Tensor, mask: Tensor, share: Tensor) -> tuple[Tensor, Ten
     first, second = torch.triu_indices(own.shape[1], own.shape[1], 1, device=own.device)
     virtual = share * own[:, first] + (1 - share) * own[:, second]
     return torch.cat([own, virtual], dim=1), torch.cat([mask, mask[:, first] & mask[:, second]], 1)
-
-
-def _groups(count: Tensor) -> Iterator[Tensor | None]:
-    """Rows of similar numbers of positives; None once when one group holds all rows."""
-    ordered, order = torch.sort(count, stable=True)
-    sizes = ordered.tolist()
-    if sizes[0] and sizes[-1] <= sizes[0] + 8 and len(sizes) * sizes[-1] ** 2 <= TABLE:
-        yield None
-        return
-    start = 0
-    while start < len(sizes):
-        limit = 0 if sizes[start] == 0 else max(2 * sizes[start], sizes[start] + 8)
-        stop = int(torch.searchsorted(ordered, limit, right=True))
-        if limit:
-            stop = min(stop, start + max(1, TABLE // sizes[stop - 1] ** 2))
-        yield order[start:stop]
-        start = stop

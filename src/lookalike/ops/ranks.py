@@ -76,7 +76,7 @@ class Ranked:
         return 1 + self.below + (push * self._others()).sum(dim=2)
 
     def h_rank(self, relevance: Tensor) -> Tensor:
-        """``(c, P)`` H-ranks: positives only, weighed by ``min(r_i, r_j)`` (HAPPIER, eq. 3).
+        """``(c, P)`` H-ranks: positives only, weighed by ``min(r_i, r_j)`` (HAPPIER).
 
         With relevances of 1 this is the rank among the positives; on the padding they are 0.
         """

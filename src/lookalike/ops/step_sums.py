@@ -7,16 +7,12 @@ memory one small tile. Columns that must not count hold ``-inf``; padded pivots 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from lookalike.ops import native_steps
+from lookalike.ops.differences import difference_tiles
 from lookalike.ops.steps import SoftStep
-
-# A tile of differences should stay in a core's second-level cache; a GPU wants few launches.
-TILE_BYTES = {"cpu": 1 << 20, "cuda": 1 << 28}
 
 
 def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
@@ -31,8 +27,10 @@ def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
         ``(c, P)``.
 
     >>> import torch
-    >>> step_sums(torch.tensor([[0.3, 0.1]]), torch.tensor([[0.2]]), SoftStep(tau=0.01))
-    tensor([[1.0000]])
+    >>> step_sums(torch.tensor([[0.2, 0.1]]), torch.tensor([[0.2]]), SoftStep(tau=0.01)).round(
+    ...     decimals=3
+    ... )
+    tensor([[0.5000]])
     """
     if native_steps.suits(scores):
         return native_steps.step_sums(scores, pivots, step)
@@ -59,7 +57,7 @@ def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep
 def torch_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
     """:func:`step_sums` in plain torch."""
     sums = torch.empty_like(pivots)
-    for rows, x, work in _tiles(scores, pivots, step.tau):
+    for rows, x, work in difference_tiles(scores, pivots, step.tau):
         near = torch.sigmoid(x, out=work)
         if step.is_sigmoid:
             torch.sum(near, dim=2, out=sums[rows])
@@ -79,7 +77,7 @@ def torch_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
 def torch_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> Tensor:
     """:func:`step_slopes_` in plain torch."""
     totals = torch.empty_like(pivots)
-    for rows, x, work in _tiles(scores, pivots, step.tau):
+    for rows, x, work in difference_tiles(scores, pivots, step.tau):
         near = torch.sigmoid(x, out=work)
         if step.is_sigmoid:
             slope = torch.addcmul(near, near, near, value=-1, out=x)
@@ -93,19 +91,3 @@ def torch_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftSte
         torch.bmm(weights[rows, None, :], slope, out=scores[rows, None, :])
     scores.mul_(1.0 / step.tau)
     return totals.mul_(1.0 / step.tau)
-
-
-def _tiles(scores: Tensor, pivots: Tensor, tau: float) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Differences over tau, a few rows at a time, with a second buffer of their shape."""
-    rows, width = scores.shape
-    depth = pivots.shape[1]
-    row_bytes = max(1, depth * width * scores.element_size())
-    step = max(1, min(rows, TILE_BYTES[scores.device.type] // row_bytes))
-    buffer, work = (scores.new_empty(step, depth, width) for _ in range(2))
-    for start in range(0, rows, step):
-        part = slice(start, min(start + step, rows))
-        size = part.stop - start
-        x = torch.sub(
-            (scores[part] / tau)[:, None, :], (pivots[part] / tau)[:, :, None], out=buffer[:size]
-        )
-        yield part, x, work[:size]

@@ -21,8 +21,8 @@ class SoftStep:
         0 < x <= delta   start + sigmoid(x / tau)
         x > delta        rho * (x - delta) + offset
 
-    ``delta = inf`` makes it the plain sigmoid of Smooth-AP (Brown et al., ECCV 2020, eq. 6); the
-    other values are the upper bound of ROADMAP (Ramzi et al., NeurIPS 2021, eq. 8).
+    ``delta = inf`` makes it the plain sigmoid of Smooth-AP (Brown et al., ECCV 2020); the
+    other values are the upper bound of ROADMAP (Ramzi et al., NeurIPS 2021).
     """
 
     tau: float
