@@ -245,9 +245,11 @@ def balanced_weights(values: Sequence[Tensor], embeddings: Tensor) -> list[float
     if not (embeddings.requires_grad and torch.is_grad_enabled()):
         return [1.0] * len(values)
     norms = []
-    for value in values:
-        (slope,) = torch.autograd.grad(value, embeddings, retain_graph=True, allow_unused=True)
-        norms.append(0.0 if slope is None else float(slope.norm()))
+    # A backward pass that runs under autocast would multiply in half precision.
+    with torch.autocast(embeddings.device.type, enabled=False):
+        for value in values:
+            (slope,) = torch.autograd.grad(value, embeddings, retain_graph=True, allow_unused=True)
+            norms.append(0.0 if slope is None else float(slope.norm()))
     pulling = [norm for norm in norms if norm > 0]
     mean = sum(pulling) / max(1, len(pulling))
     return [mean / norm if norm > 0 else 1.0 for norm in norms]
