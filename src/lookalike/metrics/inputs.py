@@ -23,7 +23,8 @@ class Vectors:
 
     Attributes:
         exact: ``(n, d)`` float32 or float64, as given; float64 where the other side is.
-        fast: ``(n, d)`` float32 on the device of the products, scaled by a power of two.
+        fast: the same on the device of the products, scaled by a power of two where its norms
+            are so large or small that products could leave the range of float32.
         norms: ``(n,)`` Euclidean norms of ``fast``.
     """
 
@@ -140,11 +141,11 @@ def _side(tensor: torch.Tensor, device: torch.device, name: str) -> Vectors:
             f"{name}: {len(bad)} of {len(norms)} vectors hold NaN or infinity (rows {shown}). "
             "Look at those pictures, or at the loss that trained this model."
         )
-    fast = tensor.float()
+    fast = tensor
     largest = float(norms.max(initial=0.0))
     exponent = int(np.frexp(largest)[1]) if largest > 0 else 0
     if abs(exponent) > _SAFE:
-        fast = torch.ldexp(tensor, torch.tensor(-exponent)).float()
+        fast = torch.ldexp(tensor.double(), torch.tensor(-exponent)).to(tensor.dtype)
         norms = np.ldexp(norms, -exponent)
     return Vectors(tensor.numpy(force=True), fast.to(device), norms)
 

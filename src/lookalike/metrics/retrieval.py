@@ -16,7 +16,7 @@ from lookalike.metrics.definitions import EMPTY, TIES, Request, select
 from lookalike.metrics.inputs import Problem, chosen_levels, cutoffs, problem
 from lookalike.metrics.labels import Members, union
 from lookalike.metrics.report import RetrievalReport, build_report
-from lookalike.ops.exact_ranks import Counts, best_scores, exact_counts
+from lookalike.ops.exact_ranks import Counts, bytes_per_score, exact_counts, tile_type
 from lookalike.ops.tiles import (
     Pairs,
     default_bytes,
@@ -98,7 +98,7 @@ def evaluate(
     requests = select(metrics, cutoffs(k), depth, columns)
     style = _Style(ties, relevance, _weights(relevance, alpha, len(depth)))
     if byte_budget is None:
-        byte_budget = default_bytes(task.gallery.fast)
+        byte_budget = default_bytes(task.gallery.exact.nbytes)
     per_query, extra = _pass(task, requests, depth, style, byte_budget, progress)
     pooled = _pool(per_query, extra, requests, ties)
     return build_report(task, requests, per_query | pooled, ties=ties, empty=empty)
@@ -147,13 +147,8 @@ def _pass(
     members = {level: Members(task.gallery_codes[:, level]) for level in levels}
     columns = _columns(requests, levels)
     mine = np.full((share, len(columns)), np.nan)
-    widest = max(
-        (int(m.counts(task.query_codes[:, c]).max(initial=0)) for c, m in members.items()),
-        default=0,
-    )
-    items = len(task.gallery.exact)
-    height = min(tile_rows(items, widest, byte_budget), max(1, last - first))
-    out = torch.empty((height, items), dtype=torch.float32, device=task.gallery.fast.device)
+    out = _room(task, members, slice(first, last), byte_budget)
+    height = len(out)
     for start in range(first, last, height):
         block = slice(start, min(last, start + height))
         found = _block(task, requests, levels, members, style, block, out)
@@ -168,6 +163,20 @@ def _pass(
         {name: a for name, a in arrays.items() if name in names},
         {name: a for name, a in arrays.items() if name not in names},
     )
+
+
+def _room(
+    task: Problem, members: dict[int, Members], mine: slice, byte_budget: int
+) -> torch.Tensor:
+    """The buffer of one tile: as many rows as the budget allows, in the type that serves best."""
+    sizes = [m.counts(task.query_codes[mine, level]) for level, m in members.items()]
+    most = max((int(size.max(initial=0)) for size in sizes), default=0)
+    usual = max((float(size.mean()) for size in sizes if len(size)), default=0.0)
+    kind = tile_type(task.gallery.fast.dtype, usual)
+    items = len(task.gallery.exact)
+    rows = tile_rows(items, most, byte_budget, bytes_per_score(kind))
+    height = max(1, min(rows, mine.stop - mine.start))
+    return torch.empty((height, items), dtype=kind, device=task.gallery.fast.device)
 
 
 def _columns(requests: list[Request], levels: list[int]) -> list[str]:
@@ -195,19 +204,19 @@ def _block(
     with full_precision():
         scores = score_tile(task.query.fast[block], task.gallery.fast, out).numpy(force=True)
     scores[excluded.rows, excluded.items] = -np.inf
-    error = error_bound(
-        task.query.norms[block],
-        float(task.gallery.norms.max(initial=0.0)),
-        gallery.shape[1],
-    )
-    counts = exact_counts(scores, error, relevant, queries, gallery)
+    widest = float(task.gallery.norms.max(initial=0.0))
+    kind = np.float32 if scores.dtype == np.float32 else np.float64
+    error = error_bound(task.query.norms[block], widest, gallery.shape[1], kind)
+    pooled = any(r.base == "micro_average_precision" for r in requests)
+    best = np.empty(len(scores)) if pooled else None
+    counts = exact_counts(scores, error, relevant, queries, gallery, best=best)
     views = _Views(task, relevant, counts, levels, block, style.ties)
     found: dict[str, np.ndarray] = {}
     for request in requests:
         if request.base != "micro_average_precision":
             found[request.name] = _value(views, request, style)
-    if any(r.base == "micro_average_precision" for r in requests):
-        found["best score"] = best_scores(scores, error, queries, gallery)
+    if best is not None:
+        found["best score"] = best
         for level in levels:
             view = views.of(level)
             found[f"first right {level}"] = formulas.recall_at(view, 1)

@@ -9,12 +9,17 @@ counts are those of the float64 order whatever the tile, the library and the num
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+import torch
 
+from lookalike.ops import paths
 from lookalike.ops.exact_scores import exact_scores
 from lookalike.ops.tiles import Pairs
 
+_MANY, _MANY_WITHOUT_NATIVE = 256, 32
 _FEW = 8  # relevant items of a row searched one by one; more share one binary search
 
 
@@ -33,27 +38,69 @@ class Counts:
     tied_before: np.ndarray
 
 
+def tile_type(vectors: torch.dtype, relevant: float) -> torch.dtype:
+    """The type of tile that ranks with the least work: float32, or float64.
+
+    Where a query has hundreds of relevant items, nearly every other item lies within the float32
+    error of one of them; scoring those again one by one costs more than a float64 product.
+
+    Args:
+        vectors: the type of the vectors; float64 ones need a float64 tile.
+        relevant: how many relevant items a query has on average.
+    """
+    many = _MANY if paths.native() is not None else _MANY_WITHOUT_NATIVE
+    return torch.float64 if vectors == torch.float64 or relevant > many else torch.float32
+
+
+def bytes_per_score(tile: torch.dtype) -> int:
+    """What counting holds for each score of a tile: the score, and a sorted copy without native."""
+    return tile.itemsize * (1 if paths.native() is not None else 2)
+
+
 def exact_counts(
     scores: np.ndarray,
     error: np.ndarray,
     relevant: Pairs,
     query: np.ndarray,
     gallery: np.ndarray,
+    *,
+    best: np.ndarray | None = None,
 ) -> Counts:
     """Count, for every relevant item, what ranks above it and what ties with it.
 
     Args:
-        scores: ``(b, n)`` float32 dot products; -inf takes an item out of the ranking.
+        scores: ``(b, n)`` float32 or float64 dot products; -inf takes an item out of the ranking.
         error: ``(b,)`` bound on the error of a row's scores, see `tiles.error_bound`.
         relevant: the items to rank; none of them may score -inf.
         query: ``(b, d)`` the vectors themselves, float32 or float64.
         gallery: ``(n, d)`` likewise.
+        best: ``(b,)`` float64 to be filled with the exact score of each row's nearest item, -inf
+            where every item is out.
     """
+    above, tied, before = (np.empty(len(relevant.items), np.int64) for _ in range(3))
+    library = _library(query)
+    if library is not None:
+        library.count_ranks(
+            scores,
+            error,
+            relevant.starts,
+            relevant.items,
+            np.ascontiguousarray(query),
+            gallery,
+            above,
+            tied,
+            before,
+            np.empty(0) if best is None else best,
+            isa=paths.instruction_set(),
+            threads=torch.get_num_threads(),
+        )
+        return Counts(above, tied, before)
+    if best is not None:
+        best[:] = _best_scores(scores, error, query, gallery)
     rows = relevant.rows
     approximate = scores[rows, relevant.items].astype(np.float64)
-    low, high = _band(approximate, 2 * error[rows])
+    low, high = _band(approximate, 2 * error[rows], scores.dtype)
     ordered = np.sort(scores, axis=1)
-    above = np.empty(len(rows), np.int64)
     crowd = np.empty(len(rows), np.int64)
     for i in range(len(scores)):
         own = slice(relevant.starts[i], relevant.starts[i + 1])
@@ -67,10 +114,17 @@ def exact_counts(
     return counts
 
 
-def _band(scores: np.ndarray, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The float32 numbers that enclose ``scores ± radius``."""
-    low = np.nextafter((scores - radius).astype(np.float32), np.float32(-np.inf))
-    high = np.nextafter((scores + radius).astype(np.float32), np.float32(np.inf))
+def _library(query: np.ndarray) -> ModuleType | None:
+    """The native kernels, where they are built and the vectors are float32."""
+    return paths.native() if query.dtype == np.float32 else None
+
+
+def _band(
+    scores: np.ndarray, radius: np.ndarray, kind: np.dtype[Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the tile's own kind that enclose ``scores ± radius``."""
+    low = np.nextafter((scores - radius).astype(kind), kind.type(-np.inf))
+    high = np.nextafter((scores + radius).astype(kind), kind.type(np.inf))
     return low, high
 
 
@@ -121,26 +175,18 @@ def _close(scores: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return np.flatnonzero(inside)
 
 
-def best_scores(
+def _best_scores(
     scores: np.ndarray, error: np.ndarray, query: np.ndarray, gallery: np.ndarray
 ) -> np.ndarray:
-    """The exact score of each row's nearest item, ``(b,)``; -inf where every item is out.
-
-    Args:
-        scores: ``(b, n)`` float32, -inf for items out of the ranking.
-        error: ``(b,)`` bound on the error of a row's scores.
-        query: ``(b, d)`` the vectors themselves.
-        gallery: ``(n, d)`` likewise.
-    """
+    """The exact score of each row's nearest item."""
+    best = np.full(len(scores), -np.inf)
     if scores.shape[1] == 0:
-        return np.full(len(scores), -np.inf)
-    top = scores.max(axis=1)
-    low, _ = _band(top.astype(np.float64), 2 * error)
+        return best
+    low, _ = _band(scores.max(axis=1).astype(np.float64), 2 * error, scores.dtype)
     near = [
         np.flatnonzero((row >= at) & (row > -np.inf)) for row, at in zip(scores, low, strict=True)
     ]
     rows = np.repeat(np.arange(len(scores)), [len(items) for items in near])
-    best = np.full(len(scores), -np.inf)
     exact = exact_scores(query, gallery, rows, np.concatenate(near).astype(np.int64))
     np.maximum.at(best, rows, exact)
     return best

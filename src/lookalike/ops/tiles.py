@@ -11,7 +11,8 @@ import torch
 
 UNIT_ROUNDOFF = 2.0**-24  # float32, round to nearest
 DEFAULT_BYTES = 48 * 2**20
-WIDEST_TILE = 1024  # a float32 product gains nothing from more rows
+WIDEST_TILE = 1024  # a product gains nothing from more rows
+_WIDENED = 2048  # gallery rows held in float64 at a time
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,21 @@ class Pairs:
         return Pairs(np.zeros(queries + 1, np.int64), np.zeros(0, np.int64))
 
 
-def default_bytes(gallery: torch.Tensor) -> int:
+def default_bytes(gallery_bytes: int) -> int:
     """The byte budget when none is given: 48 MiB and half the gallery's own size."""
-    return DEFAULT_BYTES + gallery.numel() * 2
+    return DEFAULT_BYTES + gallery_bytes // 2
 
 
-def tile_rows(gallery_size: int, relevant: int, byte_budget: int) -> int:
-    """How many queries fit one tile: two float32 rows of scores and the pairs' arrays each.
+def tile_rows(gallery_size: int, relevant: int, byte_budget: int, score_bytes: int) -> int:
+    """How many queries fit one tile: a row of scores and the arrays of its pairs each.
 
     Args:
         gallery_size: items scored for each query.
         relevant: the most relevant items a query has.
         byte_budget: bytes to stay below; one query is the least there can be.
+        score_bytes: bytes held for each score.
     """
-    row = 8 * gallery_size + 160 * relevant
+    row = score_bytes * gallery_size + 160 * relevant
     return max(1, min(WIDEST_TILE, byte_budget // max(row, 1)))
 
 
@@ -81,24 +83,43 @@ def full_precision() -> Iterator[None]:
 
 
 def score_tile(query: torch.Tensor, gallery: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """The float32 product ``query @ gallery.T`` written into ``out[: len(query)]``."""
+    """The product ``query @ gallery.T`` in the type of ``out``, written into its first rows.
+
+    Args:
+        query: ``(b, d)`` float32, or float64 as the gallery.
+        gallery: ``(n, d)``.
+        out: ``(at least b, n)`` of the gallery's type, or float64.
+    """
     tile = out[: len(query)]
-    torch.mm(query, gallery.T, out=tile)
+    if tile.dtype == gallery.dtype:
+        torch.mm(query, gallery.T, out=tile)
+        return tile
+    query = query.to(tile.dtype)
+    for start in range(0, len(gallery), _WIDENED):
+        part = gallery[start : start + _WIDENED].to(tile.dtype)
+        tile[:, start : start + _WIDENED] = query @ part.T
     return tile
 
 
-def error_bound(query: np.ndarray, gallery: float, size: int) -> np.ndarray:
-    """How far a float32 dot product can lie from the float64 one, whatever the order of its sum.
+def error_bound(
+    query: np.ndarray, gallery: float, size: int, kind: type[np.floating] = np.float32
+) -> np.ndarray:
+    """How far a tile's dot product can lie from the exact one, whatever the order of its sum.
 
     With u = 2⁻²⁴ and n = size + 6 (the products, the sums, the rounding of float64 inputs to
-    float32, and the float64 sum itself), |error| ≤ n·u / (1 − n·u) · ‖q‖·‖g‖
+    float32, and the exact score's own sum), |error| ≤ n·u / (1 − n·u) · ‖q‖·‖g‖
     (Higham, Accuracy and Stability of Numerical Algorithms, §3.1), and a little for underflow.
+    A float64 tile has u = 2⁻⁵³, as the exact score itself, so twice that bound.
 
     Args:
         query: ``(b,)`` norms of the queries.
         gallery: the largest norm of the gallery.
         size: dimensions of a vector.
+        kind: the type of the tile, float32 or float64.
     """
     n = size + 6
     gamma = n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF)
-    return gamma * (1 + 1e-6) * query * gallery + n * 2.0**-126
+    bound = gamma * (1 + 1e-6) * query * gallery
+    if kind is not np.float32:
+        bound = bound * 2.0**-28
+    return bound + n * 2.0**-126

@@ -38,8 +38,7 @@ def exact_topk(
         part = gallery[start : start + _ROWS].astype(np.float64)
         scores[:, start : start + _ROWS] = q @ part.T
         widest = max(widest, float(np.linalg.norm(part, axis=1).max(initial=0.0)))
-    # float64 rounds 2²⁹ times finer than float32; the bound shrinks in proportion.
-    error = error_bound(np.linalg.norm(q, axis=1), widest, q.shape[1]) * 2.0**-29
+    error = error_bound(np.linalg.norm(q, axis=1), widest, q.shape[1], np.float64)
     if excluded is not None:
         scores[excluded.rows, excluded.items] = -np.inf
     indices = np.full((len(q), k), -1)

@@ -1,0 +1,154 @@
+// Compiled once per instruction set (LOOKALIKE_ISA names the namespace). Nothing of the standard
+// library is instantiated here: an inline function compiled for AVX-512 could be the copy that the
+// linker keeps for every processor.
+#include "count.hpp"
+
+namespace lookalike {
+namespace LOOKALIKE_ISA {
+namespace {
+
+constexpr int kTogether = 8;  // dot products summed side by side, to hide the latency of an addition
+
+template <typename Score>
+Score highest(const Score* s, int64_t n) {
+    Score best = s[0];
+#pragma omp simd reduction(max : best)
+    for (int64_t j = 0; j < n; ++j) best = s[j] > best ? s[j] : best;
+    return best;
+}
+
+template <typename Score>
+void find_peaks(const Score* row, int64_t width, Score* peaks) {
+    for (int64_t from = 0; from < width; from += kBlock)
+        peaks[from / kBlock] = highest(row + from, width - from < kBlock ? width - from : kBlock);
+}
+
+template <typename Score>
+Score least(const Score* s, int64_t n) {
+    Score best = s[0];
+    for (int64_t j = 1; j < n; ++j) best = s[j] < best ? s[j] : best;
+    return best;
+}
+
+template <typename Score>
+int64_t few(const Score* row, int64_t width, const Score* peaks, const Score* low,
+            const Score* high, int64_t depth, int64_t* above, int64_t* crowd, int64_t* close) {
+    int64_t found = 0;
+    const Score weakest = least(low, depth);
+    unsigned char inside[kBlock];
+    for (int64_t from = 0; from < width; from += kBlock) {
+        const int64_t n = width - from < kBlock ? width - from : kBlock;
+        const Score* s = row + from;
+        if (peaks[from / kBlock] < weakest) continue;
+        bool any = false;
+        for (int64_t p = 0; p < depth; ++p) {
+            const Score a = low[p], b = high[p];
+            int32_t over = 0, reach = 0;
+#pragma omp simd reduction(+ : over, reach)
+            for (int64_t j = 0; j < n; ++j) {
+                over += s[j] > b;
+                reach += s[j] >= a;
+            }
+            above[p] += over;
+            if (reach == over) continue;
+            crowd[p] += reach - over;
+            if (!any) {
+                for (int64_t j = 0; j < n; ++j) inside[j] = s[j] >= a && s[j] <= b;
+                any = true;
+            } else {
+                for (int64_t j = 0; j < n; ++j) inside[j] |= s[j] >= a && s[j] <= b;
+            }
+        }
+        if (!any) continue;
+        for (int64_t j = 0; j < n; ++j) {
+            close[found] = from + j;
+            found += inside[j];
+        }
+    }
+    return found;
+}
+
+template <typename Score>
+int64_t many(const Score* row, int64_t width, const Score* peaks, const Score* low,
+             const Score* high, int64_t depth, Steps<Score> steps, int32_t* beyond,
+             int64_t* close) {
+    int64_t found = 0;
+    const Score last = high[depth - 1];
+    int32_t step[kBlock];
+    for (int64_t from = 0; from < width; from += kBlock) {
+        const int64_t n = width - from < kBlock ? width - from : kBlock;
+        const Score* s = row + from;
+        if (peaks[from / kBlock] < low[0]) {
+            beyond[0] += static_cast<int32_t>(n);
+            continue;
+        }
+        const Score top = static_cast<Score>(steps.size - 1);
+        for (int64_t j = 0; j < n; ++j) {
+            Score place = (s[j] - steps.start) * steps.scale;
+            place = place > Score(0) ? place : Score(0);
+            place = place < top ? place : top;
+            step[j] = static_cast<int32_t>(place);
+        }
+        for (int64_t j = 0; j < n; ++j) {
+            const Score value = s[j];
+            int32_t c = steps.base[step[j]];
+            if (value > last) {
+                c = static_cast<int32_t>(depth);
+            } else {
+                while (high[c] < value) ++c;
+                close[found] = from + j;
+                found += low[c] <= value;
+            }
+            ++beyond[c];
+        }
+    }
+    return found;
+}
+
+template <int kCount>
+void dot_group(const float* query, const float* gallery, int64_t size, const int64_t* items,
+               double* out) {
+    const float* g[kCount];
+    double sum[kCount];
+    for (int t = 0; t < kCount; ++t) {
+        g[t] = gallery + items[t] * size;
+        sum[t] = 0.0;
+    }
+    // The product of two floats is exact in double, so fused or not, the bits are the same.
+    for (int64_t k = 0; k < size; ++k) {
+        const double q = query[k];
+        for (int t = 0; t < kCount; ++t) sum[t] += q * static_cast<double>(g[t][k]);
+    }
+    for (int t = 0; t < kCount; ++t) out[t] = sum[t];
+}
+
+void quick_dots(const float* query, const float* gallery, int64_t size, const int64_t* items,
+                int64_t count, double* out) {
+    for (int64_t i = 0; i < count; ++i) {
+        const float* g = gallery + items[i] * size;
+        double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t k = 0; k < size; ++k)
+            sum += static_cast<double>(query[k]) * static_cast<double>(g[k]);
+        out[i] = sum;
+    }
+}
+
+void exact_dots(const float* query, const float* gallery, int64_t size, const int64_t* items,
+                int64_t count, double* out) {
+    int64_t i = 0;
+    for (; i + kTogether <= count; i += kTogether)
+        dot_group<kTogether>(query, gallery, size, items + i, out + i);
+    for (; i < count; ++i) dot_group<1>(query, gallery, size, items + i, out + i);
+}
+
+}  // namespace
+
+extern const CountKernels count_kernels;
+const CountKernels count_kernels = {{find_peaks<float>, few<float>, many<float>},
+                                    {find_peaks<double>, few<double>, many<double>},
+                                    quick_dots,
+                                    exact_dots};
+
+}  // namespace LOOKALIKE_ISA
+}  // namespace lookalike
