@@ -1,6 +1,7 @@
 """The built-in pictures: the same bits everywhere, the same scene at every size, true species."""
 
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -29,10 +30,15 @@ PINNED = {
     (5, 2, 0, 6, 64, 0, 1.0): "494438afdc8906db",
     (6, 0, 1, 7, 64, 0, 1.0): "785d4d723ae97350",
     (7, 1, 2, 8, 64, 0, 1.0): "b08873272777c797",
-    (9, 4, 17, 3, 48, 7, 1.5): "1bcef06e662ca62d",
+    (9, 4, 17, 3, 48, 7, 1.5): "f86c0c6b6af4f855",
     (2, 0, 0, 0, 128, 0, 1.0): "d73c3df81deea7a5",
     (0, 0, 0, 0, 33, -1, 0.0): "1cb50eb944d1b9ed",
 }
+PINNED_NAME = (
+    "Modidae",
+    "Glullus",
+    "Glullus serriornensis",
+)  # number 100 of twelve families of nine genera, seed 3
 
 
 def shrink(picture, factor):
@@ -64,6 +70,8 @@ def test_another_process_without_vector_instructions_draws_the_same_bits():
     )
     config = np.show_config(mode="dicts")
     found = config["SIMD Extensions"].get("found", [])
+    if not found:
+        pytest.skip("this numpy has no kernels beyond the plainest to turn off")
     environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": " ".join(found)}
     run = subprocess.run(
         [sys.executable, "-c", code, json.dumps(places)],
@@ -135,13 +143,25 @@ def types(family, genus, count, size):
 
 @pytest.mark.parametrize("family", range(len(PLANS)))
 def test_species_differ_and_only_finely(family):
-    first = types(family, 0, 12, 96)
+    first = types(family, 0, 8, 64)
     gaps = [np.abs(a - b).mean() for i, a in enumerate(first) for b in first[:i]]
     assert min(gaps) > 0.4
     genus = np.mean(gaps)
-    across = [np.abs(a - b).mean() for a in first for b in types(family, 1, 2, 96)]
-    strange = [np.abs(a - b).mean() for a in first for b in types((family + 1) % 8, 0, 2, 96)]
+    across = [np.abs(a - b).mean() for a in first for b in types(family, 1, 2, 64)]
+    strange = [np.abs(a - b).mean() for a in first for b in types((family + 1) % 8, 0, 2, 64)]
     assert genus < np.mean(across) < np.mean(strange)
+
+
+def test_families_that_share_a_plan_are_told_apart_by_their_stature():
+    laps = [Form(family, 0, 0, 0).stature(8) for family in range(0, 160, 8)]
+    assert laps[0] == (1.0, 0.0)
+    assert all(broad * (1 + abs(taper)) <= 1 for broad, taper in laps)
+    gaps = [abs(a - c) + abs(b - d) for i, (a, b) in enumerate(laps) for c, d in laps[:i]]
+    assert min(gaps) > 0.01
+    within = np.mean([np.abs(a - b).mean() for a, b in itertools.pairwise(types(0, 0, 4, 48))])
+    for family in (8, 16, 24):
+        other = types(family, 0, 1, 48)[0]
+        assert np.abs(other - types(0, 0, 1, 48)[0]).mean() > 1.5 * within
 
 
 def test_low_resolution_takes_species_first_and_families_last():
@@ -153,7 +173,7 @@ def test_low_resolution_takes_species_first_and_families_last():
         coarse = sum(((shrink(a, 4) - shrink(b, 4)) ** 2).mean() for a, b in pairs)
         return coarse / fine
 
-    kin = [types(family, 0, 3, 128) for family in range(len(PLANS))]
+    kin = [types(family, 0, 2, 128) for family in range(len(PLANS))]
     cousins = [types(family, 1, 1, 128)[0] for family in range(len(PLANS))]
     species = kept([(first, other) for first, *others in kin for other in others])
     genera = kept([(one[0], other) for one, other in zip(kin, cousins, strict=True)])
@@ -186,9 +206,11 @@ def test_names_are_unique_and_do_not_depend_on_how_many_there_are():
     few = taxonomy(2, 2, 2, seed=3)
     assert set(few) < set(names)
     assert taxonomy(1, 1, 1, seed=4) != taxonomy(1, 1, 1, seed=3)
-    many = [name.species for name in taxonomy(1, 1, 15_000, seed=0)]
-    assert len(set(many)) == 15_000
-    assert len({name.genus for name in taxonomy(1, 30_000, 1, seed=0)}) == 30_000
+    # Names are paths of cached files: a change of names is a change of VERSION, too.
+    assert names[100] == PINNED_NAME
+    many = [name.species for name in taxonomy(1, 1, 7_000, seed=0)]
+    assert len(set(many)) == 7_000
+    assert len({name.genus for name in taxonomy(1, 3_000, 1, seed=0)}) == 3_000
 
 
 @pytest.mark.parametrize(

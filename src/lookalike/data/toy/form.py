@@ -34,6 +34,18 @@ class Form:
         """Return a trait of the family in [0, 1): what sets apart families that share a plan."""
         return self._spread(trait, self.family, (self.seed, 1))
 
+    def stature(self, plans: int) -> tuple[float, float]:
+        """Return how broad the family is, at most 1, and how much it broadens downwards.
+
+        The first family of each of the `plans` is as the plan draws it; those that come round to
+        the same plan again are slimmer, and pointed at the head or at the tail.
+        """
+        lap = self.family // plans
+        if lap == 0:
+            return 1.0, 0.0
+        slim, taper = 0.3 + lap * _STEPS[0], 0.1 + lap * _STEPS[1]
+        return span(slim - int(slim), 0.56, 0.76), span(taper - int(taper), -0.28, 0.28)
+
     def proportion(self, trait: int) -> float:
         """Return a trait of the genus in [0, 1)."""
         return self._spread(trait, self.genus, (self.seed, 2, self.family))

@@ -15,7 +15,8 @@ _STEMS = (
     " rotundi rubri serri simili striati tenui tri undi varii veli viridi"
 )
 _PARTS = (
-    "caud cap cornu fron gen lin marg mor nerv ocul op orn pes punct rostr sign som spin squam"
+    "caud cap cornu fron gen lin marg mor"  # codespell:ignore fron,mor
+    " nerv ocul op orn pes punct rostr sign som spin squam"  # codespell:ignore som
     " stri tinct umbr ven zon"
 )
 _EPITHET_ENDINGS = "ata ella ensis ica ina osa ula"
@@ -56,7 +57,8 @@ def taxonomy(families: int, genera: int, species: int, seed: int) -> list[Name]:
 
 
 def _family(family: int, seed: int) -> str:
-    return _pick(family, mix(seed, 10), _ONSETS, _VOWELS, _MIDDLES).capitalize() + "idae"
+    stem = _pick(family, mix(seed, 10), _ONSETS, _VOWELS, _MIDDLES).capitalize()
+    return f"{stem}idae"  # codespell:ignore idae
 
 
 def _genus(family: int, genus: int, seed: int) -> str:

@@ -14,7 +14,7 @@ from lookalike.data.toy.sea import fish, medusa
 from lookalike.data.toy.shells import ammonite, scallop
 from lookalike.errors import ConfigError
 
-VERSION = 1  # goes up whenever any drawn bit changes; part of the cache's fingerprint
+VERSION = 1  # goes up when any drawn bit or any name changes; part of the cache's fingerprint
 PLANS = (moth, fish, blossom, ammonite, beetle, leaf, medusa, scallop)
 SMALLEST, LARGEST = 16, 1024
 
@@ -71,4 +71,6 @@ def check(*, size: int, seed: int, nuisance: float) -> None:
 @lru_cache(maxsize=8)
 def _texture(family: int, genus: int, species: int, size: int, seed: int) -> np.ndarray:
     """Draw the plate of a species once for all its pictures."""
-    return engraved(PLANS[family % len(PLANS)], Form(family, genus, species, seed), 4 * size)
+    form = Form(family, genus, species, seed)
+    plan = PLANS[family % len(PLANS)]
+    return engraved(plan, form, 4 * size, form.stature(len(PLANS)))

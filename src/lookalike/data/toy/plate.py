@@ -63,8 +63,15 @@ class Plate:
         self.relief -= mask * depth
 
 
-def engraved(plan: Callable[[Plate, Form], None], form: Form, resolution: int) -> np.ndarray:
+def engraved(
+    plan: Callable[[Plate, Form], None],
+    form: Form,
+    resolution: int,
+    stature: tuple[float, float] = (1.0, 0.0),
+) -> np.ndarray:
     """Draw a species; return its plate at half the resolution, filtered for sampling.
+
+    `stature` is how broad the figure is and how much it broadens downwards (`Form.stature`).
 
     Shape (R/2, R/2, 8): five inks (premultiplied: their sum is the figure's opacity), the two
     slopes of the surface (premultiplied) and the opacity. The outermost samples are empty.
@@ -72,6 +79,8 @@ def engraved(plan: Callable[[Plate, Form], None], form: Form, resolution: int) -
     strips = []
     for first in range(0, resolution, _STRIP):
         strip = Plate(resolution, first, min(_STRIP, resolution - first))
+        breadth, taper = stature
+        strip.x = strip.x / (breadth * (1 + taper * strip.y))
         plan(strip, form)
         strips.append(strip)
     inks = np.concatenate([strip.inks for strip in strips], axis=1)
