@@ -101,7 +101,7 @@ def test_splitmix_follows_its_definition():
 def test_angles_agree_with_the_exact_ones():
     t = np.linspace(-np.pi, np.pi, 1001)[1:-1]
     x, y = np.cos(t).astype(np.float32), np.sin(t).astype(np.float32)
-    assert np.abs(angle(x, y) - t / (2 * np.pi)).max() < 3e-5
+    assert np.abs(angle(x, y) - t / (2 * np.pi)).max() < 1e-5
     assert abs(cosine(1 / 3) + 0.5) < 2**-30
 
 

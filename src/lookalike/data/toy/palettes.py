@@ -22,6 +22,7 @@ _COLOURS = (
     "d65780 f4a9c0 f6d55c 3a1c3d fff0f5 9fb8a0",
     "5b8e7d f4e285 bc4b51 24352f fbf7e4 b7a8c4",
 )
+NUMBER = len(_COLOURS)
 TYPE = 6  # the palette of the type specimen, drawn without nuisance
 
 
@@ -35,7 +36,7 @@ class Palette:
 
 def palette(number: int) -> Palette:
     """Return one of the built-in palettes."""
-    words = _COLOURS[number % len(_COLOURS)].split()
+    words = _COLOURS[number % NUMBER].split()
     rgb = np.array([[int(word[i : i + 2], 16) for i in (0, 2, 4)] for word in words], np.float32)
     rgb /= np.float32(255)
     return Palette(rgb[:5], rgb[5])
@@ -43,7 +44,7 @@ def palette(number: int) -> Palette:
 
 def individual(chance: Chance, nuisance: float) -> Palette:
     """Draw the colours of one individual: any palette on the ground of any other, a little off."""
-    own, ground = chance.integer(len(_COLOURS)), chance.integer(len(_COLOURS))
+    own, ground = chance.integer(NUMBER), chance.integer(NUMBER)
     shift = [chance.signed(0.05) for _ in range(3)]
     mixed = min(1.0, nuisance)
     plain, worn, below = palette(TYPE), palette(own), palette(ground)

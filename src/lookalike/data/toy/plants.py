@@ -9,7 +9,7 @@ from lookalike.data.toy.plate import ACCENT, BASE, DARK, LIGHT, SECOND, Plate
 
 
 def blossom(plate: Plate, form: Form) -> None:
-    """Two whorls of petals; species differ in the petals' teeth, the stamens and the eye."""
+    """Two whorls of petals; species differ in the petals' teeth and the stamens."""
     petals = 4 + (form.genus + count(form.build(0), 0, 4)) % 5
     teeth = count(form.detail(3), 3, 7)
     depth = span(form.detail(4), 0.01, 0.04)

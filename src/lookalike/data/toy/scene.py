@@ -10,7 +10,7 @@ import numpy as np
 
 from lookalike.data.toy.chance import Chance, cosine, sine
 from lookalike.data.toy.fields import Field, coverage
-from lookalike.data.toy.palettes import individual, palette
+from lookalike.data.toy.palettes import NUMBER, individual, palette
 from lookalike.data.toy.plate import EXTENT, INKS
 
 
@@ -100,7 +100,7 @@ def _ground(canvas: Canvas, chance: Chance, colour: np.ndarray, nuisance: float)
     coarse = _noise(canvas, chance, rows, columns)
     fine = _noise(canvas, chance, fine_rows, fine_columns)
     texture = (coarse * 0.16 + fine * 0.12) * nuisance
-    other = palette(chance.integer(12)).background
+    other = palette(chance.integer(NUMBER)).background
     blend = np.clip(_noise(canvas, chance, 3, 3) * 0.8 * nuisance, 0, 0.6)
     planes = [(a + (b - a) * blend) * (1 + texture) for a, b in zip(colour, other, strict=True)]
     return np.ascontiguousarray(planes)

@@ -19,7 +19,7 @@ from lookalike.data.toy.plate import ACCENT, BASE, DARK, LIGHT, SECOND, Plate
 
 
 def fish(plate: Plate, form: Form) -> None:
-    """Side view, head to the left; species differ in fin rays, the tail's fork and gill dots."""
+    """Side view, head to the left; species differ in fin rays, the fins' notches and gill dots."""
     x, y = plate.x, plate.y
     tall = span(form.proportion(0), 0.28, 0.5) * span(form.build(0), 0.94, 1.08)
     rays = count(form.detail(3), 5, 11)
@@ -78,13 +78,12 @@ def medusa(plate: Plate, form: Form) -> None:
     x, y = plate.x, plate.y
     wide = span(form.proportion(0), 0.56, 0.82)
     tall = span(form.proportion(1), 0.48, 0.7) * span(form.build(0), 0.94, 1.06)
-    rim = 0.0
     _tentacles(plate, form, wide)
     lobes = count(form.detail(3), 5, 12)
     depth = span(form.detail(4), 0.025, 0.06)
     across = x / wide
-    hem = rim + 0.1 * (1 - across * across) + depth * np.abs(wave(across * lobes / 2))
-    dome = ellipse(x, y - rim, wide, tall + 0.08)
+    hem = 0.1 * (1 - across * across) + depth * np.abs(wave(across * lobes / 2))
+    dome = ellipse(x, y, wide, tall + 0.08)
     bell = np.maximum(dome, y - hem)
     inside = plate.part(bell, BASE, bulge=0.34)
     plate.paint(plate.cover(bell + 0.07) * inside * 0.35, LIGHT)
