@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -114,20 +114,24 @@ def check(group: str, node: Mapping[str, Any], *, path: str | None = None) -> Ca
     if not node.get("name"):
         raise ConfigError(f"{path}.name is missing: say which {group}. {_known(group)}")
     component = find(group, str(node["name"]), option=f"{path}.name" if path != group else path)
-    accepted, takes_any = parameters(component)
+    check_arguments(component, [key for key in node if key != "name"], path)
     for key, value in node.items():
-        if key == "name":
-            continue
-        if key not in accepted and not takes_any:
-            shown = getattr(component, "__name__", node["name"])
-            raise ConfigError(
-                f"{path}.{key}: {shown} takes no such argument. {suggest(key, accepted)}"
-            )
         for index, child in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(child, Mapping) and "name" in child:
                 where = f"{path}.{key}" + (f"[{index}]" if isinstance(value, list) else "")
                 check(group, child, path=where)
     return component
+
+
+def check_arguments(component: Callable[..., Any], names: Iterable[str], path: str) -> None:
+    """Refuse names that are no parameters of a component; suggest the nearest."""
+    accepted, takes_any = parameters(component)
+    for name in names:
+        if name not in accepted and not takes_any:
+            shown = getattr(component, "__name__", str(component))
+            raise ConfigError(
+                f"{path}.{name}: {shown} takes no such argument. {suggest(name, accepted)}"
+            )
 
 
 def build(group: str, node: Mapping[str, Any], *, path: str | None = None, **given: Any) -> Any:

@@ -209,9 +209,22 @@ def _hydra_word(store: Any, number: int, override: Override) -> str:
             return override.text
         store.store(group=override.key, name=f"given_{number}", node=node)
         return f"{override.key}=given_{number}"
+    value = _readable(override.key, override.value)
     if head in OPEN_GROUPS or _is_free(override.key):
-        return f"++{override.key}={override.value}"
-    return f"{override.key}={override.value}"
+        return f"++{override.key}={value}"
+    return f"{override.key}={value}"
+
+
+def _readable(key: str, value: str) -> str:
+    """The value as it is, or quoted where Hydra's grammar has no place for it, as in ``~/data``."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_override(f"{key}={value}")
+    except HydraException:
+        return _quote(value)
+    return value
 
 
 def _is_free(key: str) -> bool:

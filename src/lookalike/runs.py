@@ -57,22 +57,28 @@ class Run:
                 something that is no run.
         """
         run = cls(folder)
-        if run.folder.exists() and any(run.folder.iterdir()):
-            if not run.config.is_file():
-                raise RunError(
-                    f"{run.folder} is not empty and holds no run. Choose another folder: run=…"
-                )
-            if not overwrite:
-                raise RunError(
-                    f"{run.folder} holds a run already. Continue it with --resume, replace it with "
-                    "--overwrite, or choose another folder: run=…"
-                )
-            shutil.rmtree(run.folder)
+        run.refuse_if_taken(overwrite=overwrite)
         try:
+            if run.folder.exists():
+                shutil.rmtree(run.folder)
             run.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"Cannot make {run.folder}: {error.strerror}.") from error
         return run
+
+    def refuse_if_taken(self, *, overwrite: bool) -> None:
+        """Say so if :meth:`create` would refuse this folder; nothing is touched."""
+        if not self.folder.exists() or not any(self.folder.iterdir()):
+            return
+        if not self.config.is_file():
+            raise RunError(
+                f"{self.folder} is not empty and holds no run. Choose another folder: run=…"
+            )
+        if not overwrite:
+            raise RunError(
+                f"{self.folder} holds a run already. Continue it with --resume, replace it with "
+                "--overwrite, or choose another folder: run=…"
+            )
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:

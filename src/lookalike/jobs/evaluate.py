@@ -12,7 +12,7 @@ from lookalike.config import Config
 from lookalike.errors import DataError, suggest
 from lookalike.jobs import building, measuring
 from lookalike.jobs.console import Console
-from lookalike.jobs.reporting import section
+from lookalike.jobs.reporting import numbers
 from lookalike.models import weights
 from lookalike.runs import Run
 
@@ -77,7 +77,7 @@ def run(
     if own_data:
         for one in measured:
             one.save(Run(folder).evaluation(one.split))
-    console.metrics([section(one, config) for one in measured])
+    console.metrics([numbers(one, config) for one in measured])
     results = {one.split: _result(one, table.name) for one in measured}
     if as_json:
         print(json.dumps(results, indent=2))

@@ -49,6 +49,16 @@ class Measured:
     embeddings: np.ndarray
     report: RetrievalReport
 
+    @property
+    def queries(self) -> np.ndarray:
+        """Rows that are queries, in the order of the report's."""
+        return np.flatnonzero(self.table.frame["is_query"].to_numpy(bool))
+
+    @property
+    def gallery(self) -> np.ndarray:
+        """Rows that are the gallery, in the order of the report's."""
+        return np.flatnonzero(self.table.frame["is_gallery"].to_numpy(bool))
+
     def save(self, folder: Path) -> None:
         """Write ``report.json``, ``embeddings.npy`` and ``rows.parquet``."""
         write_with(folder / "embeddings.npy", lambda p: _save_array(p, self.embeddings))

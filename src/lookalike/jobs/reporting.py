@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from lookalike.jobs.baselines import measure_baselines
 from lookalike.jobs.console import Console
 from lookalike.jobs.measuring import Measured, measure_vectors
 from lookalike.report import (
+    Confusions,
     EvaluationSection,
     Neighbour,
     Published,
@@ -72,17 +74,10 @@ def write_run_report(
     return sections
 
 
-def section(
-    one: Measured, config: Config, baselines: Sequence[tuple[str, dict[str, float]]] = ()
-) -> EvaluationSection:
-    """One split as the report shows it: numbers, contact sheets, map, confusions."""
+def numbers(one: Measured, config: Config) -> EvaluationSection:
+    """One split as the terminal shows it: values, intervals, definitions, counts."""
     rows, report = one.table, one.report
-    queries = np.flatnonzero(rows.frame["is_query"].to_numpy(bool))
-    gallery = np.flatnonzero(rows.frame["is_gallery"].to_numpy(bool))
-    labels = rows.labels[:, 0]
-    names = rows.names(0)
-    found, scores = report.neighbours(np.arange(len(queries)), _NEIGHBOURS)
-    nearest = gallery[found[:, 0]]
+    queries, gallery = one.queries, one.gallery
     return EvaluationSection(
         split=one.split,
         values={k: v for k, v in report.values.items() if k not in config.evaluation.exclude},
@@ -93,28 +88,47 @@ def section(
         counts={
             "queries": len(queries),
             "gallery pictures": len(gallery),
-            "classes": len(np.unique(labels)),
+            "classes": len(np.unique(rows.labels[:, 0])),
         },
         skipped=_skipped(one),
-        baselines=baselines,
-        sheets=_sheets(one, queries, gallery, found, scores),
-        map=map_embeddings(
-            one.embeddings, labels, names=lambda c: _name(names, c), pictures=rows.paths
-        ),
-        confusions=find_confusions(
-            labels[queries],
-            labels[nearest],
-            names=lambda c: _name(names, c),
-            query_pictures=[rows.paths[i] for i in queries],
-            neighbour_pictures=[rows.paths[i] for i in nearest],
-            scores=scores[:, 0],
-        ),
     )
 
 
-def _sheets(
-    one: Measured, queries: np.ndarray, gallery: np.ndarray, found: np.ndarray, scores: np.ndarray
-) -> list[Sheet]:
+def section(
+    one: Measured, config: Config, baselines: Sequence[tuple[str, dict[str, float]]] = ()
+) -> EvaluationSection:
+    """One split as the page shows it: also baselines, contact sheets, map and confusions."""
+    rows, labels = one.table, one.table.labels[:, 0]
+    names = rows.names(0)
+    found, scores = one.report.neighbours(np.arange(len(one.queries)), _NEIGHBOURS)
+    return replace(
+        numbers(one, config),
+        baselines=baselines,
+        sheets=_sheets(one, found, scores),
+        map=map_embeddings(
+            one.embeddings, labels, names=lambda c: _name(names, c), pictures=rows.paths
+        ),
+        confusions=_confusions(one, found[:, 0], scores[:, 0]),
+    )
+
+
+def _confusions(one: Measured, nearest: np.ndarray, scores: np.ndarray) -> Confusions:
+    """Of the queries that have a positive: without one, the nearest can only be wrong."""
+    rows, labels, names = one.table, one.table.labels[:, 0], one.table.names(0)
+    kept = np.flatnonzero(~np.isnan(_average_precision(one)) & (nearest >= 0))
+    queries, found = one.queries[kept], one.gallery[nearest[kept]]
+    return find_confusions(
+        labels[queries],
+        labels[found],
+        names=lambda c: _name(names, c),
+        query_pictures=[rows.paths[i] for i in queries],
+        neighbour_pictures=[rows.paths[i] for i in found],
+        scores=scores[kept],
+    )
+
+
+def _sheets(one: Measured, found: np.ndarray, scores: np.ndarray) -> list[Sheet]:
+    queries, gallery = one.queries, one.gallery
     rows, labels = one.table, one.table.labels[:, 0]
     names = rows.names(0)
     precision = _average_precision(one)

@@ -63,7 +63,7 @@ def run(
     try:
         folder, config = _prepare(overrides, resume=resume, overwrite=overwrite)
         training = Training(folder, config, Console(quiet=quiet, silent=not distributed.is_main()))
-        training.train(resume=resume)
+        training.train(resume=resume, overwrite=overwrite)
     finally:
         distributed.stop()
     return folder.folder
@@ -85,17 +85,19 @@ def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tupl
         return found, from_yaml(found.config.read_text(encoding="utf-8"), overrides)
     config = compose(overrides)
     _check(config)
-    config.run = config.run or str(next_folder(_stem(config)))
-    if distributed.is_main():
-        Run.create(config.run, overwrite=overwrite)
-    distributed.barrier()
-    return Run(config.run), config
+    config.run = distributed.broadcast_object(config.run or str(next_folder(_stem(config))))
+    folder = Run(config.run)
+    folder.refuse_if_taken(overwrite=overwrite)
+    return folder, config
 
 
 def _check(config: Config) -> None:
     """What can be refused before data is read or a network is built."""
     check_schedule(config.optimizer)
     measuring.check_metrics(config.evaluation)
+    for name in ("train", "evaluation"):
+        options = getattr(config.transform, name)
+        components.check_arguments(getattr(transforms, name), options, f"transform.{name}")
     building.pick_precision(config.precision, building.pick_device(config.device))
     if config.broken not in ("refuse", "skip"):
         raise ConfigError(f"broken={config.broken}: write refuse or skip.")
@@ -166,17 +168,18 @@ class Training:
 
     # ── the run ────────────────────────────────────────────────────────────────────────────────
 
-    def train(self, *, resume: bool) -> None:
+    def train(self, *, resume: bool, overwrite: bool) -> None:
         """Train to the end, evaluate the best model, write the report."""
-        progress = self._resume() if resume else self._begin()
+        progress = self._resume() if resume else self._begin(overwrite=overwrite)
         with self.console.training(self, progress):
             self._loop().run(progress)
         if distributed.is_main():
             self._finish(progress)
         distributed.barrier()
 
-    def _begin(self) -> Progress:
+    def _begin(self, *, overwrite: bool) -> Progress:
         if distributed.is_main():
+            Run.create(self.folder.folder, overwrite=overwrite)
             write_text(self.folder.config, to_yaml(self.config))
             self.folder.write_manifest(
                 **environment(),
