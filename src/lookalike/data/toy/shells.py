@@ -12,7 +12,7 @@ from lookalike.data.toy.plate import ACCENT, BASE, DARK, LIGHT, SECOND, Plate
 
 
 def ammonite(plate: Plate, form: Form) -> None:
-    """A coiled shell: whorls s = w·√r − θ; species differ in ribs, their depth and the keel's beads."""
+    """A coiled shell: whorls s = w·√r − θ; species differ in ribs and the beads of the keel."""
     whorls = span(form.proportion(0), 2.6, 4.2) * span(form.build(0), 0.95, 1.05)
     end = whorls * 0.95 - 0.9
     # Turned so that the mouth of every shell opens at the same place.
