@@ -9,13 +9,16 @@ from lookalike.losses.pairs import Mined, PairLoss, Pairs, apply, mean_nonzero
 
 
 class Calibration(PairLoss):
-    r"""Calibration loss: the same score means the same thing for every query.
+    """Calibration loss: the same score means the same thing for every query.
 
-    .. math:: \frac{1}{|A^+|} \sum_{A^+} (m^+ - s_{ij}) + \frac{1}{|A^-|} \sum_{A^-} (s_{ij} - m^-)
+    ::
 
-    with cosines s and the active pairs :math:`A^+ = \{s_{ij} < m^+\}`, :math:`A^- = \{s_{ij} >
-    m^-\}` (ROADMAP, Ramzi et al. 2021, eq. 9). Each side is a mean over its *active* ordered
-    pairs, and 0 if there is none.
+        L = mean over positive pairs below pos_margin of (pos_margin - s_ij)
+          + mean over negative pairs above neg_margin of (s_ij - neg_margin)
+
+    with cosines s. Each side is a mean over its *active* ordered pairs, and 0 if there is none.
+    Ramzi et al., *Robust and decomposable average precision*, NeurIPS 2021
+    (arXiv 2110.01445).
 
     Args:
         pos_margin: the cosine positives should reach.
@@ -23,14 +26,14 @@ class Calibration(PairLoss):
         level: the label column that says who is a positive.
         normalize: divide embeddings by their norm first.
 
-    Example:
-        >>> import torch
-        >>> x, y = torch.eye(4), torch.tensor([0, 0, 1, 1])
-        >>> Calibration()(x, y)  # positives at cosine 0 miss the margin by 0.9
-        tensor(0.9000)
+    Relations:
+        Rank losses such as :class:`SupAP` order scores and leave their scale free; this one fixes
+        the scale, and :class:`ROADMAP` is their sum. It is PML's ``ContrastiveLoss`` on cosines.
 
-    Relations: rank losses such as ``SupAP`` order scores but leave their scale free; this loss
-    fixes the scale, and ``ROADMAP`` is their sum. It is PML's ``ContrastiveLoss`` on cosines.
+    >>> import torch
+    >>> x, y = torch.eye(4), torch.tensor([0, 0, 1, 1])
+    >>> Calibration()(x, y)  # positives at cosine 0 miss the margin by 0.9
+    tensor(0.9000)
     """
 
     def __init__(

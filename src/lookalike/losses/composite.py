@@ -150,7 +150,7 @@ class ROADMAP(WeightedSum):
 
         L = w_1 · SupAP + w_2 · Calibration
 
-    Ramzi et al., *Robust and decomposable average precision*, NeurIPS 2021, eq. 12
+    Ramzi et al., *Robust and decomposable average precision*, NeurIPS 2021
     (arXiv 2110.01445). SupRank weighs them 0.9 and 0.1.
 
     Args:
@@ -201,7 +201,7 @@ class HAPPIER(WeightedSum):
         L = w_1 · SupHAP + w_2 · NormSoftmax (finest level)
 
     Ramzi et al., *Hierarchical average precision training for pertinent image retrieval*, ECCV
-    2022, eq. 9 (arXiv 2207.04873).
+    2022 (arXiv 2207.04873).
 
     Args:
         num_classes: fine training classes.

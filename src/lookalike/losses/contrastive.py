@@ -12,12 +12,16 @@ from lookalike.losses.pairs import Mined, PairLoss, Pairs, apply
 
 
 class Contrastive(PairLoss):
-    r"""Contrastive loss on Euclidean distances.
+    """Contrastive loss on Euclidean distances.
 
-    .. math:: \sum_{(i,j)^+} \tfrac12 d_{ij}^2 + \sum_{(i,j)^-} \tfrac12 \max(0, m - d_{ij})^2,
-        \quad d_{ij} = \|x_i - x_j + \varepsilon\|_2
+    ::
 
-    (Hadsell et al. 2006, as Radenović et al. 2018 train retrieval with it.)
+        L = 1/2 · sum over positive pairs of d_ij²
+          + 1/2 · sum over negative pairs of max(0, margin - d_ij)²
+        d_ij = ‖x_i - x_j + eps‖
+
+    Hadsell et al., *Dimensionality reduction by learning an invariant mapping*, CVPR 2006, as
+    Radenović et al. train retrieval with it (TPAMI 2018, arXiv 1711.02512).
 
     Args:
         margin: the distance negatives should keep, 0 to 2 for unit vectors (0.85 with GeM).
@@ -27,13 +31,14 @@ class Contrastive(PairLoss):
         eps: added to every component of the difference; keeps the gradient finite at distance 0.
         normalize: divide embeddings by their norm first.
 
-    Example:
-        >>> import torch
-        >>> x, y = torch.eye(2), torch.tensor([0, 0])
-        >>> Contrastive()(x, y)  # two ordered pairs, each half of a squared distance of 2
-        tensor(2.)
+    Relations:
+        :class:`Calibration` works on cosines and averages; :class:`Triplet` needs no absolute
+        margin.
 
-    Relations: ``Calibration`` works on cosines and averages; ``Triplet`` needs no absolute margin.
+    >>> import torch
+    >>> x, y = torch.eye(2), torch.tensor([0, 0])
+    >>> round(float(Contrastive()(x, y)), 4)  # two ordered pairs, half of a squared distance of 2
+    2.0
     """
 
     def __init__(
@@ -76,13 +81,15 @@ class Contrastive(PairLoss):
 
 
 class PairContrastive(PairLoss):
-    r"""Contrastive loss on cosines, with a margin for negatives only.
+    """Contrastive loss on cosines, with a margin for negatives only.
 
-    .. math:: \frac1B \sum_i \Big[ \sum_{j^+:\, s_{ij} < 1 - \varepsilon} (1 - s_{ij})
-        + \sum_{j^-:\, s_{ij} > m} s_{ij} \Big]
+    ::
 
-    (the loss of XBM, Wang et al. 2020, and the pair loss of ROADMAP). Sums over pairs, divided by
-    the batch: its scale grows with the number of references.
+        L = 1/B · sum over positive pairs with s_ij < 1 - eps of (1 - s_ij)
+          + 1/B · sum over negative pairs with s_ij > margin of s_ij
+
+    The loss of XBM (Wang et al., CVPR 2020, arXiv 1912.06798) and the pair loss of ROADMAP. Sums
+    over pairs, divided by the batch: its scale grows with the number of references.
 
     Args:
         margin: negatives below this cosine are left alone; above it they jump to their full cosine.
@@ -90,12 +97,12 @@ class PairContrastive(PairLoss):
         eps: positives nearer to 1 than this are copies and count nothing.
         normalize: divide embeddings by their norm first.
 
-    Example:
-        >>> import torch
-        >>> PairContrastive()(torch.eye(4), torch.tensor([0, 0, 1, 1]))
-        tensor(1.)
+    Relations:
+        Made for :class:`CrossBatchMemory`; without one :class:`Calibration` is better scaled.
 
-    Relations: made for ``CrossBatchMemory``; without a memory ``Calibration`` is better scaled.
+    >>> import torch
+    >>> PairContrastive()(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+    tensor(1.)
     """
 
     def __init__(

@@ -22,18 +22,21 @@ _MARGINS = {
 
 
 class CrossScale(ProxyLoss):
-    r"""Cross-scale learning: proxies of other coarse classes keep a larger distance.
+    """Cross-scale learning: proxies of other coarse classes keep a larger distance.
 
-    .. math:: \sum_l \frac1B \sum_i \ln\Big(1 + e^{s m_l} \sum_{p:\, y^l_p \ne y^l_i} e^{s\,\hat
-        x_i \hat w_p} \sum_{p:\, y^0_p = y^0_i} e^{-s\,\hat x_i \hat w_p}\Big)
+    ::
 
-    (Sun et al. 2021, DyML.) The positive term is that of the finest level at every level.
+        L_i = sum over levels l of ln(1 + sum over proxies p of another class at level l of
+                                          exp(scale · (cos(x_i, w_p) - cos(x_i, w_y) + m_l)))
+
+    with w_y the proxy of the picture's own fine class, at every level. Sun et al., *Dynamic metric
+    learning*, CVPR 2021 (arXiv 2103.11781).
 
     Args:
         num_classes: fine classes C.
         embedding_size: width D.
         hierarchy: ``(C, L)`` integers, the labels of each fine class, column 0 the finest.
-        scale: s.
+        scale: sharpness of the soft maximum.
         margins: one m a level, finest first. None takes the published ones for 2, 3 or 7 levels,
             and 0.25 to 0.45 in equal steps for other depths.
         seed: of the generator that draws the proxies, whatever was drawn before.
@@ -46,13 +49,12 @@ class CrossScale(ProxyLoss):
         ConfigError: a hierarchy or margins of the wrong shape.
         LookalikeError: a label the hierarchy does not hold.
 
-    Example:
-        >>> import torch
-        >>> loss = CrossScale(4, 8, hierarchy=[[0, 0], [1, 0], [2, 1], [3, 1]])
-        >>> loss(torch.randn(2, 8), torch.tensor([[0, 0], [3, 1]])).shape
-        torch.Size([])
+    Relations:
+        :class:`HAPPIER` ranks by the same hierarchy.
 
-    Relations: ``HAPPIER`` ranks by the same hierarchy.
+    >>> loss = CrossScale(4, 8, hierarchy=[[0, 0], [1, 0], [2, 1], [3, 1]])
+    >>> loss(torch.randn(2, 8), torch.tensor([[0, 0], [3, 1]])).shape
+    torch.Size([])
     """
 
     hierarchy: Tensor

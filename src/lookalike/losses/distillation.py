@@ -10,16 +10,19 @@ from lookalike.losses.inputs import real
 
 
 class AsymmetricDistillation(nn.Module):
-    r"""RAML's distillation loss between views of the same pictures.
+    """RAML's distillation loss between views of the same pictures.
 
-    .. math:: \sum_b \frac1P \sum_p (1 - \langle s_{bp}, t_{bp}\rangle + \varepsilon)^2
-        + \lambda_1\, \mathrm{rel}(ST^\top, TT^\top) + \lambda_2\, \mathrm{rel}(SS^\top, TT^\top)
+    ::
 
-    .. math:: \mathrm{rel}(A, C) = \sum_b \frac{1}{P(P-1)} \sum_{i \ne j} (A_{bij} - C_{bij} +
-        \varepsilon)^2
+        L = sum over pictures b of
+              mean over views p of (1 - s_bp·t_bp + eps)²
+            + lam_1 · mean over i ≠ j of (s_bi·t_bj - t_bi·t_bj + eps)²
+            + lam_2 · mean over i ≠ j of (s_bi·s_bj - t_bi·t_bj + eps)²
 
-    (Suma & Tolias 2023). Relations are between the P views of one picture, never across pictures.
-    Summed over the batch, as published: the gradient grows with it.
+    with s the student's and t the teacher's embeddings. Suma and Tolias, *Large-to-small image
+    resolution asymmetry in deep metric learning*, WACV 2023 (arXiv 2210.05463). Relations are
+    between the P views of one picture, never across pictures. Summed over the batch, as published:
+    the gradient grows with it.
 
     Args:
         lam_1: weight of student-teacher relations.
@@ -30,14 +33,13 @@ class AsymmetricDistillation(nn.Module):
     Raises:
         LookalikeError: shapes that differ; a single view with a non-zero λ, which has no relations.
 
-    Example:
-        >>> import torch
-        >>> views = torch.eye(4).reshape(2, 2, 4)  # two pictures, two views each
-        >>> AsymmetricDistillation()(views, views) < 1e-10
-        tensor(True)
+    Relations:
+        No labels are read. ``lam_1=lam_2=0`` is the first term alone, which regresses a teacher's
+        stored embeddings.
 
-    Relations: no labels are read. ``lam_1=lam_2=0`` is the absolute term alone, which regresses
-    a teacher's stored embeddings.
+    >>> views = torch.eye(4).reshape(2, 2, 4)  # two pictures, two views each
+    >>> AsymmetricDistillation()(views, views) < 1e-10
+    tensor(True)
     """
 
     takes_pairs = False

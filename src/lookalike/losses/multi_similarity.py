@@ -11,28 +11,31 @@ from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks
 
 
 class MultiSimilarity(PairLoss):
-    r"""Multi-similarity loss.
+    """Multi-similarity loss: a soft worst positive and a soft worst negative for every query.
 
-    .. math:: \frac1B \sum_i \Big[ \tfrac1\alpha \ln\big(1 + \sum_{j^+} e^{-\alpha (s_{ij} -
-        \lambda)}\big) + \tfrac1\beta \ln\big(1 + \sum_{j^-} e^{\beta (s_{ij} - \lambda)}\big) \Big]
+    ::
 
-    (Wang et al. 2019, eq. 15). With ``epsilon`` only the pairs of its eqs. 11 and 12 take part:
-    negatives above the worst positive less ε, positives below the worst negative plus ε.
+        L_i = 1/alpha · ln(1 + sum over positives of exp(-alpha · (s_ij - base)))
+            + 1/beta  · ln(1 + sum over negatives of exp( beta  · (s_ij - base)))
+
+    averaged over queries. Wang et al., *Multi-similarity loss with general pair weighting*, CVPR
+    2019, eq. 15 (arXiv 1904.06627). With ``epsilon`` only the pairs of its eqs. 11 and 12 take
+    part: negatives above the worst positive less ε, positives below the worst negative plus ε.
 
     Args:
         alpha: sharpness for positives.
         beta: sharpness for negatives.
-        base: the cosine λ both sides are measured from.
+        base: the cosine both sides are measured from.
         epsilon: the paper's mining margin (0.1 there); None takes all pairs, as PML's loss does.
         level: the label column that says who is a positive.
         normalize: divide embeddings by their norm first.
 
-    Example:
-        >>> import torch
-        >>> MultiSimilarity()(torch.eye(4), torch.tensor([0, 0, 1, 1]))
-        tensor(0.6566)
+    Relations:
+        The usual strong pair loss; :class:`SupAP` when the ranking itself is what counts.
 
-    Relations: the usual strong pair loss; ``SupAP`` when the ranking itself is what counts.
+    >>> import torch
+    >>> MultiSimilarity()(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+    tensor(0.6566)
     """
 
     def __init__(

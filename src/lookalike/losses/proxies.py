@@ -10,28 +10,33 @@ from lookalike.losses.log_sums import log_one_plus
 
 
 class ProxyAnchor(ProxyLoss):
-    r"""Proxy Anchor: every proxy pulls its hardest positives and pushes its hardest negatives.
+    """Proxy Anchor: every proxy pulls its hardest positives and pushes its hardest negatives.
 
-    .. math:: \frac{1}{|C^+|} \sum_{c} \ln\Big(1 + \sum_{y_i = c} e^{-s(\hat x_i \hat w_c - m)}
-        \Big) + \frac{1}{C} \sum_c \ln\Big(1 + \sum_{y_i \ne c} e^{s(\hat x_i \hat w_c + m)}\Big)
+    ::
 
-    (Kim et al. 2020, eq. 4) with :math:`C^+` the classes of the batch.
+        L = mean over classes c of the batch of
+                ln(1 + sum over y_i = c of exp(-scale · (cos(x_i, w_c) - margin)))
+          + mean over all classes c of
+                ln(1 + sum over y_i ≠ c of exp( scale · (cos(x_i, w_c) + margin)))
+
+    Kim et al., *Proxy anchor loss for deep metric learning*, CVPR 2020, eq. 4 (arXiv 2003.13911).
 
     Args:
-        num_classes: C.
+        num_classes: training classes; labels are codes below it.
         embedding_size: width D.
-        margin: m, in cosines.
-        scale: s.
+        margin: in cosines.
+        scale: sharpness of the soft maxima.
         level: the label column to classify.
         normalize: divide embeddings by their norm first. Proxies always are.
 
-    Example:
-        >>> import torch
-        >>> loss = ProxyAnchor(num_classes=10, embedding_size=8)
-        >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
-        torch.Size([])
+    Relations:
+        Converges faster than :class:`NormSoftmax` on small sets. Published with 100 times the
+        learning rate for the proxies.
 
-    Relations: converges faster than ``NormSoftmax`` on small sets; give proxies 100 × the rate.
+    >>> import torch
+    >>> loss = ProxyAnchor(num_classes=10, embedding_size=8)
+    >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
+    torch.Size([])
     """
 
     def __init__(
@@ -59,27 +64,30 @@ class ProxyAnchor(ProxyLoss):
 
 
 class PositiveProxy(ProxyLoss):
-    r"""Positive proxy: the pulling half of Proxy Anchor, without margin.
+    """Positive proxy: the pulling half of Proxy Anchor, without margin.
 
-    .. math:: \frac{1}{|C^+|} \sum_{c} \ln\Big(1 + \sum_{y_i = c} e^{-s\, \hat x_i \hat w_c}\Big)
+    ::
 
-    (leftthomas, 2020). Nothing pushes: all pictures on one point is its optimum, so pair it with
-    a loss that does, or stop early.
+        L = mean over classes c of the batch of
+                ln(1 + sum over y_i = c of exp(-scale · cos(x_i, w_c)))
+
+    The PP loss of leftthomas/ProxyAnchor, 2020. Nothing pushes: all pictures on one point is its
+    optimum, so add a loss that does, or stop early.
 
     Args:
-        num_classes: C.
+        num_classes: training classes; labels are codes below it.
         embedding_size: width D.
-        scale: s.
+        scale: sharpness of the soft maximum.
         level: the label column to classify.
         normalize: divide embeddings by their norm first. Proxies always are.
 
-    Example:
-        >>> import torch
-        >>> loss = PositiveProxy(num_classes=10, embedding_size=8)
-        >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
-        torch.Size([])
+    Relations:
+        :class:`ProxyAnchor` is this plus repulsion.
 
-    Relations: ``ProxyAnchor`` is this plus repulsion.
+    >>> import torch
+    >>> loss = PositiveProxy(num_classes=10, embedding_size=8)
+    >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
+    torch.Size([])
     """
 
     def __init__(
@@ -103,27 +111,29 @@ class PositiveProxy(ProxyLoss):
 
 
 class ProxyNCA(ProxyLoss):
-    r"""ProxyNCA++: a softmax over squared distances to all proxies.
+    """ProxyNCA++: a softmax over squared distances to all proxies.
 
-    .. math:: -\ln \frac{e^{-d_{iy}}}{\sum_c e^{-d_{ic}}}, \quad d_{ic} = \|s\,\hat x_i - s\,\hat
-        w_c\|^2 = 2 s^2 (1 - \hat x_i \hat w_c)
+    ::
 
-    (Teh et al. 2020) with the own proxy in the denominator too.
+        L_i = -ln softmax(-d_i)_y        d_ic = ‖scale · x_i - scale · w_c‖²
+
+    with x and w on the unit sphere and the own proxy in the denominator too. Teh et al.,
+    *ProxyNCA++*, ECCV 2020 (arXiv 2004.01113).
 
     Args:
-        num_classes: C.
+        num_classes: training classes; labels are codes below it.
         embedding_size: width D.
-        scale: s, the radius of the sphere; a temperature of 1 / (2 s²) on cosines.
+        scale: radius of the sphere: a temperature of 1 / (2 scale²) on cosines.
         level: the label column to classify.
         normalize: divide embeddings by their norm first. Proxies always are.
 
-    Example:
-        >>> import torch
-        >>> loss = ProxyNCA(num_classes=10, embedding_size=8)
-        >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
-        torch.Size([])
+    Relations:
+        For unit vectors :class:`NormSoftmax` with temperature 1 / (2 scale²).
 
-    Relations: for unit vectors ``NormSoftmax`` with temperature 1 / (2 s²).
+    >>> import torch
+    >>> loss = ProxyNCA(num_classes=10, embedding_size=8)
+    >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
+    torch.Size([])
     """
 
     def __init__(

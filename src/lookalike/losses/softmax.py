@@ -15,18 +15,21 @@ from lookalike.losses.inputs import pair, real
 
 
 class NormSoftmax(ProxyLoss):
-    r"""Normalised softmax: cross-entropy over cosines to one or several proxies a class.
+    """Normalised softmax: cross-entropy over cosines to one or several proxies a class.
 
-    .. math:: -\ln \frac{e^{z_{iy}}}{\sum_c e^{z_{ic}}}, \quad z_{ic} = \hat x_i \cdot \hat w_c / T
+    ::
 
-    (Zhai & Wu 2019; the cluster loss of HAPPIER.) With several centres a class, its logit is the
-    mean of its cosines weighted by their softmax at ``temperature_centers`` (SoftTriple, Qian et
-    al. 2019).
+        L_i = -ln softmax(z_i)_y        z_ic = cos(x_i, w_c) / temperature
+
+    Zhai and Wu, *Classification is a strong baseline for deep metric learning*, BMVC 2019
+    (arXiv 1811.12649); the cluster loss of HAPPIER. With several centres a class, its logit is
+    the mean of its cosines weighted by their softmax at ``temperature_centers`` (SoftTriple, Qian
+    et al., ICCV 2019, arXiv 1909.05235).
 
     Args:
         num_classes: training classes; labels are codes below it.
         embedding_size: width D of the embeddings.
-        temperature: T.
+        temperature: 0.05 as published; 1/32 in PP.
         centers: proxies a class.
         temperature_centers: how sharply the nearest centre of a class prevails.
         level: the label column to classify.
@@ -35,14 +38,13 @@ class NormSoftmax(ProxyLoss):
     Raises:
         LookalikeError: a label outside the classes, an embedding of another width.
 
-    Example:
-        >>> import torch
-        >>> loss = NormSoftmax(num_classes=10, embedding_size=8)
-        >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
-        torch.Size([])
+    Relations:
+        The strongest simple baseline; :class:`ArcFace` adds a margin, :class:`ProxyAnchor` compares
+        each proxy with the whole batch.
 
-    Relations: the strongest simple baseline; ``ArcFace`` adds a margin, ``ProxyAnchor`` compares
-    each proxy with the whole batch.
+    >>> loss = NormSoftmax(num_classes=10, embedding_size=8)
+    >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
+    torch.Size([])
     """
 
     def __init__(
@@ -75,19 +77,21 @@ class NormSoftmax(ProxyLoss):
 
 
 class ArcFace(ProxyLoss):
-    r"""ArcFace: the angle to the own proxy must win by a margin.
+    """ArcFace: the angle to the own proxy must win by a margin.
 
-    .. math:: z_{iy} = s \cos(\theta_{iy} + m), \quad z_{ic} = s \cos \theta_{ic}
+    ::
 
-    (Deng et al. 2019), with the straight continuation :math:`\cos\theta - m \sin m` where
-    :math:`\theta + m > \pi`; with ``easy_margin`` plain :math:`\cos\theta` where
-    :math:`\theta > \pi/2`.
+        L_i = -ln softmax(z_i)_y        z_iy = scale · cos(θ_iy + margin),  z_ic = scale · cos θ_ic
+
+    Deng et al., *ArcFace*, CVPR 2019, eq. 3 (arXiv 1801.07698). Where ``θ + margin`` passes π the
+    own logit goes on straight as ``cos θ - margin · sin(margin)``; with ``easy_margin`` it is
+    plain ``cos θ`` wherever θ is above π/2.
 
     Args:
         num_classes: training classes.
         embedding_size: width D.
-        scale: s.
-        margin: m, radians.
+        scale: factor of all logits.
+        margin: in radians.
         easy_margin: put the margin only on embeddings on their proxy's side.
         label_smoothing: ε in 0 to 1.
         smoothing: where ε acts. ``"logits"`` (as published with SupRank) mixes margin and plain
@@ -95,13 +99,12 @@ class ArcFace(ProxyLoss):
         level: the label column to classify.
         normalize: divide embeddings by their norm first. Proxies always are.
 
-    Example:
-        >>> import torch
-        >>> loss = ArcFace(num_classes=10, embedding_size=8)
-        >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
-        torch.Size([])
+    Relations:
+        :class:`AdditiveMarginSoftmax` puts the margin on the cosine; :class:`NormSoftmax` has none.
 
-    Relations: ``AdditiveMarginSoftmax`` puts the margin on the cosine; ``NormSoftmax`` has none.
+    >>> loss = ArcFace(num_classes=10, embedding_size=8)
+    >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
+    torch.Size([])
     """
 
     def __init__(
@@ -151,18 +154,20 @@ class ArcFace(ProxyLoss):
 
 
 class AdditiveMarginSoftmax(ProxyLoss):
-    r"""Additive-margin softmax: the cosine to the own proxy must win by a margin.
+    """Additive-margin softmax: the cosine to the own proxy must win by a margin.
 
-    .. math:: -\sum_c t_{ic} \ln \mathrm{softmax}\big(s\,(z_i - m\,t_i)\big)_c,
-        \quad z_{ic} = \hat x_i \cdot \hat w_c
+    ::
 
-    (Wang et al. 2018; CosFace) with t the one-hot label, or a soft label of the caller's.
+        L_i = -sum over c of t_ic · ln softmax(scale · (z_i - margin · t_i))_c
+        z_ic = cos(x_i, w_c),   t_i the one-hot label, or a soft one
+
+    Wang et al., *Additive margin softmax for face verification*, 2018 (arXiv 1801.05599).
 
     Args:
         num_classes: training classes.
         embedding_size: width D.
-        scale: s.
-        margin: m, in cosines.
+        scale: factor of all logits.
+        margin: in cosines.
         normalize_proxies: False, with ``bias=True``, gives the linear classifier that PSS trains.
         bias: add a learned bias to every class.
         level: the label column to classify.
@@ -170,13 +175,12 @@ class AdditiveMarginSoftmax(ProxyLoss):
 
     Labels may also be a floating matrix ``(B, num_classes)`` of soft labels.
 
-    Example:
-        >>> import torch
-        >>> loss = AdditiveMarginSoftmax(num_classes=10, embedding_size=8)
-        >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
-        torch.Size([])
+    Relations:
+        :class:`ArcFace` puts the margin on the angle.
 
-    Relations: ``ArcFace`` puts the margin on the angle.
+    >>> loss = AdditiveMarginSoftmax(num_classes=10, embedding_size=8)
+    >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
+    torch.Size([])
     """
 
     def __init__(
@@ -222,11 +226,13 @@ class AdditiveMarginSoftmax(ProxyLoss):
 
 
 class CrossEntropy(ProxyLoss):
-    r"""Cross-entropy of a linear classifier on the embedding.
+    """Cross-entropy of a linear classifier on the embedding.
 
-    .. math:: -\sum_c t_{ic} \ln \mathrm{softmax}(\hat x_i \cdot w_c + b_c)_c
+    ::
 
-    with t the one-hot label, or a soft label of the caller's. The class vectors are free in norm.
+        L_i = -sum over c of t_ic · ln softmax(x_i · w_c + b_c)_c
+
+    with t the one-hot label, or a soft one. The class vectors are free in norm.
 
     Args:
         num_classes: training classes.
@@ -236,13 +242,12 @@ class CrossEntropy(ProxyLoss):
 
     Labels may also be a floating matrix ``(B, num_classes)`` of soft labels.
 
-    Example:
-        >>> import torch
-        >>> loss = CrossEntropy(num_classes=10, embedding_size=8)
-        >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
-        torch.Size([])
+    Relations:
+        :class:`NormSoftmax` also normalises the class vectors, and retrieves better.
 
-    Relations: ``NormSoftmax`` also normalises the class vectors, and retrieves better.
+    >>> loss = CrossEntropy(num_classes=10, embedding_size=8)
+    >>> loss(torch.randn(4, 8), torch.tensor([0, 0, 9, 9])).shape
+    torch.Size([])
     """
 
     def __init__(

@@ -29,14 +29,17 @@ class Anchors(NamedTuple):
 
 
 class Triplet(PairLoss):
-    r"""Triplet margin loss.
+    """Triplet margin loss.
 
-    .. math:: \max(0,\; d_{ap} - d_{an} + m), \quad d = -\cos \;\text{or}\; \|\cdot\|^2
+    ::
 
-    over anchors a, positives p and negatives n (Weinberger & Saul 2009, Schroff et al. 2015).
+        max(0, d_ap - d_an + margin)        d = -cosine, or the squared distance
+
+    over anchors a, positives p and negatives n. Schroff et al., *FaceNet*, CVPR 2015
+    (arXiv 1503.03832). All B · P · N triplets cost B · M · log P work and B × M memory.
 
     Args:
-        margin: m, in cosines (or squared distances, twice as large).
+        margin: in cosines, or in squared distances, which are twice as large.
         mining: which triplets. ``"all"``; ``"semihard"``, one an anchor: its nearest positive and
             the nearest negative beyond it; ``"distance"``, one negative for every positive pair,
             drawn by the inverse density of its distance (Wu et al. 2017).
@@ -50,12 +53,12 @@ class Triplet(PairLoss):
 
     A mined ``indices_tuple`` of triplets is used as it is; one of pairs is joined at its anchors.
 
-    Example:
-        >>> import torch
-        >>> Triplet(margin=0.2)(torch.eye(4), torch.tensor([0, 0, 1, 1]))
-        tensor(0.2000)
+    Relations:
+        :class:`MultiSimilarity` weighs pairs smoothly; :class:`SmoothAP` counts what a triplet
+        hinges.
 
-    Relations: ``MultiSimilarity`` weighs pairs smoothly; ``SmoothAP`` counts what a triplet hinges.
+    >>> Triplet(margin=0.2)(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+    tensor(0.2000)
     """
 
     draws: Tensor
@@ -197,11 +200,14 @@ def semihard_triplets(scores: Tensor, masks: Pairs, margin: float) -> Anchors:
 def distance_weights(
     distances: Tensor, allowed: Tensor, width: int, nearest: float = 0.5, farthest: float = 1.4
 ) -> Tensor:
-    r"""How likely each reference is drawn: the inverse density of its distance on the sphere.
+    """How likely each reference is drawn: the inverse density of its distance on the sphere.
 
-    .. math:: \ln w = (2 - D) \ln d - \tfrac{D - 3}{2} \ln(1 - d^2 / 4)
+    ::
 
-    (Wu et al. 2017, eq. 4), up to a factor for each row.
+        ln w = (2 - D) · ln d - (D - 3)/2 · ln(1 - d²/4)
+
+    up to a factor for each row. Wu et al., *Sampling matters in deep embedding learning*, ICCV
+    2017 (arXiv 1706.07567).
 
     Args:
         distances: ``(B, M)`` Euclidean distances of unit vectors.
