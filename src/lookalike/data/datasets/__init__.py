@@ -15,6 +15,16 @@ _HOMES = {
     "cub": "birds",
     "omniglot": "characters",
     "toy": "built_in",
+    "sop": "products",
+    "cars196": "cars",
+    "inshop": "clothes",
+    "inaturalist": "inaturalist18",
+    "dyml_vehicle": "dynamic",
+    "dyml_animal": "dynamic",
+    "dyml_product": "dynamic",
+    "gldv2": "landmarks",
+    "revisited": "oxford_paris",
+    "split_dictionary": "split_dictionaries",
 }
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 

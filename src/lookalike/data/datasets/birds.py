@@ -17,6 +17,7 @@ from lookalike.data.datasets.layout import (
     whole_number,
     within,
 )
+from lookalike.data.datasets.published_levels import CUB_FAMILY, CUB_ORDER
 from lookalike.data.frames import read_frame
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
@@ -34,6 +35,7 @@ def cub(
     *,
     split: Literal["classes", "images"] = "classes",
     crop: bool = False,
+    taxonomy: Literal["file", "suprank"] = "file",
     levels: Sequence[str] | None = None,
 ) -> Table:
     """200 bird species, 11,788 photos (Wah et al., 2011).
@@ -43,9 +45,10 @@ def cub(
         split: ``"classes"``: species 1 to 100 to train, 101 to 200 to test, as retrieval papers
             do; ``"images"``: the official split of every species, from ``train_test_split.txt``.
         crop: cut every photo to its box, from ``bounding_boxes.txt``.
-        levels: out of ``species, genus, family, order``, finest first; all but species come from
-            a ``taxonomy.csv`` beside (columns class_id, genus, family, order). By default all
-            that are there.
+        taxonomy: where coarser levels come from: ``"file"``, a ``taxonomy.csv`` in the folder
+            (columns class_id, genus, family, order); or ``"suprank"``, the 38 families and 13
+            orders of that paper, which have numbers for names.
+        levels: out of ``species, genus, family, order``, finest first; by default all there are.
 
     Raises:
         DataError: a file that is missing or cannot be read, naming it and the layout.
@@ -68,26 +71,37 @@ def cub(
         frame["split"] = (training == 1).map({True: "train", False: "test"}).astype("str")
     if crop:
         frame = frame.join(_boxes(base, frame.index))
-    taxonomy = base / "taxonomy.csv"
-    wanted = _levels(levels, taxonomy)
-    if any(level != "species" for level in wanted):
-        frame = frame.join(_taxonomy(taxonomy), on="class")
+    above = _above(base, taxonomy, levels)
+    frame = frame.join(above, on="class")
     notes = against_official(Counter(frame["split"]), _OFFICIAL[split])
     frame["path"] = "images/" + frame["path"]
     return Table.from_frame(
-        frame.drop(columns="class"), levels=wanted, name="cub", root=base, notes=notes, source=base
+        frame.drop(columns="class"),
+        levels=levels or ("species", *above.columns),
+        name="cub",
+        root=base,
+        notes=notes,
+        source=base,
     )
 
 
-def _levels(levels: Sequence[str] | None, taxonomy: Path) -> tuple[str, ...]:
-    if levels is None:
-        return ("species", *_TAXONOMY) if taxonomy.exists() else ("species",)
-    if not taxonomy.exists() and any(level != "species" for level in levels):
+def _above(base: Path, taxonomy: str, levels: Sequence[str] | None) -> pd.DataFrame:
+    """The coarser labels of each class, a column a level."""
+    if taxonomy == "suprank":
+        columns = {"family": CUB_FAMILY, "order": CUB_ORDER}
+        return pd.DataFrame(columns, index=range(1, len(CUB_FAMILY) + 1))
+    if taxonomy != "file":
+        raise ConfigError(f"dataset.taxonomy: '{taxonomy}'; give 'file' or 'suprank'")
+    file = base / "taxonomy.csv"
+    if file.exists():
+        return _taxonomy(file)
+    if any(level in _TAXONOMY for level in levels or ()):
         raise DataError(
-            f"{taxonomy} is missing; it gives the levels {', '.join(_TAXONOMY)} (columns class_id,"
-            " genus, family, order). Add it, or ask for levels=[species]"
+            f"{file} is missing; it gives the levels {', '.join(_TAXONOMY)} (columns class_id,"
+            " genus, family, order). Add it, set dataset.taxonomy=suprank, or ask for"
+            " levels=[species]"
         )
-    return tuple(levels)
+    return pd.DataFrame(index=range(1, 201))
 
 
 def _column(file: Path, name: str) -> pd.Series:
