@@ -7,7 +7,7 @@ queries shared its tile.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -65,70 +65,76 @@ class Ranking:
         return counts.reshape(self.queries, -1)
 
 
-def rank_items(
-    queries: int,
-    rows: np.ndarray,
-    grade: np.ndarray,
-    counts: Counts,
-    *,
-    ties: str,
-    highest: int = 1,
-) -> Ranking:
-    """Ranks under a tie rule, sorted.
+@dataclass(frozen=True)
+class Standing:
+    """The relevant items of a block of queries and what stands above and beside each.
 
-    Args:
-        queries: queries in the block.
-        rows: the query of each item, rising.
-        grade: relevance of each item, at least 1.
-        counts: what stands above and beside each item.
-        ties: "stable", "optimistic", "pessimistic" or "mean".
-        highest: the best grade there can be.
+    Attributes:
+        queries: how many queries, those without items included.
+        rows: ``(m,)`` the query of each item, rising; within a query by the stable order.
+        counts: ``(m,)`` each, in the same order.
     """
-    if ties in ("stable", "mean"):
-        first = counts.above + counts.tied_before
-        order = np.argsort(rows * (first.max(initial=0) + 1) + first)
-        rank = 1 + first if ties == "stable" else 1 + counts.above + counts.tied / 2
-        return Ranking(queries, rows[order], rank[order], grade[order], highest)
-    sign = -1 if ties == "optimistic" else 1
-    order = np.lexsort((counts.tied_before, sign * grade, counts.above, rows))
-    rows, grade, above = rows[order], grade[order], counts.above[order]
-    # Items of one query with as many above them form one tie.
-    opens = np.ones(len(rows), bool)
-    opens[1:] = (rows[1:] != rows[:-1]) | (above[1:] != above[:-1])
-    begins = np.flatnonzero(opens)
-    tie = np.cumsum(opens) - 1
-    rank = 1 + above + np.arange(len(rows)) - begins[tie]
-    if ties == "pessimistic":
-        size = np.diff(np.append(begins, len(rows)))
-        rank += counts.tied[order] + 1 - size[tie]
-    return Ranking(queries, rows, rank, grade, highest)
+
+    queries: int
+    rows: np.ndarray
+    counts: Counts
+
+    def keep(self, chosen: np.ndarray) -> Standing:
+        """Look at some of the items; the others stay in the ranking."""
+        c = self.counts
+        counts = Counts(c.above[chosen], c.tied[chosen], c.tied_before[chosen])
+        return Standing(self.queries, self.rows[chosen], counts)
+
+    def without(self, removed: np.ndarray) -> Standing:
+        """Take some of the items out of the ranking; what is left moves up."""
+        above, gone = self.counts.above, removed.astype(np.int64)
+        before = np.cumsum(gone) - gone
+        row, tie = _opens(self.rows), _opens(self.rows, above)
+        of_row, of_tie = before[row][np.cumsum(row) - 1], before[tie][np.cumsum(tie) - 1]
+        in_tie = np.diff(np.append(before[tie], gone.sum()))[np.cumsum(tie) - 1]
+        counts = Counts(
+            above - (of_tie - of_row),
+            self.counts.tied - in_tie,
+            self.counts.tied_before - (before - of_tie),
+        )
+        return Standing(self.queries, self.rows, counts).keep(~removed)
+
+    def rank(self, grade: np.ndarray, highest: int, ties: str) -> Ranking:
+        """Ranks under a tie rule.
+
+        Args:
+            grade: ``(m,)`` relevance of each item, at least 1.
+            highest: the best grade there can be.
+            ties: "stable", "optimistic", "pessimistic" or "mean".
+        """
+        rows, c = self.rows, self.counts
+        if ties == "stable":
+            return Ranking(self.queries, rows, 1 + c.above + c.tied_before, grade, highest)
+        if ties == "mean":
+            return Ranking(self.queries, rows, 1 + c.above + c.tied / 2, grade, highest)
+        tie = _opens(rows, c.above)
+        begins, group = np.flatnonzero(tie), np.cumsum(tie) - 1
+        if highest > 1:
+            sign = -1 if ties == "optimistic" else 1
+            grade = grade[np.lexsort((sign * grade, group))]
+        rank = 1 + c.above + np.arange(len(rows)) - begins[group]
+        if ties == "pessimistic":
+            rank = rank + c.tied + 1 - np.diff(np.append(begins, len(rows)))[group]
+        return Ranking(self.queries, rows, rank, grade, highest)
 
 
-def without(rows: np.ndarray, counts: Counts, removed: np.ndarray) -> Counts:
-    """The counts once some of the relevant items are taken out of the ranking.
+def stand(queries: int, rows: np.ndarray, counts: Counts) -> tuple[Standing, np.ndarray]:
+    """The items in the stable order of each query, and where each came from."""
+    first = counts.above + counts.tied_before
+    order = np.argsort(rows * (first.max(initial=0) + 1) + first)
+    return Standing(queries, rows, counts).keep(order), order
 
-    Args:
-        rows: the query of each item, rising.
-        counts: with every item in place.
-        removed: ``(m,)`` bool; the counts of these are meaningless afterwards.
-    """
-    order = np.lexsort((counts.tied_before, counts.above, rows))
-    rows, above = rows[order], counts.above[order]
-    gone = removed[order].astype(np.int64)
-    before = np.cumsum(gone) - gone
-    new_row = np.ones(len(rows), bool)
-    new_row[1:] = rows[1:] != rows[:-1]
-    new_tie = new_row.copy()
-    new_tie[1:] |= above[1:] != above[:-1]
-    of_row = before[new_row][np.cumsum(new_row) - 1]
-    tie = np.cumsum(new_tie) - 1
-    of_tie = before[new_tie][tie]
-    in_tie = np.bincount(tie, gone, minlength=int(new_tie.sum())).astype(np.int64)[tie]
-    result = Counts(*(np.empty_like(counts.above) for _ in range(3)))
-    result.above[order] = above - (of_tie - of_row)
-    result.tied[order] = counts.tied[order] - in_tie
-    result.tied_before[order] = counts.tied_before[order] - (before - of_tie)
-    return result
+
+def _opens(*keys: np.ndarray) -> np.ndarray:
+    """True where any of the keys differs from the item before."""
+    opens = np.ones(len(keys[0]), bool)
+    opens[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
+    return opens
 
 
 def _hits(r: Ranking, k: int | np.ndarray) -> np.ndarray:
@@ -277,11 +283,6 @@ CUT: dict[str, Callable[[Ranking, int], np.ndarray]] = {
 }
 
 
-def binary(r: Ranking) -> Ranking:
-    """The same ranking with every relevant item of grade 1."""
-    return replace(r, grade=np.ones_like(r.grade), highest=1)
-
-
 def pooled_precision(
     score: np.ndarray, right: np.ndarray, answerable: np.ndarray, ties: str
 ) -> np.ndarray:
@@ -299,8 +300,8 @@ def pooled_precision(
     tied = np.searchsorted(falling, falling, "right") - left - 1
     at = np.flatnonzero(right[order])
     counts = Counts(left[at], tied[at], at - left[at])
-    one = np.ones(len(at), np.int64)
-    ranking = rank_items(1, np.zeros(len(at), np.int64), one, counts, ties=ties)
+    standing = Standing(1, np.zeros(len(at), np.int64), counts)
+    ranking = standing.rank(np.ones(len(at), np.int64), 1, ties)
     share = np.where(answerable, 0.0, np.nan)
     share[order[at]] = ranking.precision
     return share

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lookalike.errors import ConfigError, DataError, NumericsError
-from lookalike.metrics.labels import Members, label_codes, union
+from lookalike.metrics.labels import Members, is_nested, label_codes, union
 from lookalike.ops.tiles import Pairs
 
 _ROWS = 65536  # rows checked at a time
@@ -44,6 +44,7 @@ class Problem:
         gallery_codes: ``(Ng, L)`` int64.
         own: ``(Nq,)`` the gallery row that is the query itself, -1 for none.
         groups: codes of the queries' and the gallery's sequences, or None.
+        nested: whether whoever shares a label shares every coarser one.
     """
 
     query: Vectors
@@ -52,6 +53,7 @@ class Problem:
     gallery_codes: np.ndarray
     own: np.ndarray
     groups: tuple[np.ndarray, Members] | None
+    nested: bool
 
     def excluded(self, block: slice) -> Pairs:
         """The gallery rows that a block of queries must not see."""
@@ -101,7 +103,8 @@ def problem(
             )
         groups = (a[:, 0], Members(b[:, 0]))
     own = _own_rows(exclude_self, len(q.exact), len(g.exact), alone=gallery is None)
-    return Problem(q, g, query_codes, gallery_codes, own, groups)
+    nested = is_nested(np.concatenate([query_codes, gallery_codes]))
+    return Problem(q, g, query_codes, gallery_codes, own, groups, nested)
 
 
 def vectors(query: Any, gallery: Any | None) -> tuple[Vectors, Vectors]:

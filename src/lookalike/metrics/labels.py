@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,18 @@ def _encode(column: np.ndarray) -> np.ndarray:
     nothing = column == ("" if column.dtype.kind == "U" else DISTRACTOR)
     codes[nothing] = DISTRACTOR
     return codes
+
+
+def is_nested(codes: np.ndarray) -> bool:
+    """Whether each class of a column lies in one class of the next, distractors aside."""
+    for fine, coarse in itertools.pairwise(codes.T):
+        known = fine != DISTRACTOR
+        if (coarse[known] == DISTRACTOR).any():
+            return False
+        pairs = np.unique(np.stack([fine[known], coarse[known]], axis=1), axis=0)
+        if len(pairs) != len(np.unique(pairs[:, 0])):
+            return False
+    return True
 
 
 class Members:

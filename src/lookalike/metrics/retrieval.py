@@ -14,7 +14,7 @@ from lookalike.errors import ConfigError, suggest
 from lookalike.metrics import formulas
 from lookalike.metrics.definitions import EMPTY, TIES, Request, select
 from lookalike.metrics.inputs import Problem, chosen_levels, cutoffs, problem
-from lookalike.metrics.labels import Members, union
+from lookalike.metrics.labels import DISTRACTOR, Members, union
 from lookalike.metrics.report import RetrievalReport, build_report
 from lookalike.ops.exact_ranks import Counts, bytes_per_score, exact_counts, tile_type
 from lookalike.ops.tiles import (
@@ -236,6 +236,8 @@ def _relevant(
     needed = set(levels)
     if any(r.base == "exclusive_average_precision" for r in requests):
         needed |= set(range(max(levels)))
+    if task.nested:  # the coarsest level holds the others
+        needed = {max(needed)}
     for level in needed - members.keys():
         members[level] = Members(task.gallery_codes[:, level])
     found = [members[level].of(task.query_codes[block, level]) for level in sorted(needed)]
@@ -261,51 +263,47 @@ class _Views:
         block: slice,
         ties: str,
     ) -> None:
-        self.queries = len(relevant.starts) - 1
-        self.rows = relevant.rows
-        self.counts = counts
         self.levels = levels
         self.ties = ties
-        query = task.query_codes[block][self.rows]
-        gallery = task.gallery_codes[relevant.items]
-        self.shares = (query == gallery) & (query != -1)
+        self.standing, order = formulas.stand(len(relevant.starts) - 1, relevant.rows, counts)
+        items = relevant.items[order]
+        depth = max(levels) + 1
+        self.shares: list[np.ndarray] = []
+        for level in range(depth):
+            code = task.query_codes[block, level][self.standing.rows]
+            self.shares.append((code == task.gallery_codes[items, level]) & (code != DISTRACTOR))
         self._made: dict[str, formulas.Ranking] = {}
 
     def of(self, level: int) -> formulas.Ranking:
         """Relevant: the same label in one column."""
-        return self._binary(f"level {level}", self.shares[:, level], self.counts)
+        key = f"level {level}"
+        if key not in self._made:
+            self._made[key] = self._binary(self.standing.keep(self.shares[level]))
+        return self._made[key]
 
     def exclusive(self, level: int) -> formulas.Ranking:
         """Relevant: the same label in this column and in none finer; finer ones taken out."""
-        finer = self.shares[:, :level].any(axis=1)
+        finer = np.zeros(len(self.standing.rows), bool)
+        for share in self.shares[:level]:
+            finer |= share
         if not finer.any():
             return self.of(level)
-        counts = formulas.without(self.rows, self.counts, finer)
-        return self._binary(f"exclusive {level}", self.shares[:, level] & ~finer, counts)
+        left = self.standing.without(finer)
+        return self._binary(left.keep(self.shares[level][~finer]))
 
     def graded(self) -> formulas.Ranking:
         """Relevant: by the number of shared columns."""
         if "graded" not in self._made:
-            grade = self.shares[:, self.levels].sum(axis=1)
-            self._made["graded"] = self._rank(grade > 0, grade, self.counts, len(self.levels))
+            grade = np.zeros(len(self.standing.rows), np.int64)
+            for level in self.levels:
+                grade += self.shares[level]
+            kept = grade > 0
+            ranking = self.standing.keep(kept).rank(grade[kept], len(self.levels), self.ties)
+            self._made["graded"] = ranking
         return self._made["graded"]
 
-    def _binary(self, key: str, chosen: np.ndarray, counts: Counts) -> formulas.Ranking:
-        if key not in self._made:
-            self._made[key] = self._rank(chosen, np.ones(len(chosen), np.int64), counts, 1)
-        return self._made[key]
-
-    def _rank(
-        self, chosen: np.ndarray, grade: np.ndarray, counts: Counts, highest: int
-    ) -> formulas.Ranking:
-        return formulas.rank_items(
-            self.queries,
-            self.rows[chosen],
-            grade[chosen],
-            Counts(counts.above[chosen], counts.tied[chosen], counts.tied_before[chosen]),
-            ties=self.ties,
-            highest=highest,
-        )
+    def _binary(self, standing: formulas.Standing) -> formulas.Ranking:
+        return standing.rank(np.ones(len(standing.rows), np.int64), 1, self.ties)
 
 
 def _value(views: _Views, request: Request, style: _Style) -> np.ndarray:

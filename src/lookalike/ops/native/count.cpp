@@ -141,6 +141,10 @@ class Counter {
             higher += beyond_[i + 1];
             above[order_[i]] = higher;
         }
+        if (found == depth && apart()) {  // every item inside a band is the pivot itself
+            std::fill(crowd_.begin(), crowd_.end(), 1);
+            return found;
+        }
         // The pivots whose band holds an item are neighbours: open at the first, shut after the last.
         change_.assign(depth + 1, 0);
         for (int64_t c = 0; c < found; ++c) {
@@ -156,6 +160,12 @@ class Counter {
             crowd_[order_[i]] = open;
         }
         return found;
+    }
+
+    bool apart() const {
+        for (size_t i = 0; i + 1 < high_sorted_.size(); ++i)
+            if (high_sorted_[i] >= low_sorted_[i + 1]) return false;
+        return true;
     }
 
     // Score again, in float64, whatever shares the band of a pivot, and correct the counts.
