@@ -1,0 +1,33 @@
+"""Run under torchrun by test_sharding.py: evaluate, and print the report's bytes as a digest."""
+
+import hashlib
+import sys
+
+import numpy as np
+import torch
+
+from lookalike import distributed
+from lookalike.metrics import evaluate
+
+
+def digest(report):
+    whole = hashlib.sha256()
+    for name in report.values:
+        whole.update(name.encode() + report.per_query[name].tobytes())
+        whole.update(np.float64(report.values[name]).tobytes())
+    return whole.hexdigest()
+
+
+def main():
+    torch.set_num_threads(1)
+    distributed.start()
+    random = np.random.default_rng(0)
+    size = int(sys.argv[1])
+    labels = np.stack([np.arange(size) // 4, np.arange(size) // 12], axis=1)
+    x = (np.eye(size)[labels[:, 0]] + 0.3 * random.standard_normal((size, size))).astype("f4")
+    print(f"digest {digest(evaluate(x, labels))}", flush=True)
+    distributed.stop()
+
+
+if __name__ == "__main__":
+    main()

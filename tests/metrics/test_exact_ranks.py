@@ -1,0 +1,129 @@
+"""Ranks from tiles equal those of a brute-force sort by the exact score, on every path."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lookalike.ops import paths
+from lookalike.ops.exact_ranks import exact_counts, tile_type
+from lookalike.ops.exact_scores import exact_scores
+from lookalike.ops.tiles import Pairs, error_bound, full_precision, score_tile
+from lookalike.ops.topk import exact_topk
+
+PATHS = ["0", *(paths._instruction_sets() if paths.native() is not None else [])]
+SIZE = 48
+
+
+def vectors(kind, count):
+    random = np.random.default_rng(7)
+    x = random.standard_normal((count, SIZE))
+    if kind == "separated":
+        x = np.eye(SIZE)[np.arange(count) % SIZE] + 0.02 * x
+    if kind == "grid":  # exact ties everywhere
+        x = np.round(x)
+    if kind == "collapsed":
+        x = np.ones((count, SIZE))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    x = x.astype(np.float32)
+    if kind == "duplicates":
+        x[count // 2 :] = x[: count - count // 2]
+    if kind == "nearly equal":  # all scores within a few float32 roundings
+        x = (np.ones((count, SIZE)) + 1e-7 * random.standard_normal((count, SIZE))).astype("f4")
+    return x
+
+
+def brute(x, rows, items, excluded):
+    """Counts by a full sort of exact scores, row by row."""
+    above, tied, before = [], [], []
+    n = len(x)
+    for i, item in zip(rows, items, strict=True):
+        s = exact_scores(x, x, np.full(n, i), np.arange(n))
+        s[excluded.items[excluded.starts[i] : excluded.starts[i + 1]]] = -np.inf
+        above.append((s > s[item]).sum())
+        tied.append((s == s[item]).sum() - 1)
+        before.append((s[:item] == s[item]).sum())
+    return np.array(above), np.array(tied), np.array(before)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("tile", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "kind", ["hard", "separated", "grid", "duplicates", "nearly equal", "collapsed"]
+)
+def test_counts_equal_brute_force(kind, tile, path, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_NATIVE", path)
+    x, queries, n = vectors(kind, 700), 4, 700
+    random = np.random.default_rng(1)
+    # None, one, a few and very many relevant items, so that both sweeps run.
+    chosen = [np.zeros(0, int), np.array([5]), np.arange(3, 700, 67), np.arange(0, 700, 3)]
+    chosen = [np.sort(random.permutation(c)) for c in chosen]
+    own = np.array([9, 9, 9, 691])
+    relevant = [c[c != o] for c, o in zip(chosen, own, strict=True)]
+    pairs = Pairs(np.cumsum([0, *map(len, relevant)]), np.concatenate(relevant))
+    excluded = Pairs(np.arange(queries + 1), own)
+    out = torch.empty((queries, n), dtype=tile)
+    with full_precision():
+        scores = score_tile(torch.from_numpy(x[:queries]), torch.from_numpy(x), out).numpy()
+    scores[excluded.rows, excluded.items] = -np.inf
+    norms = np.linalg.norm(x.astype(np.float64), axis=1)
+    number = np.float32 if tile == torch.float32 else np.float64
+    error = error_bound(norms[:queries], norms.max(), SIZE, number)
+    best = np.empty(queries)
+    counts = exact_counts(scores, error, pairs, x[:queries], x, best=best)
+    above, tied, before = brute(x, pairs.rows, pairs.items, excluded)
+    np.testing.assert_array_equal(counts.above, above)
+    np.testing.assert_array_equal(counts.tied, tied)
+    np.testing.assert_array_equal(counts.tied_before, before)
+    for i in range(queries):
+        s = exact_scores(x, x, np.full(n, i), np.arange(n))
+        s[own[i]] = -np.inf
+        assert best[i] == s.max()
+
+
+@pytest.mark.parametrize("size", [1, 7, 48, 513])
+def test_the_error_bound_holds_and_is_not_idle(size):
+    random = np.random.default_rng(size)
+    x = (random.random((60, size)) + 0.5).astype(np.float32)  # every product adds up
+    exact = exact_scores(x, x, np.repeat(np.arange(60), 60), np.tile(np.arange(60), 60))
+    norms = np.linalg.norm(x.astype(np.float64), axis=1)
+    bound = error_bound(norms, norms.max(), size)[:, None]
+    one_by_one = np.zeros((60, 60), np.float32)
+    for k in range(size):
+        one_by_one += x[:, k, None] * x[None, :, k]
+    for scores in (one_by_one, x @ x.T):
+        assert (np.abs(scores - exact.reshape(60, 60)) <= bound).all()
+    assert (bound < 1e-4 * exact.reshape(60, 60).max() * max(1, size / 100)).all()
+
+
+def test_exact_scores_are_those_of_a_plain_loop():
+    x = np.random.default_rng(0).standard_normal((9, 33)).astype(np.float32)
+    ours = exact_scores(x, x, np.arange(9), np.arange(9)[::-1])
+    theirs = []
+    for a, b in zip(x, x[::-1], strict=True):
+        total = 0.0
+        for p, q in zip(a.tolist(), b.tolist(), strict=True):
+            total += p * q
+        theirs.append(total)
+    assert ours.tolist() == theirs
+    assert exact_scores(x[:, :0], x[:, :0], np.arange(2), np.arange(2)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["hard", "grid", "duplicates", "nearly equal", "collapsed"])
+def test_topk_equals_a_stable_sort(kind):
+    x = vectors(kind, 300)
+    out = Pairs(np.arange(6), np.array([0, 1, 2, 3, 7]))
+    indices, scores = exact_topk(x[:5], x, 9, out)
+    for i in range(5):
+        s = exact_scores(x, x, np.full(300, i), np.arange(300))
+        s[out.items[i]] = -np.inf
+        best = np.argsort(-s, kind="stable")[:9]
+        np.testing.assert_array_equal(indices[i], best)
+        np.testing.assert_array_equal(scores[i], s[best])
+
+
+def test_many_relevant_items_call_for_a_float64_tile():
+    assert tile_type(torch.float32, 4.0) == torch.float32
+    assert tile_type(torch.float32, 1000.0) == torch.float64
+    assert tile_type(torch.float64, 4.0) == torch.float64
