@@ -30,8 +30,8 @@ def call(
 ) -> Tensor:
     """Call a loss by PML's convention and by its own needs.
 
-    PML's losses know one label column and index vectors, and compute in whatever precision they
-    are handed: they get the finest column, indices instead of masks, and float32.
+    Others' losses compute in whatever precision they are handed and know mined pairs as index
+    vectors: they get float32 and indices. PML's know one label column: they get the finest.
 
     Args:
         loss: any module of PML's calling convention.
@@ -49,12 +49,15 @@ def call(
             against = labels if ref_labels is None else ref_labels
             pairs = pairs.indices(_finest(labels), _finest(against))
         if comes_from(loss, "pytorch_metric_learning"):
-            embeddings, labels = _full(embeddings), _finest(labels)
-            ref_emb = None if ref_emb is None else _full(ref_emb).to(embeddings.dtype)
+            labels = _finest(labels)
             ref_labels = None if ref_labels is None else _finest(ref_labels)
-        # A wrapper such as PML's own memory has no reference arguments; hand it none.
-        references = {} if ref_emb is None else {"ref_emb": ref_emb, "ref_labels": ref_labels}
-        return loss(embeddings, labels, pairs, **references)
+        full = _full(embeddings)
+        if ref_emb is None or ref_emb is embeddings:
+            # A wrapper such as PML's own memory has no reference arguments.
+            return loss(full, labels, pairs)
+        return loss(
+            full, labels, pairs, ref_emb=_full(ref_emb).to(full.dtype), ref_labels=ref_labels
+        )
 
 
 def _full(x: Tensor) -> Tensor:

@@ -90,8 +90,9 @@ class CrossBatchMemory(nn.Module):
         for part in loss.modules():
             if getattr(part, "include_self", True) is False:
                 raise ConfigError(
-                    f"CrossBatchMemory: {type(part).__name__}(include_self=False) leaves out the "
-                    "query, whose copy stands in the bank. Use include_self=True, or a pair loss."
+                    f"CrossBatchMemory: {type(part).__name__} leaves the query out of its "
+                    "references (include_self=False) and cannot tell its copy in the bank. Use "
+                    "include_self=True where there is the choice, or a pair loss."
                 )
         self.loss = loss
         self.embedding_size = embedding_size

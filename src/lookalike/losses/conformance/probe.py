@@ -40,7 +40,7 @@ class Probe:
         tables = [part.hierarchy for part in parts if hasattr(part, "hierarchy")]
         self.hierarchy = torch.as_tensor(tables[0]) if tables else None
         depth = [getattr(part, "level", 0) for part in parts]
-        self.levels = max(levels, *(2 if level is None else level + 1 for level in depth))
+        self.levels = max(levels, *(3 if level is None else level + 1 for level in depth))
         arguments = inspect.signature(self.loss.forward).parameters
         self.distils = "teacher" in arguments
         self.refers = "ref_emb" in arguments

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 from lookalike.distributed import gather
 
 Work = tuple[nn.Module, Tensor, Tensor]  # a loss in float64, embeddings, labels (or a teacher's)
-_LIMIT = 300  # seconds a process may take, its start included
+_PATIENCE = timedelta(seconds=120)  # for another process to arrive at a gather
+_LIMIT = 400  # seconds a process may take, its start included
 
 
 def check_processes(work: Mapping[str, Work], processes: int) -> None:
@@ -99,9 +101,12 @@ def _start(work: Mapping[str, Work], processes: int) -> list[dict[str, dict[str,
         ]
         try:
             said = [process.communicate(timeout=_LIMIT)[1] for process in started]
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"'distributed': no end after {_LIMIT} seconds") from error
         finally:
             for process in started:
                 process.kill()
+                process.wait()
         for rank, process in enumerate(started):
             if process.returncode:
                 raise AssertionError(f"'distributed': process {rank} ended badly: {said[rank]}")
@@ -113,7 +118,11 @@ def main() -> None:
     folder, rank, processes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes
+        "gloo",
+        init_method=f"file://{folder}/meeting",
+        rank=rank,
+        world_size=processes,
+        timeout=_PATIENCE,
     )
     found: dict[str, dict[str, Tensor] | str] = {}
     # Written by the process that started this one.

@@ -36,9 +36,9 @@ def _dtype(probe: Probe) -> None:
     expect(gradient.dtype == torch.float64, f"their gradient is {gradient.dtype}")
     for name, slope in slopes.items():
         expect(slope.dtype == torch.float32, f"float32 {name} got a gradient of {slope.dtype}")
-    half = x.to(torch.bfloat16)
-    value, _, _ = probe.run(half, y.to(half.dtype) if probe.distils else y)
-    expect(value.dtype != torch.bfloat16, "bfloat16 embeddings give a bfloat16 loss")
+    half, single = x.to(torch.bfloat16), copy.deepcopy(probe.loss).float()
+    value, _, _ = probe.run(half, y.to(half.dtype) if probe.distils else y, single)
+    expect(value.dtype == torch.float32, f"bfloat16 embeddings give a {value.dtype}")
 
 
 def _autocast(probe: Probe) -> None:
