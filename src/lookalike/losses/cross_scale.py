@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lookalike.errors import ConfigError, LookalikeError
 from lookalike.losses.class_vectors import ProxyLoss
 from lookalike.losses.inputs import pair
+from lookalike.losses.log_sums import FLOOR, one_plus
 
 _MARGINS = {
     1: (0.25,),
@@ -132,9 +132,8 @@ class CrossScale(ProxyLoss):
             values = []
             for level, margin in enumerate(self.margins):
                 other = known[:, level, None] != self.hierarchy[None, :, level]
-                # A finite floor: where all classes are one, exp(push) is 0 and so is its slope.
-                push = scores.masked_fill(~other, -1e9).logsumexp(dim=1)
-                values.append(F.softplus(push + pull + margin * self.scale).mean())
+                push = scores.masked_fill(~other, FLOOR).logsumexp(dim=1)
+                values.append(one_plus(push + pull + margin * self.scale).mean())
             return torch.stack(values)
 
     def _rows(self, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike.losses.class_vectors import ProxyLoss, unit_rows
-from lookalike.losses.log_sums import log_one_plus
+from lookalike.losses.log_sums import FLOOR, log_one_plus, one_plus
 
 
 class ProxyAnchor(ProxyLoss):
@@ -57,10 +58,9 @@ class ProxyAnchor(ProxyLoss):
     def value(self, query: Tensor, classes: Tensor) -> Tensor:
         """See the class."""
         cosines = self.cosines(query)
-        own = F.one_hot(classes, self.num_classes).bool()
-        pull = log_one_plus(-self.scale * (cosines - self.margin), own, dim=0)
-        push = log_one_plus(self.scale * (cosines + self.margin), ~own, dim=0)
-        return pull.sum() / own.any(dim=0).sum().clamp_min(1) + push.sum() / self.num_classes
+        others = (self.scale * (cosines + self.margin)).scatter(1, classes[:, None], FLOOR)
+        push = one_plus(others.logsumexp(dim=0))
+        return _pull(cosines, classes, self.scale, self.margin) + push.mean()
 
 
 class PositiveProxy(ProxyLoss):
@@ -105,9 +105,7 @@ class PositiveProxy(ProxyLoss):
 
     def value(self, query: Tensor, classes: Tensor) -> Tensor:
         """See the class."""
-        own = F.one_hot(classes, self.num_classes).bool()
-        pull = log_one_plus(-self.scale * self.cosines(query), own, dim=0)
-        return pull.sum() / own.any(dim=0).sum().clamp_min(1)
+        return _pull(self.cosines(query), classes, self.scale, 0.0)
 
 
 class ProxyNCA(ProxyLoss):
@@ -153,3 +151,11 @@ class ProxyNCA(ProxyLoss):
         """See the class."""
         # An embedding's own norm adds the same to all its distances and leaves the softmax alone.
         return F.cross_entropy(2 * self.scale**2 * self.cosines(query), classes)
+
+
+def _pull(cosines: Tensor, classes: Tensor, scale: float, margin: float) -> Tensor:
+    """The mean over the batch's classes of the soft maximum of their pictures' distances."""
+    present, number = classes.unique(return_inverse=True)
+    own = cosines.gather(1, classes[:, None]).expand(-1, len(present))
+    mask = number[:, None] == torch.arange(len(present), device=number.device)
+    return log_one_plus(-scale * (own - margin), mask, dim=0).sum() / max(1, len(present))

@@ -219,10 +219,12 @@ class AdditiveMarginSoftmax(ProxyLoss):
                 logits = query @ self.proxies.to(query.dtype).T
             if self.bias is not None:
                 logits = logits + self.bias.to(query.dtype)
-            hot = targets
-            if not targets.is_floating_point():
-                hot = F.one_hot(targets, self.num_classes).to(logits.dtype)
-            return F.cross_entropy(self.scale * (logits - self.margin * hot), targets)
+            if targets.is_floating_point():
+                logits = logits - self.margin * targets
+            else:
+                own = targets[:, None]
+                logits = logits.scatter_add(1, own, torch.full_like(logits[:, :1], -self.margin))
+            return F.cross_entropy(self.scale * logits, targets)
 
 
 class CrossEntropy(ProxyLoss):
