@@ -32,7 +32,12 @@ class FromMask:
 @pytest.mark.parametrize("path", ["suprank/roadmap_blackboxap", "suprank/suprank_blackboxap"])
 def test_blackbox_ap_is_roadmap_and_suprank(path):
     for _, case in cases(path):
-        loss = BlackboxAP(float(case["hp_lambda_val"]), float(case["hp_margin"]), normalize=False)
+        loss = BlackboxAP(
+            float(case["hp_lambda_val"]),
+            float(case["hp_margin"]),
+            level=int(case.get("level", 0)),
+            normalize=False,
+        )
         loss.noise = lambda *_, case=case: torch.tensor(case["noise_randn"]).abs()
         value, gradient = value_and_gradient(loss, case)
         assert_close(value, case["loss"], 0, atol=1e-6)

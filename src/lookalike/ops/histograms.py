@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lookalike.ops import native_kernels
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -41,6 +43,8 @@ def histogram(scores: Tensor, bins: Bins, keep: Tensor | None = None) -> Tensor:
     >>> histogram(torch.tensor([[0.9, 0.0, -1.0]]), Bins(3, -1, 1))
     tensor([[0.9000, 1.1000, 1.0000]])
     """
+    if keep is None and bins.number <= native_kernels.MOST_BINS and native_kernels.suits(scores):
+        return native_kernels.histogram(scores, bins)
     bucket, below = _place(scores, bins)
     shares = scores.new_zeros(len(scores), bins.number + 2)
     above = 1 - below
@@ -63,6 +67,8 @@ def histogram_slopes_(scores: Tensor, bins: Bins, by_bin: Tensor) -> Tensor:
     """
     table = scores.new_zeros(len(scores), bins.number + 1)
     table[:, 1:-1] = (by_bin[:, :-1] - by_bin[:, 1:]) * bins.density
+    if native_kernels.suits(scores):
+        return native_kernels.histogram_slopes_(scores, bins, table)
     bucket, _ = _place(scores, bins)
     return torch.gather(table, 1, bucket, out=scores)
 

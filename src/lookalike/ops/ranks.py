@@ -1,16 +1,17 @@
 """Soft ranks and H-ranks of the positives of each query, differentiable and small.
 
 ``rank(i) = 1 + sum over every other item j of step(s_j - s_i)``. What the non-positives add comes
-from :mod:`lookalike.ops.step_sums`; what positives owe each other is computed here on ``P × P``.
+from :mod:`lookalike.ops.step_sums`, what positives add to each other from
+:mod:`lookalike.ops.pair_sums`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from lookalike.ops.pair_sums import PairSteps, pair_sums
 from lookalike.ops.steps import Heaviside, LowerBound, SoftStep, Step
 
 
@@ -68,31 +69,20 @@ class Ranked:
 
     def rank(self) -> Tensor:
         """``(c, P)`` ranks, from 1 up, differentiable in ``pivots`` and ``below``."""
-        ahead = self._ahead()
-        push = self.steps.peer(ahead)
-        if self.level is not None and self.steps.lower != self.steps.peer:
-            is_lower = self.level[:, None, :] < self.level[:, :, None]
-            push = torch.where(is_lower, self.steps.lower(ahead), push)
-        return 1 + self.below + (push * self._others()).sum(dim=2)
+        steps = PairSteps(self.steps.lower, self.steps.peer, self.steps.peer)
+        weight = self.mask.to(self.pivots.dtype)
+        return 1 + self.below + pair_sums(self.pivots, weight, self._level(steps), steps)
 
     def h_rank(self, relevance: Tensor) -> Tensor:
         """``(c, P)`` H-ranks: positives only, weighed by ``min(r_i, r_j)`` (HAPPIER).
 
         With relevances of 1 this is the rank among the positives; on the padding they are 0.
         """
-        ahead = self._ahead()
-        push = self.steps.peer(ahead)
-        if self.level is not None and self.steps.better is not None:
-            is_better = self.level[:, None, :] > self.level[:, :, None]
-            push = torch.where(is_better, self.steps.better(ahead), push)
-        weight = torch.minimum(relevance[:, None, :], relevance[:, :, None])
-        return relevance + (push * weight * self._others()).sum(dim=2)
+        peer, better = self.steps.peer, self.steps.better
+        steps = PairSteps(peer, peer, better or peer)
+        return relevance + pair_sums(self.pivots, relevance, self._level(steps), steps)
 
-    def _ahead(self) -> Tensor:
-        """``[b, i, j] = s_j - s_i``: how far j is ahead of i."""
-        return self.pivots[:, None, :] - self.pivots[:, :, None]
-
-    def _others(self) -> Tensor:
-        """1 where i and j are two different positives, neither of them padding."""
-        apart = ~torch.eye(self.mask.shape[1], dtype=torch.bool, device=self.mask.device)
-        return (self.mask[:, None, :] & self.mask[:, :, None] & apart).to(self.pivots.dtype)
+    def _level(self, steps: PairSteps) -> Tensor | None:
+        if self.level is None or steps.lower == steps.peer == steps.better:
+            return None
+        return self.level.to(self.pivots.dtype)

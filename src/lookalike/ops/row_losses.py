@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lookalike.ops import native_kernels
+
 # The whole score matrix is kept where it fits in this (one product fewer), else rows stream by.
 RESIDENT_BYTES = 256 << 20
 CHUNK_BYTES = 8 << 20
@@ -191,6 +193,8 @@ def _streaming(
 
 def add_transpose_(square: Tensor, block: int = 512) -> Tensor:
     """``square += square.T``, in place, block by block."""
+    if native_kernels.suits(square):
+        return native_kernels.add_transpose_(square)
     n = len(square)
     for top in range(0, n, block):
         for left in range(top, n, block):

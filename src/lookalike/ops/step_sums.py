@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lookalike.ops import native_steps
+from lookalike.ops import native_kernels
 from lookalike.ops.differences import difference_tiles
 from lookalike.ops.steps import SoftStep
 
@@ -32,8 +32,8 @@ def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
     ... )
     tensor([[0.5000]])
     """
-    if native_steps.suits(scores):
-        return native_steps.step_sums(scores, pivots, step)
+    if native_kernels.suits(scores):
+        return native_kernels.step_sums(scores, pivots, step)
     return torch_sums(scores, pivots, step)
 
 
@@ -49,8 +49,8 @@ def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep
     Returns:
         ``(c, P)``, ``sum_j step'(scores[b, j] - pivots[b, i])`` before the weights.
     """
-    if native_steps.suits(scores):
-        return native_steps.step_slopes_(scores, pivots, weights, step)
+    if native_kernels.suits(scores):
+        return native_kernels.step_slopes_(scores, pivots, weights, step)
     return torch_slopes_(scores, pivots, weights, step)
 
 

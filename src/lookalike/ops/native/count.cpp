@@ -46,7 +46,8 @@ const CountRow<Score>& rows_of(const CountKernels& kernel) {
     }
 }
 
-// One thread's work on its rows; the vectors keep their memory from row to row.
+// One thread's work on its rows; the vectors keep their memory from row to row. An error of 0 says
+// that the scores are exact.
 template <typename Score>
 class Counter {
   public:
@@ -67,9 +68,9 @@ class Counter {
         high_.resize(depth);
         crowd_.assign(depth, 0);
         for (int64_t p = 0; p < depth; ++p) {
-            const double score = row[items[p]];
-            low_[p] = below(score - 2 * error);
-            high_[p] = over(score + 2 * error);
+            const Score score = row[items[p]];
+            low_[p] = error > 0 ? below(score - 2 * error) : score;
+            high_[p] = error > 0 ? over(score + 2 * error) : score;
         }
         const int64_t found = depth <= kFew
                                   ? sweep_.few(row, width_, peaks_.data(), low_.data(), high_.data(),
@@ -187,7 +188,7 @@ class Counter {
             if (at != unsure_.end() && low_[*at] <= value) kept_.push_back(close_[c]);
         }
         const int64_t count = static_cast<int64_t>(kept_.size());
-        rank(query, error, count);
+        rank(row, query, error, count);
         rough_.resize(count);
         for (int64_t c = 0; c < count; ++c) rough_[c] = row[kept_[c]];
         std::sort(rough_.begin(), rough_.end());
@@ -212,15 +213,19 @@ class Counter {
     // Order `kept_` by exact score, equal ones by index, into `ranked_`. The bound on a float64 sum
     // is 2^-29 of that on a float32 one; two sums of each of two items can lie four bounds apart.
     // Only what lies closer than that is summed in order.
-    void rank(const float* query, double error, int64_t count) {
+    void rank(const Score* row, const float* query, double error, int64_t count) {
         exact_.resize(count);
-        kernel_.quick_dots(query, gallery_, size_, kept_.data(), count, exact_.data());
+        if (error > 0)
+            kernel_.quick_dots(query, gallery_, size_, kept_.data(), count, exact_.data());
+        else
+            for (int64_t c = 0; c < count; ++c) exact_[c] = row[kept_[c]];
         ranked_.resize(count);
         std::iota(ranked_.begin(), ranked_.end(), int64_t{0});
         const auto lower = [this](int64_t a, int64_t b) {
             return exact_[a] != exact_[b] ? exact_[a] < exact_[b] : a < b;
         };
         std::sort(ranked_.begin(), ranked_.end(), lower);
+        if (!(error > 0)) return;
         const double reach = sizeof(Score) == sizeof(float) ? std::ldexp(error, -27) : 2 * error;
         for (int64_t from = 0, to; from < count; from = to) {
             to = from + 1;
@@ -278,6 +283,42 @@ void count_ranks(Matrix<const Score> scores, Vector<const double> error,
     });
 }
 
+// A run of vectors as doubles, dimension by dimension: out[k * width + i] = vectors[i][k].
+void pack(const float* vectors, int64_t count, int64_t size, int64_t width, double* out) {
+    std::fill(out, out + size * width, 0.0);
+    for (int64_t i = 0; i < count; ++i)
+        for (int64_t k = 0; k < size; ++k) out[k * width + i] = vectors[i * size + k];
+}
+
+void exact_tile(Matrix<const float> query, Matrix<const float> gallery, Matrix<double> out,
+                const std::string& isa, int threads) {
+    const int64_t rows = query.shape(0), width = gallery.shape(0), size = query.shape(1);
+    if (static_cast<int64_t>(gallery.shape(1)) != size ||
+        static_cast<int64_t>(out.shape(0)) != rows || static_cast<int64_t>(out.shape(1)) != width)
+        throw std::invalid_argument("arrays differ in length");
+    const TileKernel& tile = kernels(isa).tile;
+    const float *q = query.data(), *g = gallery.data();
+    double* o = out.data();
+    nb::gil_scoped_release free;
+    const int64_t groups = (rows + tile.rows - 1) / tile.rows;
+    const int64_t panels = (width + tile.columns - 1) / tile.columns;
+    std::vector<double> packed(groups * tile.rows * size);
+    for (int64_t i = 0; i < groups; ++i)
+        pack(q + i * tile.rows * size, std::min(tile.rows, rows - i * tile.rows), size, tile.rows,
+             packed.data() + i * tile.rows * size);
+    share_rows(panels, rows * size, threads, [=, &tile, &packed](int64_t first, int64_t last) {
+        std::vector<double> panel(tile.columns * size);
+        for (int64_t p = first; p < last; ++p) {
+            const int64_t from = p * tile.columns, columns = std::min(tile.columns, width - from);
+            pack(g + from * size, columns, size, tile.columns, panel.data());
+            for (int64_t i = 0; i < groups; ++i)
+                tile.step(packed.data() + i * tile.rows * size, panel.data(), size,
+                          o + i * tile.rows * width + from, width,
+                          std::min(tile.rows, rows - i * tile.rows), columns);
+        }
+    });
+}
+
 template <typename Score>
 void bind(nb::module_& module) {
     module.def("count_ranks", &count_ranks<Score>, nb::arg("scores").noconvert(), nb::arg("error"),
@@ -292,6 +333,9 @@ void bind(nb::module_& module) {
 void bind_count(nb::module_& module) {
     bind<float>(module);
     bind<double>(module);
+    module.def("exact_tile", &exact_tile, nb::arg("query").noconvert(),
+               nb::arg("gallery").noconvert(), nb::arg("out").noconvert(), nb::arg("isa"),
+               nb::arg("threads"));
 }
 
 }  // namespace lookalike

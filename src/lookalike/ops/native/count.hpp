@@ -32,6 +32,15 @@ struct CountRow {
                     int64_t* close);
 };
 
+// Whole tiles of exact scores: packed queries times a packed panel of the gallery.
+struct TileKernel {
+    int64_t rows, columns;  // of one step: queries and gallery items
+    // out[r * stride + c] = sum over k, in order, of queries[k * rows + r] * panel[k * columns + c],
+    // for r < used_rows, c < used_columns.
+    void (*step)(const double* queries, const double* panel, int64_t size, double* out,
+                 int64_t stride, int64_t used_rows, int64_t used_columns);
+};
+
 struct CountKernels {
     CountRow<float> single;
     CountRow<double> twice;
@@ -41,6 +50,7 @@ struct CountKernels {
                        const int64_t* items, int64_t count, double* out);
     void (*exact_dots)(const float* query, const float* gallery, int64_t size,
                        const int64_t* items, int64_t count, double* out);
+    TileKernel tile;
 };
 
 // One translation unit each, compiled from count_kernels.cpp with the flags of its name.

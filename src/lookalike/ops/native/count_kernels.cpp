@@ -142,13 +142,43 @@ void exact_dots(const float* query, const float* gallery, int64_t size, const in
     for (; i < count; ++i) dot_group<1>(query, gallery, size, items + i, out + i);
 }
 
+#if defined(__AVX512F__)
+constexpr int kLanes = 8, kTileRows = 8;
+#elif defined(__AVX__)
+constexpr int kLanes = 4, kTileRows = 4;
+#else
+constexpr int kLanes = 2, kTileRows = 4;
+#endif
+constexpr int kVectors = 3, kTileColumns = kVectors * kLanes;
+typedef double Lanes __attribute__((vector_size(kLanes * sizeof(double)), aligned(8)));
+
+// Every sum stays in its register from the first dimension to the last, so the order is the exact
+// one; a library's product cuts the dimensions into pieces.
+void tile_step(const double* queries, const double* panel, int64_t size, double* out,
+               int64_t stride, int64_t used_rows, int64_t used_columns) {
+    Lanes sum[kTileRows][kVectors] = {};
+    for (int64_t k = 0; k < size; ++k) {
+        Lanes g[kVectors];
+        for (int v = 0; v < kVectors; ++v)
+            g[v] = *reinterpret_cast<const Lanes*>(panel + k * kTileColumns + v * kLanes);
+        for (int r = 0; r < kTileRows; ++r) {
+            const double q = queries[k * kTileRows + r];
+            for (int v = 0; v < kVectors; ++v) sum[r][v] += q * g[v];
+        }
+    }
+    for (int64_t r = 0; r < used_rows; ++r)
+        for (int64_t c = 0; c < used_columns; ++c)
+            out[r * stride + c] = sum[r][c / kLanes][c % kLanes];
+}
+
 }  // namespace
 
 extern const CountKernels count_kernels;
 const CountKernels count_kernels = {{find_peaks<float>, few<float>, many<float>},
                                     {find_peaks<double>, few<double>, many<double>},
                                     quick_dots,
-                                    exact_dots};
+                                    exact_dots,
+                                    {kTileRows, kTileColumns, tile_step}};
 
 }  // namespace LOOKALIKE_ISA
 }  // namespace lookalike

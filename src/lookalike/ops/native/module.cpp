@@ -9,15 +9,15 @@ namespace nb = nanobind;
 
 namespace lookalike {
 void bind_steps(nb::module_& module);
-#if defined(LOOKALIKE_COUNT)
+void bind_pairs(nb::module_& module);
+void bind_rows(nb::module_& module);
 void bind_count(nb::module_& module);
-#endif
 }  // namespace lookalike
 
 NB_MODULE(_native, module) {
     module.def("instruction_sets", &lookalike::instruction_sets);
     lookalike::bind_steps(module);
-#if defined(LOOKALIKE_COUNT)
+    lookalike::bind_pairs(module);
+    lookalike::bind_rows(module);
     lookalike::bind_count(module);
-#endif
 }

@@ -1,8 +1,5 @@
-// Compiled once per instruction set (LOOKALIKE_ISA names the namespace); plain loops that the
-// compiler turns into vectors.
-#include "steps.hpp"
-
-#include <cstring>
+// Sums and slopes of soft steps over a row. Plain loops that the compiler turns into vectors.
+#include "soft_step.hpp"
 
 namespace lookalike {
 namespace LOOKALIKE_ISA {
@@ -12,40 +9,6 @@ namespace {
 constexpr int64_t kBlock = 512;
 // Where even the best score of a block lies 25 temperatures below a pivot, a term is below 2e-11.
 constexpr float kNothing = -25.0f;
-
-inline float bits_to_float(uint32_t bits) {
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-inline uint32_t float_to_bits(float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-// exp(x) for |x| <= 87: x = n ln 2 + r, |r| <= ln(2)/2, Taylor series to the sixth power (2e-8).
-inline float exponential(float x) {
-    constexpr float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-    const float t = x * 1.44269504089f + shift;
-    const float n = t - shift;
-    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    float p = 1.0f / 720.0f;
-    p = p * r + 1.0f / 120.0f;
-    p = p * r + 1.0f / 24.0f;
-    p = p * r + 1.0f / 6.0f;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    return bits_to_float(float_to_bits(p) + (float_to_bits(t) << 23));
-}
-
-inline float sigmoid(float z) {
-    z = z < -87.0f ? -87.0f : z;
-    z = z > 87.0f ? 87.0f : z;
-    return 1.0f / (1.0f + exponential(-z));
-}
 
 inline float highest(const float* s, int64_t n) {
     float best = s[0];
@@ -58,16 +21,7 @@ template <bool kSigmoid>
 inline float sum_block(const float* s, int64_t n, float pivot, const Step& step) {
     float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < n; ++j) {
-        const float x = s[j] - pivot;
-        float value = sigmoid(x * step.inverse_tau);
-        if constexpr (!kSigmoid) {
-            value += x > 0.0f ? step.start : 0.0f;
-            const float line = step.rho * (x - step.delta) + step.offset;
-            value = x > step.delta ? line : value;
-        }
-        sum += value;
-    }
+    for (int64_t j = 0; j < n; ++j) sum += soft_value<kSigmoid>(s[j] - pivot, step);
     return sum;
 }
 
@@ -77,10 +31,7 @@ inline float slope_block(const float* s, int64_t n, float pivot, float weight, c
     float total = 0.0f;
 #pragma omp simd reduction(+ : total)
     for (int64_t j = 0; j < n; ++j) {
-        const float x = s[j] - pivot;
-        const float near = sigmoid(x * step.inverse_tau);
-        float slope = (near - near * near) * step.inverse_tau;
-        if constexpr (!kSigmoid) slope = x > step.delta ? step.rho : slope;
+        const float slope = soft_slope<kSigmoid>(s[j] - pivot, step);
         total += slope;
         out[j] += weight * slope;
     }
@@ -118,10 +69,6 @@ void slopes_of(float* row, int64_t width, const float* pivots, const float* weig
         }
         std::memcpy(row + start, out, n * sizeof(float));
     }
-}
-
-inline bool is_sigmoid(const Step& step) {
-    return step.start == 0.0f && step.delta > 3.0e38f;
 }
 
 void sums(const float* row, int64_t width, const float* pivots, int64_t depth, Step step,

@@ -1,42 +1,11 @@
 // The Python face of the step kernels: checks shapes, lets go of the interpreter, shares out rows.
 #include "steps.hpp"
 
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/string.h>
-
-#include <cmath>
-#include <stdexcept>
-
+#include "arrays.hpp"
 #include "threads.hpp"
-
-namespace nb = nanobind;
 
 namespace lookalike {
 namespace {
-
-using Matrix = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using ConstMatrix = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-const StepKernels& kernels(const std::string& isa) {
-#if defined(LOOKALIKE_X86)
-    if (isa == "avx512") return avx512::step_kernels;
-    if (isa == "avx2") return avx2::step_kernels;
-#endif
-    if (isa == "baseline") return baseline::step_kernels;
-    throw std::invalid_argument("no such instruction set: " + isa);
-}
-
-template <typename A, typename B>
-void need_rows(const A& a, const B& b) {
-    if (a.shape(0) != b.shape(0)) throw std::invalid_argument("arrays differ in rows");
-}
-
-template <typename A, typename B>
-void need_same(const A& a, const B& b) {
-    need_rows(a, b);
-    if (a.shape(1) != b.shape(1)) throw std::invalid_argument("arrays differ in columns");
-}
 
 Step make_step(double tau, double start, double delta, double rho, double offset) {
     return {static_cast<float>(1.0 / tau), static_cast<float>(start), static_cast<float>(delta),
@@ -47,7 +16,7 @@ void step_sums(ConstMatrix scores, ConstMatrix pivots, Matrix out, double tau, d
                double delta, double rho, double offset, const std::string& isa, int threads) {
     need_rows(scores, pivots);
     need_same(pivots, out);
-    const StepKernels& kernel = kernels(isa);
+    const StepKernels& kernel = LOOKALIKE_SELECT(isa, step_kernels);
     const Step step = make_step(tau, start, delta, rho, offset);
     const int64_t width = scores.shape(1), depth = pivots.shape(1);
     const float *s = scores.data(), *p = pivots.data();
@@ -65,7 +34,7 @@ void step_slopes(Matrix scores, ConstMatrix pivots, ConstMatrix weights, Matrix 
     need_rows(scores, pivots);
     need_same(pivots, weights);
     need_same(pivots, out);
-    const StepKernels& kernel = kernels(isa);
+    const StepKernels& kernel = LOOKALIKE_SELECT(isa, step_kernels);
     const Step step = make_step(tau, start, delta, rho, offset);
     const int64_t width = scores.shape(1), depth = pivots.shape(1);
     const float *p = pivots.data(), *w = weights.data();
