@@ -70,11 +70,13 @@ class Loader:
             self.done = 0
         self._keys.set_epoch(epoch)
 
-    def state_dict(self) -> dict[str, int]:
-        """The epoch and how many of its batches were handed out."""
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch, how many of its batches were handed out, and what else the sampler keeps."""
+        if isinstance(self.sampler, BatchSampler):
+            return self.sampler.state_dict(self.done)
         return {"epoch": self._keys.epoch, "batch": self.done}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue after the batches of a state."""
         if not isinstance(self.sampler, BatchSampler):
             raise DataError(
@@ -187,7 +189,7 @@ class _Keys(Sampler[list[Key]]):
     def _planned(self, sampler: BatchSampler) -> Iterator[list[Key]]:
         plan = sampler.plan(self.epoch)
         for rows, drawn in list(zip(plan, draws(plan), strict=True))[sampler.batch :]:
-            mine = sampler.mine(rows).tolist(), sampler.mine(drawn).tolist()
+            mine = sampler.share(rows).tolist(), sampler.share(drawn).tolist()
             yield [(row, self.epoch, draw) for row, draw in zip(*mine, strict=True)]
 
 

@@ -14,6 +14,8 @@ _HOMES = {
     "MPerClassSampler": "m_per_class",
     "HierarchicalSampler": "hierarchical",
     "RandomSampler": "shuffled",
+    "GreedyMPerClassSampler": "greedy",
+    "GroupedSampler": "grouped",
 }
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -51,9 +51,9 @@ class BatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for rows in self.plan(self.epoch)[self.batch :]:
-            yield self.mine(rows).tolist()
+            yield self.share(rows).tolist()
 
-    def mine(self, batch: np.ndarray) -> np.ndarray:
+    def share(self, batch: np.ndarray) -> np.ndarray:
         """This process's slice of a global batch."""
         local = self.batch_size // self.world
         return batch[self.rank * local : (self.rank + 1) * local]
@@ -63,11 +63,11 @@ class BatchSampler(Sampler[list[int]]):
         if epoch != self.epoch:
             self.epoch, self.batch = epoch, 0
 
-    def state_dict(self, batch: int | None = None) -> dict[str, int]:
+    def state_dict(self, batch: int | None = None) -> dict[str, Any]:
         """Where iteration stands; ``batch`` is how many batches of the epoch are done."""
         return {"epoch": self.epoch, "batch": self.batch if batch is None else batch}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where a state says."""
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
 
@@ -100,6 +100,13 @@ def label_column(labels: Any, level: int) -> np.ndarray:
     if array.ndim != 2 or not 0 <= level < array.shape[1]:
         raise ConfigError(f"sampler.level: {level}, but the labels have shape {array.shape}")
     return array[:, level]
+
+
+def rows_by_class(column: np.ndarray) -> list[np.ndarray]:
+    """Row numbers of each class of a label column, rising; −1 is no class."""
+    order = np.argsort(column, kind="stable")
+    order = order[np.searchsorted(column[order], 0) :]
+    return np.split(order, np.flatnonzero(np.diff(column[order])) + 1) if len(order) else []
 
 
 def check_m(m: int, batch_size: int, what: str | None = None) -> None:

@@ -27,6 +27,7 @@ class HierarchicalSampler(BatchSampler):
         level, super_level: label columns of class and super-class.
         batches_per_super_pair: batches for each combination.
         supers: super-classes in a batch.
+        batches: use only this many batches of an epoch, a random choice of them.
         rank, world: this process's number and how many there are.
 
     Raises:
@@ -47,6 +48,7 @@ class HierarchicalSampler(BatchSampler):
         super_level: int = 1,
         batches_per_super_pair: int = 4,
         supers: int = 2,
+        batches: int | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -55,7 +57,7 @@ class HierarchicalSampler(BatchSampler):
         check_m((m or 1) * supers, batch_size, f"supers × m = {supers} × {m or 1}")
         self.m, self.level, self.super_level = m, level, super_level
         self.batches_per_super_pair, self.supers = batches_per_super_pair, supers
-        self.share = batch_size // supers
+        self.per_super = batch_size // supers
         self.members = {
             int(s): np.flatnonzero((coarse == s) & (fine >= 0))
             for s in np.unique(coarse[fine >= 0])
@@ -67,19 +69,23 @@ class HierarchicalSampler(BatchSampler):
             )
         self.fine = fine
         self.tuples = list(combinations(self.members, supers))
-        small = sum(len(rows) < self.share for rows in self.members.values())
+        whole = len(self.tuples) * batches_per_super_pair
+        if batches is not None and not 1 <= batches <= whole:
+            raise ConfigError(f"sampler.batches: {batches} of {whole} batches cannot be")
+        self.batches = batches
+        small = sum(len(rows) < self.per_super for rows in self.members.values())
         self.notes = (
             f"{len(self)} batches an epoch: {len(self.tuples)} combinations of {supers} of"
             f" {len(self.members)} super-classes × {batches_per_super_pair}",
             *(
-                [f"{small} super-classes have fewer than {self.share} pictures and repeat them"]
+                [f"{small} super-classes have fewer than {self.per_super} pictures and repeat them"]
                 if small
                 else []
             ),
         )
 
     def __len__(self) -> int:
-        return len(self.tuples) * self.batches_per_super_pair
+        return self.batches or len(self.tuples) * self.batches_per_super_pair
 
     def plan(self, epoch: int) -> np.ndarray:
         """``(batches, batch_size)`` row numbers."""
@@ -90,16 +96,16 @@ class HierarchicalSampler(BatchSampler):
             for _ in range(self.batches_per_super_pair):
                 batch = np.concatenate([self._fill(rng, homes[s]) for s in pair])
                 out.append(rng.permutation(batch))
-        return np.stack(out)[rng.permutation(len(out))]
+        return np.stack(out)[rng.permutation(len(out))[: len(self)]]
 
     def _fill(self, rng: np.random.Generator, home: ClassRows) -> np.ndarray:
         if self.m is not None:
-            groups = self.share // self.m
+            groups = self.per_super // self.m
             order = np.concatenate(
                 [rng.permutation(len(home)) for _ in range(-(-groups // len(home)))]
             )[:groups]
             return home.shuffled(rng).deal(order, self.m)
         taken: list[np.ndarray] = []
-        while sum(map(len, taken)) < self.share:
+        while sum(map(len, taken)) < self.per_super:
             taken += [rng.permutation(home.rows(c)) for c in rng.permutation(len(home))]
-        return np.concatenate(taken)[: self.share]
+        return np.concatenate(taken)[: self.per_super]
