@@ -3,11 +3,8 @@
 import inspect
 
 import pytest
-import torch
-import torch.distributed as dist
+from broken_loss import Broken
 from pytorch_metric_learning import losses as pml
-from torch import nn
-from torch.nn import functional as F
 
 from lookalike import losses
 from lookalike.errors import ConfigError
@@ -79,63 +76,6 @@ def test_every_loss_conforms(name, given):
     assert len(held) >= 8
 
 
-class Broken(nn.Module):
-    """A contrastive loss that is right until a flaw is named."""
-
-    def __init__(self, flaw="", chunk_size=None):
-        super().__init__()
-        self.flaw = flaw
-        self.chunk_size = chunk_size
-        self.weight = nn.Parameter(torch.ones(())) if flaw != "unsaved" else None
-        self.unsaved = torch.rand(())
-
-    def forward(self, embeddings, labels, indices_tuple=None, ref_emb=None, ref_labels=None):
-        if self.flaw == "autocast":
-            return self.value(embeddings, labels, ref_emb, ref_labels)
-        with torch.autocast("cpu", enabled=False):
-            return self.value(embeddings, labels, ref_emb, ref_labels)
-
-    def value(self, x, labels, ref_emb, ref_labels):  # noqa: C901 - one branch a flaw
-        flaw = self.flaw
-        if flaw == "single" or x.dtype != torch.float64:
-            x = x.float()
-        if flaw == "in place":
-            x.data.mul_(1.001)
-        if flaw != "nan" and not torch.isfinite(x).all():
-            raise ValueError("x holds NaN or infinity")
-        x = F.normalize(x.nan_to_num(), dim=1)
-        own = ref_emb is None or (flaw != "reference" and ref_emb.shape == x.shape)
-        ref = x if own else F.normalize(ref_emb.to(x.dtype), dim=1)
-        y = labels if labels.dim() == 1 else labels[:, 0]
-        ref_y = y if own else (ref_labels if ref_labels.dim() == 1 else ref_labels[:, 0])
-        s = x @ ref.T
-        if flaw == "gradient":
-            s = s.detach() + 0.5 * (s - s.detach())
-        same = y[:, None] == ref_y
-        if flaw == "labels":
-            same = same & (y[:, None] < 3)
-        if flaw == "order":
-            same = same & (torch.arange(len(y))[:, None] < 5)
-        if own:
-            same = same & ~torch.eye(len(y), dtype=torch.bool)
-        if flaw == "chunk" and self.chunk_size:
-            s = s[: self.chunk_size]
-            same = same[: self.chunk_size]
-        scale = 1.0 if self.weight is None else self.weight.to(s.dtype)
-        if flaw == "unsaved":
-            scale = self.unsaved.to(s.dtype)
-        terms = scale * torch.where(same, 1 - s, (s - 0.2).relu())
-        if flaw == "singletons":
-            return terms.sum() / same.sum()
-        if flaw == "ties":
-            terms = terms + (2 - 2 * s + 1e-12 * ~same).abs().sqrt() * same
-        if flaw == "vector":
-            return terms.sum(dim=1)
-        if flaw == "rank" and dist.is_initialized():
-            return terms.sum() * (1 + dist.get_rank())
-        return terms.sum() / 100
-
-
 @pytest.mark.parametrize(
     ("flaw", "property_"),
     [
@@ -180,15 +120,28 @@ def test_one_call_includes_the_processes():
     assert check_loss(losses.ProxyAnchor(6, 8))["distributed"] == "holds"
 
 
-def test_a_skip_is_told_and_a_misspelt_one_refused():
-    outcome = check_loss(
-        pml.TripletMarginLoss(),
-        skip={"nan": "PML lets it through", "autocast": "PML computes in half precision"}
-        | {"dtype": "the same", "columns": "PML reads one column"},
-        processes=0,
-    )
+def test_the_pack_runs_on_the_losses_of_others():
+    """What PML's losses do otherwise is known; all else holds for them too."""
+    known = {
+        "dtype": "PML leaves half precision as it is",
+        "autocast": "the same",
+        "columns": "PML reads one label column",
+        "nan": "PML lets it through",
+    }
+    outcome = check_loss(pml.MultiSimilarityLoss, skip=known, processes=0)
+    held = {name for name, what in outcome.items() if what == "holds"}
+    assert {"gradient", "permutation", "labels", "ties", "no_positives", "reference"} <= held
     assert outcome["nan"] == "skipped: PML lets it through"
-    assert outcome["permutation"] == "holds"
+    with pytest.raises(AssertionError, match="fails 'columns': ValueError"):
+        check_loss(pml.MultiSimilarityLoss, skip=dict.fromkeys(("dtype", "autocast"), "known"))
+    proxies = dict.fromkeys(("no_positives", "reference"), "PML's proxies take no reference")
+    outcome = check_loss(
+        lambda: pml.NormalizedSoftmaxLoss(4, 8), num_classes=4, skip=known | proxies, processes=0
+    )
+    assert outcome["state"] == "holds"
+
+
+def test_a_misspelt_skip_is_refused():
     with pytest.raises(ConfigError, match="Did you mean 'gradient'"):
         check_loss(losses.Calibration(), skip={"gradiant": "?"})
 

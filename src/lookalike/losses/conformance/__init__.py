@@ -15,6 +15,7 @@ from lookalike.losses.conformance.properties import PROPERTIES
 def check_loss(
     loss: nn.Module | Callable[[], nn.Module],
     *,
+    num_classes: int | None = None,
     embedding_size: int | None = None,
     levels: int = 1,
     skip: Mapping[str, str] | None = None,
@@ -44,6 +45,7 @@ def check_loss(
             ref_labels=None)``, or of ``loss(student, teacher)``; or a function that makes one,
             which lets ``state`` find numbers that are not saved. A module is copied for every
             property and never changed.
+        num_classes: classes its labels may name; None asks the loss, and else takes any labels.
         embedding_size: width it reads; None asks the loss, and else takes 8.
         levels: columns its labels need; more where its ``level`` says so.
         skip: properties it cannot have, each with the reason.
@@ -65,7 +67,7 @@ def check_loss(
         if name not in (*PROPERTIES, "distributed"):
             hint = suggest(name, [*PROPERTIES, "distributed"])
             raise ConfigError(f"check_loss: skip names no property {name!r}. {hint}")
-    probe = Probe(loss, embedding_size, levels)
+    probe = Probe(loss, num_classes, embedding_size, levels)
     outcome = {}
     for name, holds in PROPERTIES.items():
         if name in skip:
@@ -83,18 +85,12 @@ def check_loss(
     if "distributed" in skip:
         outcome["distributed"] = f"skipped: {skip['distributed']}"
     elif processes:
-        check_distributed({type(probe.loss).__name__: probe.loss}, processes=processes)
+        check_processes({type(probe.loss).__name__: (probe.make(), *probe.batch())}, processes)
         outcome["distributed"] = "holds"
     return outcome
 
 
-def check_distributed(
-    losses: Mapping[str, nn.Module],
-    *,
-    embedding_size: int | None = None,
-    levels: int = 1,
-    processes: int = 2,
-) -> None:
+def check_distributed(losses: Mapping[str, nn.Module], *, processes: int = 2) -> None:
     """The distributed law for several losses in one start of the processes.
 
     Every process takes its share of a batch through a small linear model, gathers with
@@ -106,6 +102,6 @@ def check_distributed(
     """
     work = {}
     for name, loss in losses.items():
-        probe = Probe(loss, embedding_size, levels)
+        probe = Probe(loss)
         work[name] = (probe.make(), *probe.batch())
     check_processes(work, processes)

@@ -28,12 +28,16 @@ class Probe:
     """
 
     def __init__(
-        self, loss: nn.Module | Callable[[], nn.Module], embedding_size: int | None, levels: int
+        self,
+        loss: nn.Module | Callable[[], nn.Module],
+        num_classes: int | None = None,
+        embedding_size: int | None = None,
+        levels: int = 1,
     ) -> None:
         self.factory = None if isinstance(loss, nn.Module) else loss
         self.loss = loss if isinstance(loss, nn.Module) else loss()
         parts = list(self.loss.modules())
-        named = _attributes(parts, "num_classes")
+        named = [num_classes] if num_classes else _attributes(parts, "num_classes")
         self.bounded = bool(named)
         self.classes = min([6, *named])
         self.width = embedding_size or min(_attributes(parts, "embedding_size"), default=8)
@@ -139,4 +143,6 @@ def expect_finite(result: tuple[Tensor, Tensor, dict[str, Tensor]], what: str) -
 
 
 def _attributes(parts: list[nn.Module], name: str) -> list[int]:
-    return [getattr(part, name) for part in parts if isinstance(getattr(part, name, None), int)]
+    """The sizes the parts of a loss name; some write 0 for one they have not."""
+    values = (getattr(part, name, None) for part in parts)
+    return [value for value in values if isinstance(value, int) and value > 0]
