@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from golden_files import cases, load
-from proxy_golden import check, with_proxies
+from proxy_golden import check, check_single, with_proxies
 
 from lookalike.errors import ConfigError, LookalikeError
 from lookalike.losses import AdditiveMarginSoftmax, ArcFace, CrossEntropy, NormSoftmax
@@ -44,6 +44,7 @@ def test_norm_softmax_is_nsm(number):
     loss = NormSoftmax(*case["W"].shape, float(case["temperature"]), normalize=False)
     expected = {"loss": case["loss"], "x": case["grad"], "proxies": case["grad_W"]}
     check(with_proxies(loss, case["W"]), case["x"], case["labels"], expected, 1e-9)
+    check_single(loss, case["x"], case["labels"], case)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +131,7 @@ def test_additive_margin_and_cross_entropy_are_pss(name, number):
         "bias": case["grad_b"],
     }
     check(loss, case["x"], labels, expected, 1e-9)
+    check_single(loss, case["x"], labels, case)
 
 
 def test_additive_margin_is_its_formula():

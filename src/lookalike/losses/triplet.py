@@ -42,7 +42,7 @@ class Triplet(PairLoss):
         margin: in cosines, or in squared distances, which are twice as large.
         mining: which triplets. ``"all"``; ``"semihard"``, one an anchor: its nearest positive and
             the nearest negative beyond it; ``"distance"``, one negative for every positive pair,
-            drawn by the inverse density of its distance (Wu et al. 2017).
+            drawn by the inverse density of its distance on the unit sphere (Wu et al. 2017).
         level: the label column that says who is a positive.
         distance: ``"cosine"`` or ``"squared"`` Euclidean.
         reduction: ``"active"``, mean over triplets above 0; ``"anchors"``, sum over anchors of the
