@@ -9,7 +9,7 @@ import torch
 from lookalike.ops import paths
 from lookalike.ops.exact_ranks import exact_counts, tile_type
 from lookalike.ops.exact_scores import exact_scores
-from lookalike.ops.tiles import Pairs, error_bound, full_precision, score_tile
+from lookalike.ops.tiles import Pairs, Vectors, error_bound, score_tile
 from lookalike.ops.topk import exact_topk
 
 PATHS = ["0", *(paths._instruction_sets() if paths.native() is not None else [])]
@@ -32,6 +32,10 @@ def vectors(kind, count):
     if kind == "nearly equal":  # all scores within a few float32 roundings
         x = (np.ones((count, SIZE)) + 1e-7 * random.standard_normal((count, SIZE))).astype("f4")
     return x
+
+
+def whole(x):
+    return Vectors(x, torch.from_numpy(x), np.linalg.norm(x.astype(np.float64), axis=1))
 
 
 def brute(x, rows, items, excluded):
@@ -63,15 +67,11 @@ def test_counts_equal_brute_force(kind, tile, path, monkeypatch):
     relevant = [c[c != o] for c, o in zip(chosen, own, strict=True)]
     pairs = Pairs(np.cumsum([0, *map(len, relevant)]), np.concatenate(relevant))
     excluded = Pairs(np.arange(queries + 1), own)
-    out = torch.empty((queries, n), dtype=tile)
-    with full_precision():
-        scores = score_tile(torch.from_numpy(x[:queries]), torch.from_numpy(x), out).numpy()
-    scores[excluded.rows, excluded.items] = -np.inf
-    norms = np.linalg.norm(x.astype(np.float64), axis=1)
-    number = np.float32 if tile == torch.float32 else np.float64
-    error = error_bound(norms[:queries], norms.max(), SIZE, number)
+    side = whole(x)
+    scored = score_tile(side.part(slice(0, queries)), side, torch.empty((queries, n), dtype=tile))
+    scored.scores[excluded.rows, excluded.items] = -np.inf
     best = np.empty(queries)
-    counts = exact_counts(scores, error, pairs, x[:queries], x, best=best)
+    counts = exact_counts(scored.scores, scored.error, pairs, x[:queries], x, best=best)
     above, tied, before = brute(x, pairs.rows, pairs.items, excluded)
     np.testing.assert_array_equal(counts.above, above)
     np.testing.assert_array_equal(counts.tied, tied)
@@ -88,7 +88,7 @@ def test_the_error_bound_holds_and_is_not_idle(size):
     x = (random.random((60, size)) + 0.5).astype(np.float32)  # every product adds up
     exact = exact_scores(x, x, np.repeat(np.arange(60), 60), np.tile(np.arange(60), 60))
     norms = np.linalg.norm(x.astype(np.float64), axis=1)
-    bound = error_bound(norms, norms.max(), size)[:, None]
+    bound = error_bound(norms, norms.max(), size, torch.float32)[:, None]
     one_by_one = np.zeros((60, 60), np.float32)
     for k in range(size):
         one_by_one += x[:, k, None] * x[None, :, k]
@@ -127,3 +127,17 @@ def test_many_relevant_items_call_for_a_float64_tile():
     assert tile_type(torch.float32, 4.0) == torch.float32
     assert tile_type(torch.float32, 1000.0) == torch.float64
     assert tile_type(torch.float64, 4.0) == torch.float64
+
+
+@pytest.mark.parametrize("path", PATHS[1:])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (9, 50, 17), (16, 48, 64), (5, 23, 0)])
+def test_native_tiles_are_exact_in_every_entry(shape, path, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_NATIVE", path)
+    queries, items, size = shape
+    random = np.random.default_rng(0)
+    q = random.standard_normal((queries, size)).astype(np.float32)
+    g = random.standard_normal((items, size)).astype(np.float32)
+    tile = score_tile(whole(q), whole(g), torch.empty((queries, items), dtype=torch.float64))
+    rows, columns = np.divmod(np.arange(queries * items), items)
+    assert tile.scores.ravel().tolist() == exact_scores(q, g, rows, columns).tolist()
+    assert not tile.error.any()

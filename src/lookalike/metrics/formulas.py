@@ -14,6 +14,8 @@ import numpy as np
 
 from lookalike.ops.exact_ranks import Counts
 
+HEAD = 128  # ranks looked at once for all smaller cut-offs
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -56,6 +58,18 @@ class Ranking:
     def precision(self) -> np.ndarray:
         """Precision at each relevant item, j / r_j."""
         return self.place / self.rank
+
+    @cached_property
+    def head(self) -> Ranking:
+        """The items down to rank `HEAD`: all that the usual cut-offs need."""
+        return self.part(self.rank <= HEAD)
+
+    def part(self, chosen: np.ndarray) -> Ranking:
+        """Some of the items; each query's must be its first ones."""
+        kept = np.flatnonzero(chosen)
+        return Ranking(
+            self.queries, self.rows[kept], self.rank[kept], self.grade[kept], self.highest
+        )
 
     @cached_property
     def of_grade(self) -> np.ndarray:
@@ -137,29 +151,32 @@ def _opens(*keys: np.ndarray) -> np.ndarray:
     return opens
 
 
-def _hits(r: Ranking, k: int | np.ndarray) -> np.ndarray:
-    limit = k[r.rows] if isinstance(k, np.ndarray) else k
-    return r.total(r.rank <= limit)
+def _within(r: Ranking, k: int) -> Ranking:
+    """The part of a ranking down to rank k."""
+    first = r.head
+    if k > HEAD:
+        first = r
+    return first.part(first.rank <= k)
 
 
 def precision_at(r: Ranking, k: int) -> np.ndarray:
     """Relevant items among the first k, divided by k."""
-    return _hits(r, k) / k
+    return _within(r, k).relevant / k
 
 
 def recall_at(r: Ranking, k: int) -> np.ndarray:
     """1 where a relevant item is among the first k."""
-    return (_hits(r, k) > 0).astype(np.float64)
+    return (_within(r, k).relevant > 0).astype(np.float64)
 
 
 def true_recall_at(r: Ranking, k: int) -> np.ndarray:
     """Relevant items among the first k, divided by the most there can be."""
-    return _hits(r, k) / np.minimum(r.relevant, k)
+    return _within(r, k).relevant / np.minimum(r.relevant, k)
 
 
 def r_precision(r: Ranking) -> np.ndarray:
     """Relevant items among the first R, divided by R."""
-    return _hits(r, r.relevant) / r.relevant
+    return r.part(r.rank <= r.relevant[r.rows]).relevant / r.relevant
 
 
 def average_precision(r: Ranking) -> np.ndarray:
@@ -169,23 +186,29 @@ def average_precision(r: Ranking) -> np.ndarray:
 
 def average_precision_at_r(r: Ranking) -> np.ndarray:
     """Sum of j / r_j within the first R, divided by R."""
-    return r.total(np.where(r.rank <= r.relevant[r.rows], r.precision, 0.0)) / r.relevant
+    first = r.part(r.rank <= r.relevant[r.rows])
+    return first.total(first.precision) / r.relevant
 
 
 def average_precision_at(r: Ranking, k: int) -> np.ndarray:
     """Sum of j / r_j within the first k, divided by min(R, k)."""
-    return r.total(np.where(r.rank <= k, r.precision, 0.0)) / np.minimum(r.relevant, k)
+    first = _within(r, k)
+    return first.total(first.precision) / np.minimum(r.relevant, k)
 
 
 def reciprocal_rank(r: Ranking) -> np.ndarray:
     """One over the first relevant rank."""
-    return r.total(np.where(r.place == 1, 1.0 / r.rank, 0.0))
+    value = np.zeros(r.queries)
+    found = r.relevant > 0
+    value[found] = 1.0 / r.rank[r.start[found]]
+    return value
 
 
 def trapezoid(r: Ranking) -> np.ndarray:
     """Average precision by the trapezoidal rule."""
     ahead = r.rank - 1
-    left = np.where(ahead == 0, 1.0, (r.place - 1) / np.where(ahead == 0, 1, ahead))
+    left = np.ones(len(r.rows))
+    np.divide(r.place - 1, ahead, out=left, where=ahead > 0)
     return r.total((left + r.precision) / 2) / r.relevant
 
 

@@ -11,26 +11,10 @@ import torch
 
 from lookalike.errors import ConfigError, DataError, NumericsError
 from lookalike.metrics.labels import Members, is_nested, label_codes, union
-from lookalike.ops.tiles import Pairs
+from lookalike.ops.tiles import Pairs, Vectors
 
 _ROWS = 65536  # rows checked at a time
 _SAFE = 40  # float32 products of vectors with norms within 2^±40 cannot overflow
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """One side's embeddings.
-
-    Attributes:
-        exact: ``(n, d)`` float32 or float64, as given; float64 where the other side is.
-        fast: the same on the device of the products, scaled by a power of two where its norms
-            are so large or small that products could leave the range of float32.
-        norms: ``(n,)`` Euclidean norms of ``fast``.
-    """
-
-    exact: np.ndarray
-    fast: torch.Tensor
-    norms: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,7 @@ from lookalike.metrics.inputs import Problem, chosen_levels, cutoffs, problem
 from lookalike.metrics.labels import DISTRACTOR, Members, union
 from lookalike.metrics.report import RetrievalReport, build_report
 from lookalike.ops.exact_ranks import Counts, bytes_per_score, exact_counts, tile_type
-from lookalike.ops.tiles import (
-    Pairs,
-    default_bytes,
-    error_bound,
-    full_precision,
-    score_tile,
-    tile_rows,
-)
+from lookalike.ops.tiles import Pairs, default_bytes, score_tile, tile_rows
 
 
 def evaluate(
@@ -201,12 +194,9 @@ def _block(
     queries, gallery = task.query.exact[block], task.gallery.exact
     excluded = task.excluded(block)
     relevant = _relevant(task, requests, levels, members, block, excluded)
-    with full_precision():
-        scores = score_tile(task.query.fast[block], task.gallery.fast, out).numpy(force=True)
+    tile = score_tile(task.query.part(block), task.gallery, out)
+    scores, error = tile.scores, tile.error
     scores[excluded.rows, excluded.items] = -np.inf
-    widest = float(task.gallery.norms.max(initial=0.0))
-    kind = np.float32 if scores.dtype == np.float32 else np.float64
-    error = error_bound(task.query.norms[block], widest, gallery.shape[1], kind)
     pooled = any(r.base == "micro_average_precision" for r in requests)
     best = np.empty(len(scores)) if pooled else None
     counts = exact_counts(scores, error, relevant, queries, gallery, best=best)

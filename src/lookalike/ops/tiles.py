@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
+
+from lookalike.ops import paths
 
 UNIT_ROUNDOFF = 2.0**-24  # float32, round to nearest
 DEFAULT_BYTES = 48 * 2**20
@@ -48,6 +51,44 @@ class Pairs:
         return Pairs(np.zeros(queries + 1, np.int64), np.zeros(0, np.int64))
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """One side's embeddings.
+
+    Attributes:
+        exact: ``(n, d)`` float32 or float64, as given; float64 where the other side is.
+        fast: the same on the device of the products, scaled by a power of two where its norms
+            are so large or small that products could leave the range of float32.
+        norms: ``(n,)`` Euclidean norms of ``fast``.
+    """
+
+    exact: np.ndarray
+    fast: torch.Tensor
+    norms: np.ndarray
+
+    @cached_property
+    def longest(self) -> float:
+        """The largest norm."""
+        return float(self.norms.max(initial=0.0))
+
+    def part(self, block: slice) -> Vectors:
+        """Some of the vectors."""
+        return Vectors(self.exact[block], self.fast[block], self.norms[block])
+
+
+@dataclass(frozen=True)
+class ScoredTile:
+    """The scores of a block of queries.
+
+    Attributes:
+        scores: ``(b, n)`` float32 or float64.
+        error: ``(b,)`` how far a row's scores may lie from the exact ones; 0 where they are exact.
+    """
+
+    scores: np.ndarray
+    error: np.ndarray
+
+
 def default_bytes(gallery_bytes: int) -> int:
     """The byte budget when none is given: 48 MiB and half the gallery's own size."""
     return DEFAULT_BYTES + gallery_bytes // 2
@@ -82,28 +123,33 @@ def full_precision() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def score_tile(query: torch.Tensor, gallery: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """The product ``query @ gallery.T`` in the type of ``out``, written into its first rows.
+def score_tile(query: Vectors, gallery: Vectors, out: torch.Tensor) -> ScoredTile:
+    """The dot products of some queries with the whole gallery.
 
     Args:
-        query: ``(b, d)`` float32, or float64 as the gallery.
-        gallery: ``(n, d)``.
-        out: ``(at least b, n)`` of the gallery's type, or float64.
+        query: b queries.
+        gallery: n items.
+        out: ``(at least b, n)`` buffer, float32 or float64; its first rows are overwritten.
     """
-    tile = out[: len(query)]
-    if tile.dtype == gallery.dtype:
-        torch.mm(query, gallery.T, out=tile)
-        return tile
-    query = query.to(tile.dtype)
-    for start in range(0, len(gallery), _WIDENED):
-        part = gallery[start : start + _WIDENED].to(tile.dtype)
-        tile[:, start : start + _WIDENED] = query @ part.T
-    return tile
+    tile = out[: len(query.exact)]
+    library = paths.native() if tile.device.type == "cpu" else None
+    if library is not None and tile.dtype == torch.float64 and query.exact.dtype == np.float32:
+        isa, threads = paths.instruction_set(), torch.get_num_threads()
+        library.exact_tile(query.exact, gallery.exact, tile.numpy(), isa=isa, threads=threads)
+        return ScoredTile(tile.numpy(), np.zeros(len(tile)))
+    with full_precision():
+        if tile.dtype == gallery.fast.dtype:
+            torch.mm(query.fast, gallery.fast.T, out=tile)
+        else:
+            wide = query.fast.to(tile.dtype)
+            for start in range(0, len(gallery.fast), _WIDENED):
+                part = gallery.fast[start : start + _WIDENED].to(tile.dtype)
+                tile[:, start : start + _WIDENED] = wide @ part.T
+    error = error_bound(query.norms, gallery.longest, query.exact.shape[1], tile.dtype)
+    return ScoredTile(tile.numpy(force=True), error)
 
 
-def error_bound(
-    query: np.ndarray, gallery: float, size: int, kind: type[np.floating] = np.float32
-) -> np.ndarray:
+def error_bound(query: np.ndarray, gallery: float, size: int, tile: torch.dtype) -> np.ndarray:
     """How far a tile's dot product can lie from the exact one, whatever the order of its sum.
 
     With u = 2⁻²⁴ and n = size + 6 (the products, the sums, the rounding of float64 inputs to
@@ -115,11 +161,11 @@ def error_bound(
         query: ``(b,)`` norms of the queries.
         gallery: the largest norm of the gallery.
         size: dimensions of a vector.
-        kind: the type of the tile, float32 or float64.
+        tile: the type of the tile, float32 or float64.
     """
     n = size + 6
     gamma = n * UNIT_ROUNDOFF / (1 - n * UNIT_ROUNDOFF)
     bound = gamma * (1 + 1e-6) * query * gallery
-    if kind is not np.float32:
+    if tile == torch.float64:
         bound = bound * 2.0**-28
     return bound + n * 2.0**-126

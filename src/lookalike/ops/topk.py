@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from lookalike.ops.exact_scores import exact_scores
 from lookalike.ops.tiles import Pairs, error_bound
@@ -38,7 +39,7 @@ def exact_topk(
         part = gallery[start : start + _ROWS].astype(np.float64)
         scores[:, start : start + _ROWS] = q @ part.T
         widest = max(widest, float(np.linalg.norm(part, axis=1).max(initial=0.0)))
-    error = error_bound(np.linalg.norm(q, axis=1), widest, q.shape[1], np.float64)
+    error = error_bound(np.linalg.norm(q, axis=1), widest, q.shape[1], torch.float64)
     if excluded is not None:
         scores[excluded.rows, excluded.items] = -np.inf
     indices = np.full((len(q), k), -1)
