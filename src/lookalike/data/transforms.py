@@ -80,8 +80,9 @@ def train(
 
     Args:
         size: side of the result in pixels, or ``(height, width)``.
-        scale: share of the area that the crop keeps; None: no crop, the picture is squeezed to
-            ``size``.
+        scale: share of the area that the crop keeps. None: no rescaling crop; with ``resize`` a
+            crop of ``size`` at a random place (as NormSoftmax does), else the whole picture,
+            squeezed to ``size``.
         ratio: width over height of the crop.
         resize: before the crop, shorter side to this many pixels (or to ``(height, width)``).
         flip: probability of a left-right flip.
@@ -101,8 +102,11 @@ def train(
     _check_probabilities(flip=flip, grey=grey, blur=blur)
     side = _pair(size, "size")
     steps: list[Any] = [] if resize is None else [_resize(resize, interpolation)]
-    if scale is None:
+    if scale is None and resize is None:
         steps.append(_resize(side, interpolation))
+    elif scale is None:
+        _check_crop(side, resize)
+        steps.append(v2.RandomCrop(side))
     else:
         mode = _mode(interpolation, ("bilinear", "bicubic", "nearest"))
         steps.append(v2.RandomResizedCrop(side, (*scale,), (*ratio,), mode, antialias=True))
@@ -135,7 +139,7 @@ def evaluation(
     Args:
         size: side of the result in pixels, or ``(height, width)``.
         resize: shorter side before the crop, in pixels, or ``(height, width)``; by default 8/7 of
-            the size (256 for 224).
+            the size (256 for 224), which ``rounding="nearest"`` does not round.
         crop: False: squeeze the whole picture to ``size``.
         interpolation: ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or ``"nearest"``.
         rounding: how the longer side becomes a whole number of pixels: ``"down"`` as torchvision,
@@ -151,10 +155,14 @@ def evaluation(
             raise ConfigError("transform.resize: has no effect with crop=false; drop one of them")
         return Transform([_resize(side, interpolation)], described)
     if resize is None:
-        resize = round(max(side) * 8 / 7)
-    if any(whole < part for whole, part in zip(_pair(resize, "resize"), side, strict=True)):
-        raise ConfigError(f"transform.resize: {resize} is smaller than the crop of {size} pixels")
-    return Transform([_resize(resize, interpolation, rounding), v2.CenterCrop(side)], described)
+        exact = max(side) * 8 / 7
+        step = ResizeShorter(
+            exact if rounding == "nearest" else round(exact), interpolation, rounding
+        )
+    else:
+        _check_crop(side, resize)
+        step = _resize(resize, interpolation, rounding)
+    return Transform([step, v2.CenterCrop(side)], described)
 
 
 def build_transform(kind: Literal["train", "evaluation"], **options: Any) -> Transform:
@@ -174,7 +182,9 @@ def picture_seed(seed: int, epoch: int, index: int, draw: int = 0) -> int:
 class ResizeShorter(nn.Module):
     """Scale so that the shorter side has ``size`` pixels, or to ``(height, width)``."""
 
-    def __init__(self, size: Size, interpolation: str, rounding: str = "down") -> None:
+    def __init__(
+        self, size: float | tuple[int, int], interpolation: str, rounding: str = "down"
+    ) -> None:
         super().__init__()
         if rounding not in ("down", "nearest"):
             raise ConfigError(f"transform.rounding: '{rounding}'; give 'down' or 'nearest'")
@@ -190,13 +200,14 @@ class ResizeShorter(nn.Module):
 
     def target(self, height: int, width: int) -> tuple[int, int]:
         """Height and width after the resize."""
-        if not isinstance(self.size, int):
+        if isinstance(self.size, tuple):
             return self.size
         if self.rounding == "nearest":
             factor = self.size / min(height, width)
             return round(factor * height), round(factor * width)
-        longer = int(self.size * max(height, width) / min(height, width))
-        return (self.size, longer) if height <= width else (longer, self.size)
+        shorter = int(self.size)
+        longer = int(shorter * max(height, width) / min(height, width))
+        return (shorter, longer) if height <= width else (longer, shorter)
 
 
 def _resize(size: Size, interpolation: str, rounding: str = "down") -> ResizeShorter:
@@ -230,6 +241,13 @@ def _mode(interpolation: str, known: tuple[str, ...]) -> InterpolationMode:
             f" {suggest(interpolation, known)}"
         )
     return InterpolationMode(interpolation)
+
+
+def _check_crop(side: tuple[int, int], resize: Any) -> None:
+    if any(whole < part for whole, part in zip(_pair(resize, "resize"), side, strict=True)):
+        raise ConfigError(
+            f"transform.resize: {resize} is smaller than the crop of {max(side)} pixels"
+        )
 
 
 def _pair(size: Any, name: str) -> tuple[int, int]:
