@@ -6,6 +6,7 @@ import difflib
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,26 +34,29 @@ class Conv4(nn.Sequential):
     """Four blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling.
 
     The network of the few-shot literature (Vinyals et al. 2016), right for small drawings: 113
-    thousand parameters at width 64.
+    thousand parameters at width 64. Growing widths spend less on the first, largest map.
 
     Args:
-        width: channels of every block.
+        width: channels of every block, or four numbers, one a block.
     """
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int | Sequence[int] = 64) -> None:
+        widths = [width] * 4 if isinstance(width, int) else list(width)
+        if len(widths) != 4 or min(widths) < 1:
+            raise ValueError(f"width={width!r}: give one number of channels, or four")
         blocks = []
-        for channels in (3, width, width, width):
+        for before, after in zip([3, *widths], widths, strict=False):
             blocks += [
-                nn.Conv2d(channels, width, 3, padding=1, bias=False),
-                nn.BatchNorm2d(width),
+                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                nn.BatchNorm2d(after),
                 nn.ReLU(inplace=True),
                 nn.MaxPool2d(2, ceil_mode=True),
             ]
         super().__init__(*blocks)
-        self.num_features = width
+        self.num_features = widths[-1]
 
     def forward(self, input: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` → ``(B, width, ⌈H/16⌉, ⌈W/16⌉)``."""
+        """``(B, 3, H, W)`` → ``(B, channels, ⌈H/16⌉, ⌈W/16⌉)``."""
         return super().forward(input)
 
 
@@ -74,7 +78,10 @@ def create_backbone(name: str, *, pretrained: bool = True, **options: Any) -> Ba
     if name in OWN:
         if pretrained:
             raise ConfigError(f"{name} has no published weights. Set model.pretrained=false.")
-        network = OWN[name](**options)
+        try:
+            network = OWN[name](**options)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"model={name}: {error}.") from error
         return Backbone(network, network.num_features, "NCHW", 0, IMAGENET_MEAN, IMAGENET_STD)
     return _timm(name, pretrained, options)
 

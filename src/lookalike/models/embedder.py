@@ -54,7 +54,8 @@ class Embedder(nn.Module):
         self.spec = spec
         built = create_backbone(spec.backbone, pretrained=pretrained, **spec.options)
         self._about = built
-        self.backbone = built.network
+        # Convolutions on a CPU, and on tensor cores, are up to twice as fast with channels last.
+        self.backbone = built.network.to(memory_format=torch.channels_last)
         tokens = built.layout == "NLC"
         pool = ("token" if built.prefix_tokens else "avg") if spec.pool == "auto" else spec.pool
         if pool == "token" and not (tokens and built.prefix_tokens):
@@ -94,7 +95,8 @@ class Embedder(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """Pooled features ``(B, C)`` before norm and head."""
-        x = (pictures.to(self.mean.dtype) - self.mean) / self.std
+        x = pictures.to(self.mean.dtype, memory_format=torch.channels_last)
+        x = (x - self.mean) / self.std
         x = feature_map(self._about, self.backbone(x), keep_tokens=self._keep_tokens)
         return self.pool(x)
 
