@@ -28,8 +28,9 @@ class Calibration(PairLoss):
 
     Relations:
         Rank losses such as :class:`SupAP` order scores and leave their scale free; this one fixes
-        the scale, and :class:`ROADMAP` is their sum. Alone it can come to
-        rest with all cosines alike, at a value of ``pos_margin - neg_margin``. It is PML's ``ContrastiveLoss`` on cosines.
+        the scale, and :class:`ROADMAP` is their sum. Alone it can come to rest with all cosines
+        alike, at a value of ``pos_margin - neg_margin``. It is PML's ``ContrastiveLoss`` on
+        cosines.
 
     >>> import torch
     >>> x, y = torch.eye(4), torch.tensor([0, 0, 1, 1])
