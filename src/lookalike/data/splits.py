@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from lookalike.data.table import Table
 from lookalike.errors import ConfigError, suggest
 
 
@@ -61,3 +62,123 @@ def _count(wanted: float, classes: int) -> int:
     if wanted and classes > 1:
         count = min(max(count, 1), classes)
     return count
+
+
+def hold_out(table: Table, share: float = 0.5, *, seed: int | None = None) -> Table:
+    """Move a share of the training classes to a split ``val``, to choose settings on.
+
+    Args:
+        table: any table with a ``train`` split; its other splits stay as they are.
+        share: of the training classes, above 0 and below 1.
+        seed: draw the classes; None: keep those that appear first for training, as RAML does
+            (half of the classes, in file order).
+
+    Returns:
+        A table in which the held-out rows are queries and gallery of ``val``.
+
+    Raises:
+        ConfigError: a share that leaves one side without classes.
+
+    Example:
+        >>> frame = pd.DataFrame({"path": list("abcd"), "label": [3, 3, 1, 2]})
+        >>> hold_out(Table.from_frame(frame), 0.5).frame["split"].tolist()
+        ['train', 'train', 'val', 'val']
+    """
+    training = table.split("train")
+    classes = pd.unique(training.labels[:, 0])
+    kept = int(len(classes) * (1 - share))
+    if not 0 < kept < len(classes):
+        raise ConfigError(
+            f"share: {share} of {len(classes)} training classes leaves one side without any"
+        )
+    if seed is not None:
+        classes = np.random.default_rng([seed, len(classes)]).permutation(classes)
+    rows = (table.frame["split"] == "train").to_numpy() & np.isin(
+        table.labels[:, 0], classes[kept:]
+    )
+    split = table.frame["split"].to_numpy(object).copy()
+    split[rows] = "val"
+    note = f"{len(classes) - kept} of {len(classes)} training classes held out as 'val'"
+    return _divided(table, split, rows, note)
+
+
+def k_fold(
+    table: Table,
+    folds: int,
+    fold: int,
+    *,
+    by: Literal["class", "class_within_super", "super", "picture"] = "class",
+    super_level: int = 1,
+    seed: int = 0,
+) -> Table:
+    """Cross-validation over all rows, whatever their splits were: one fold tests, the rest trains.
+
+    Args:
+        table: any table.
+        folds: how many parts, at least 2.
+        fold: which part tests, from 0.
+        by: ``"class"``: a class is wholly in one part; ``"class_within_super"``: the same, and
+            every super-class is spread over all parts; ``"super"``: a super-class is wholly in one
+            part; ``"picture"``: every class is spread over all parts (known classes).
+        super_level: the level of the super-classes.
+        seed: of the division; the folds of a seed belong together.
+
+    Returns:
+        A table with the splits ``train`` and ``test``.
+
+    Raises:
+        ConfigError: a fold that is not there, or more folds than there is to divide.
+    """
+    if folds < 2 or not 0 <= fold < folds:
+        raise ConfigError(f"fold: {fold} of {folds} folds cannot be")
+    rng = np.random.default_rng([seed, folds])
+    fine = table.labels[:, 0]
+    if by == "class":
+        part = _parts(rng, fine, np.zeros(len(fine), np.int64), folds)
+    elif by == "class_within_super":
+        part = _parts(rng, fine, table.labels[:, super_level], folds)
+    elif by == "super":
+        part = _parts(rng, table.labels[:, super_level], np.zeros(len(fine), np.int64), folds)
+    elif by == "picture":
+        part = _parts(rng, np.arange(len(fine)), fine, folds)
+    else:
+        known = ("class", "class_within_super", "super", "picture")
+        raise ConfigError(f"by: '{by}'. {suggest(by, known)}")
+    test = part == fold
+    if test.all() or not test.any():
+        raise ConfigError(f"folds: {folds} folds by {by} leave fold {fold} or the rest empty")
+    split = np.where(test, "test", "train")
+    return _divided(table, split, test, f"fold {fold} of {folds} by {by}, seed {seed}")
+
+
+def _parts(
+    rng: np.random.Generator, units: np.ndarray, groups: np.ndarray, folds: int
+) -> np.ndarray:
+    """The part of every row: the units of each group are dealt out evenly."""
+    part = np.empty(len(units), np.int64)
+    shift = 0
+    for group in np.unique(groups):
+        rows = groups == group
+        members = rng.permutation(np.unique(units[rows]))
+        # Going on where the last group stopped keeps the parts even over small groups.
+        of_unit = dict(
+            zip(members.tolist(), (np.arange(len(members)) + shift) % folds, strict=True)
+        )
+        part[rows] = [of_unit[unit] for unit in units[rows].tolist()]
+        shift += len(members)
+    return part
+
+
+def _divided(table: Table, split: np.ndarray, evaluated: np.ndarray, note: str) -> Table:
+    """The table with other splits: evaluated rows are queries and gallery, their old roles gone."""
+    frame = table.frame.copy(deep=False)
+    frame["split"] = pd.Series(split, index=frame.index, dtype="str")
+    for role in ("is_query", "is_gallery"):
+        frame[role] = np.where(split == "train", False, frame[role] | evaluated)
+    return Table.from_frame(
+        frame,
+        levels=table.levels,
+        name=table.name,
+        root=table.root,
+        notes=(*table.notes, note),
+    )

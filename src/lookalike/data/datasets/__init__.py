@@ -25,6 +25,7 @@ _HOMES = {
     "gldv2": "landmarks",
     "revisited": "oxford_paris",
     "split_dictionary": "split_dictionaries",
+    "hugging_face": "hub",
 }
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
