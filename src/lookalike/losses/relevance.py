@@ -50,8 +50,7 @@ def relevance(
         else:
             members = level == depth
             value = float(depth) ** alpha
-        share = value / members.sum(dim=1, keepdim=True).clamp(min=1)
-        worth += members * share.to(dtype)
+        worth += members * (value / members.sum(dim=1, keepdim=True).clamp(min=1).to(dtype))
     return worth
 
 

@@ -55,6 +55,10 @@ def row_losses(
     Returns:
         A scalar or ``(B,)``. Differentiable once.
     """
+    if not torch.is_grad_enabled():
+        # Inside a custom function it is too late to see that no gradient will be asked for.
+        query = query.detach()
+        reference = None if reference is None else reference.detach()
     other = query if reference is None else reference
     if weights is None:
         return _EachRow.apply(query, other, rows, reference is None, chunk)  # pyright: ignore

@@ -1,0 +1,49 @@
+"""Which path is taken, and what is said about it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lookalike.errors import LookalikeError
+from lookalike.ops import paths
+
+is_built = pytest.mark.skipif(not paths._instruction_sets(), reason="no native library")
+
+
+def test_every_path_gives_its_reason():
+    names = [path.name for path in paths.status()]
+    assert names == ["native", "triton", "torch"]
+    assert all(path.reason for path in paths.status())
+
+
+@is_built
+def test_native_can_be_turned_off_and_held_to_a_set(monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_NATIVE", "0")
+    assert paths.native() is None
+    assert "LOOKALIKE_NATIVE=0" in paths.status()[0].reason
+    monkeypatch.setenv("LOOKALIKE_NATIVE", "baseline")
+    assert paths.native() is not None
+    assert "uses baseline" in paths.status()[0].reason
+    monkeypatch.setenv("LOOKALIKE_NATIVE", "basline")
+    with pytest.raises(LookalikeError, match="Did you mean 'baseline'"):
+        paths.instruction_set()
+
+
+def test_without_the_library_the_losses_work_all_the_same():
+    code = """
+import sys
+sys.modules["lookalike.ops._native"] = None
+import torch
+from lookalike.losses import SupAP
+from lookalike.ops import paths
+assert paths.native() is None
+print(paths.status()[0].reason)
+print(float(SupAP()(torch.eye(4)[[0, 0, 1, 1]], torch.tensor([0, 0, 1, 1]))))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    reason, value = run.stdout.splitlines()
+    assert reason.startswith("not built")
+    assert float(value) == 0.0

@@ -1,0 +1,77 @@
+"""Positive lists against a mask of equal labels."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lookalike.ops.positives import TABLE, Positives
+
+
+def labels(draw, rows, levels):
+    column = st.lists(st.integers(0, 3), min_size=rows, max_size=rows)
+    return torch.tensor([draw(column) for _ in range(levels)]).T.reshape(rows, levels)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_positives_are_the_equal_labels(data):
+    levels = data.draw(st.sampled_from([1, 1, 3]))
+    query = labels(data.draw, data.draw(st.integers(1, 9)), levels)
+    role = data.draw(st.sampled_from(["positive", "competitor", "absent"]))
+    other = query
+    if role == "positive" and data.draw(st.booleans()):
+        other = labels(data.draw, data.draw(st.integers(1, 9)), levels)
+    shared = (query[:, None] == other[None]).sum(2)
+    if role != "positive":
+        shared.fill_diagonal_(0)
+    positives = Positives(query, other, role)
+    assert positives.exists.tolist() == (shared > 0).any(1).tolist()
+    assert (positives.largest > 0) == bool(positives.exists.any())
+    start = data.draw(st.integers(0, len(query) - 1))
+    stop = data.draw(st.integers(start + 1, len(query)))
+    rows = positives.rows(start, stop)
+    for row, expected in enumerate(shared[start:stop]):
+        columns = rows.index[row][rows.mask[row]].tolist()
+        assert sorted(columns) == expected.nonzero().flatten().tolist()
+        assert columns == sorted(columns)
+        assert rows.level[row][rows.mask[row]].tolist() == expected[columns].tolist()
+        assert rows.level[row][~rows.mask[row]].abs().sum() == 0
+        padding = rows.index[row][~rows.mask[row]].tolist()
+        assert not columns or set(padding) <= {columns[0]}
+
+
+def test_groups_hold_every_row_once_with_little_padding():
+    y = torch.tensor([0] * 100 + [1] * 30 + [2] * 4 + [3] * 4 + [4])[:, None]
+    positives = Positives(y, y, "absent")
+    rows = positives.rows(0, len(y))
+    seen = []
+    for part, group in rows.groups():
+        seen += part.tolist()
+        count = group.count
+        assert torch.equal(count, rows.count[part])
+        assert count.numel() * group.index.shape[1] ** 2 <= TABLE
+        if group.index.shape[1]:
+            assert count.min() > 0
+            assert count.max() <= max(2 * count.min(), count.min() + 8)
+        else:
+            assert count.max() == 0
+    assert sorted(seen) == list(range(len(y)))
+
+
+def test_equal_classes_are_one_group():
+    y = torch.arange(12)[:, None] // 3
+    rows = Positives(y, y).rows(0, 12)
+    ((part, group),) = rows.groups()
+    assert part is None
+    assert group is rows
+
+
+@pytest.mark.parametrize("role", ["positive", "absent"])
+def test_positives_cost_a_sort_not_a_mask(role):
+    y = torch.randint(0, 25_000, (100_000, 1))
+    positives = Positives(y, y, role)
+    rows = positives.rows(500, 600)
+    assert torch.equal(
+        y[rows.index][rows.mask], y[500:600].expand(-1, rows.index.shape[1])[rows.mask][:, None]
+    )
