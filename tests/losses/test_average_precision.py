@@ -6,6 +6,11 @@ import torch
 from golden_files import assert_close, cases, load, settings, value_and_gradient
 
 from lookalike.losses import SmoothAP, SupAP
+from lookalike.losses.average_precision import average_precision
+from lookalike.ops.positives import Positives
+from lookalike.ops.ranked_rows import RankedRows
+from lookalike.ops.ranks import Steps
+from lookalike.ops.row_losses import row_losses_of_scores
 
 SUP = ("tau", "rho", "offset", "delta", "start")
 
@@ -54,3 +59,39 @@ def test_a_batch_without_positives_gives_zero_and_a_gradient_of_zeros():
     assert value.item() == 0
     assert x.grad.abs().max() == 0
     assert loss.skipped == 5
+
+
+def test_ties_are_roadmap():
+    steps = {0: Steps.smooth(0.01), 1: Steps.sup(0.01, 100.0, 0.05, 0.5, 1.44)}
+    checked = 0
+    for _, case in cases("suprank/roadmap_ap_ties_scores"):
+        if int(case["kind"]) not in steps:
+            continue  # the exact AP is a metric
+        checked += 1
+        labels = torch.tensor(case["labels"])
+        rows = RankedRows(Positives(labels, labels), steps[int(case["kind"])], average_precision)
+        scores = torch.tensor(case["scores"], requires_grad=True)
+        weights = torch.full((len(scores),), 1 / len(scores), dtype=torch.float64)
+        value = row_losses_of_scores(scores, rows, weights)
+        value.backward()
+        assert_close(value.item(), case["loss"], 0, atol=1e-8)
+        assert_close(scores.grad.numpy(), case["grad_scores"], 1e-6, atol=1e-14)
+        assert_close(1 - rows(scores.detach().clone(), 0, None), case["ap_per_query"], 0, atol=1e-8)
+    assert checked == 6
+
+
+def test_score_gradients_are_roadmap():
+    for path, kind in (("suprank/roadmap_smoothap", "smooth"), ("suprank/roadmap_supap", "sup")):
+        for _, case in cases(path):
+            if "ref_embeddings" in case:
+                continue
+            steps = Steps.smooth(float(case["hp_tau"]))
+            if kind == "sup":
+                steps = Steps.sup(**settings(case, *SUP))
+            labels = torch.tensor(case["labels"])
+            x = torch.tensor(case["embeddings"])
+            scores = (x @ x.T).requires_grad_()
+            weights = torch.full((len(x),), 1 / len(x), dtype=torch.float64)
+            rows = RankedRows(Positives(labels, labels), steps, average_precision)
+            row_losses_of_scores(scores, rows, weights).backward()
+            assert_close(scores.grad.numpy(), case["grad_scores"], 1e-6, atol=1e-14)
