@@ -11,10 +11,10 @@ import torch
 
 from lookalike.errors import ConfigError, DataError, NumericsError
 from lookalike.metrics.labels import Members, is_nested, label_codes, union
-from lookalike.ops.tiles import Pairs, Vectors
+from lookalike.ops.tiles import UNIT_ROUNDOFF, Pairs, Vectors
 
-_ROWS = 65536  # rows checked at a time
-_SAFE = 40  # float32 products of vectors with norms within 2^±40 cannot overflow
+_ROWS = 16384  # rows widened to float64 at a time
+_SAFE = 40  # beyond norms of 2^±40, products could leave the range of float32
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,24 @@ def problem(
 
 
 def vectors(query: Any, gallery: Any | None) -> tuple[Vectors, Vectors]:
-    """Both sides as vectors of one type on one device."""
+    """Both sides as vectors of one type, their copies for products on one device."""
     q = _tensor(query, "query")
     g = q if gallery is None else _tensor(gallery, "gallery")
     if q.shape[1] != g.shape[1]:
         raise DataError(f"query vectors have {q.shape[1]} dimensions, gallery ones {g.shape[1]}")
-    if q.dtype != g.dtype:
-        q, g = q.double(), g.double()
+    q_norms = _norms(q, "query")
+    g_norms = q_norms if g is q else _norms(g, "gallery")
+    spread = np.concatenate([q_norms, g_norms])
+    safe = (spread < 2.0**_SAFE).all() and spread.max(initial=1.0) > 2.0**-_SAFE
+    if q.dtype != g.dtype or not safe:
+        alone = g is q
+        q = q.double()
+        g = q if alone else g.double()
     device = next((t.device for t in (q, g) if t.device.type != "cpu"), q.device)
-    queries = _side(q, device, "query")
-    return queries, queries if g is q else _side(g, device, "gallery")
+    queries = Vectors(q.numpy(force=True), q.to(device), q_norms)
+    if g is q:
+        return queries, queries
+    return queries, Vectors(g.numpy(force=True), g.to(device), g_norms)
 
 
 def _tensor(value: Any, name: str) -> torch.Tensor:
@@ -110,17 +118,18 @@ def _tensor(value: Any, name: str) -> torch.Tensor:
         raise DataError(f"{name} must have shape (N, D), got {tuple(tensor.shape)}")
     if tensor.is_complex():
         raise DataError(f"{name} holds complex numbers; give real vectors")
-    if tensor.dtype in (torch.float16, torch.bfloat16):
-        return tensor.float()
-    return tensor if tensor.dtype == torch.float32 else tensor.double()
+    if tensor.dtype in (torch.float16, torch.bfloat16, torch.float32):
+        return tensor.float().contiguous()
+    return tensor.double().contiguous()
 
 
-def _side(tensor: torch.Tensor, device: torch.device, name: str) -> Vectors:
-    tensor = tensor.contiguous()
-    norms = np.concatenate(
-        [part.double().norm(dim=1).numpy(force=True) for part in tensor.split(_ROWS)]
-        or [np.zeros(0)]
-    )
+def _norms(tensor: torch.Tensor, name: str) -> np.ndarray:
+    """Norms that are never too short."""
+    norms = torch.linalg.vector_norm(tensor, dim=1).numpy(force=True).astype(np.float64)
+    if ((norms > 2.0**-_SAFE) & (norms < 2.0**_SAFE)).all():
+        return norms * (1 + tensor.shape[1] * UNIT_ROUNDOFF)
+    parts = [part.double().norm(dim=1).numpy(force=True) for part in tensor.split(_ROWS)]
+    norms = np.concatenate([np.zeros(0), *parts])
     if not np.isfinite(norms).all():
         bad = np.flatnonzero(~np.isfinite(norms))
         shown = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
@@ -128,13 +137,7 @@ def _side(tensor: torch.Tensor, device: torch.device, name: str) -> Vectors:
             f"{name}: {len(bad)} of {len(norms)} vectors hold NaN or infinity (rows {shown}). "
             "Look at those pictures, or at the loss that trained this model."
         )
-    fast = tensor
-    largest = float(norms.max(initial=0.0))
-    exponent = int(np.frexp(largest)[1]) if largest > 0 else 0
-    if abs(exponent) > _SAFE:
-        fast = torch.ldexp(tensor.double(), torch.tensor(-exponent)).to(tensor.dtype)
-        norms = np.ldexp(norms, -exponent)
-    return Vectors(tensor.numpy(force=True), fast.to(device), norms)
+    return norms
 
 
 def _own_rows(exclude_self: Any, queries: int, items: int, *, alone: bool) -> np.ndarray:

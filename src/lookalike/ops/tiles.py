@@ -56,10 +56,9 @@ class Vectors:
     """One side's embeddings.
 
     Attributes:
-        exact: ``(n, d)`` float32 or float64, as given; float64 where the other side is.
-        fast: the same on the device of the products, scaled by a power of two where its norms
-            are so large or small that products could leave the range of float32.
-        norms: ``(n,)`` Euclidean norms of ``fast``.
+        exact: ``(n, d)`` float32, or float64 where either side is.
+        fast: the same on the device of the products.
+        norms: ``(n,)`` Euclidean norms, none too short.
     """
 
     exact: np.ndarray

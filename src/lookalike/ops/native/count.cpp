@@ -67,11 +67,7 @@ class Counter {
         low_.resize(depth);
         high_.resize(depth);
         crowd_.assign(depth, 0);
-        for (int64_t p = 0; p < depth; ++p) {
-            const Score score = row[items[p]];
-            low_[p] = error > 0 ? below(score - 2 * error) : score;
-            high_[p] = error > 0 ? over(score + 2 * error) : score;
-        }
+        place_bands(row, error, query, items, depth);
         const int64_t found = depth <= kFew
                                   ? sweep_.few(row, width_, peaks_.data(), low_.data(), high_.data(),
                                                depth, above, crowd_.data(), close_.data())
@@ -80,6 +76,25 @@ class Counter {
     }
 
   private:
+    // Where the scores of items can lie that float32 cannot tell from a pivot: two errors around its
+    // score in the row, or one around its exact score where those are few.
+    void place_bands(const Score* row, double error, const float* query, const int64_t* items,
+                     int64_t depth) {
+        const bool few = depth <= kFew;
+        if (few && error > 0) {
+            sums_.resize(depth);
+            kernel_.exact_dots(query, gallery_, size_, items, depth, sums_.data());
+        }
+        for (int64_t p = 0; p < depth; ++p) {
+            const Score score = row[items[p]];
+            low_[p] = high_[p] = score;
+            if (error > 0) {
+                low_[p] = few ? below(sums_[p] - error) : below(score - 2 * error);
+                high_[p] = few ? over(sums_[p] + error) : over(score + 2 * error);
+            }
+        }
+    }
+
     double nearest(const Score* row, double error, const float* query) {
         const double nothing = -std::numeric_limits<double>::infinity();
         if (width_ == 0) return nothing;

@@ -7,6 +7,7 @@ namespace lookalike {
 namespace LOOKALIKE_ISA {
 namespace {
 
+constexpr int64_t kAhead = 2;
 constexpr int kTogether = 8;  // dot products summed side by side, to hide the latency of an addition
 
 template <typename Score>
@@ -126,6 +127,10 @@ void quick_dots(const float* query, const float* gallery, int64_t size, const in
                 int64_t count, double* out) {
     for (int64_t i = 0; i < count; ++i) {
         const float* g = gallery + items[i] * size;
+        if (i + kAhead < count) {  // the items lie anywhere in the gallery: ask for the next in time
+            const float* next = gallery + items[i + kAhead] * size;
+            for (int64_t k = 0; k < size; k += 16) __builtin_prefetch(next + k);
+        }
         double sum = 0.0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t k = 0; k < size; ++k)
