@@ -54,6 +54,7 @@ def unpack(archives: Sequence[Path], target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        beside.chmod(0o755)  # mkdtemp makes it private, which the rename would keep
     except OSError as e:
         raise DataError(f"{target}: cannot be made: {e.strerror or e}") from None
     try:

@@ -66,13 +66,30 @@ def read_picture(
         >>> read_picture(file).shape
         (2, 3, 3)
     """
+    return decode_picture(read_bytes(path), source=str(path), box=box)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The encoded picture of a file, or of a place in a cache's shard, ``FILE.shard#START+SIZE``.
+
+    Raises:
+        DataError: no such file, one that cannot be read, or a shard that ends too early.
+    """
+    file, _, place = str(path).partition(".shard#")
     try:
-        data = Path(path).read_bytes()
+        if not place:
+            return Path(path).read_bytes()
+        start, size = (int(number) for number in place.split("+"))
+        with Path(f"{file}.shard").open("rb") as stream:
+            stream.seek(start)
+            data = stream.read(size)
     except FileNotFoundError:
         raise DataError(f"{path}: no such picture; check the table's root and path") from None
     except OSError as e:
         raise DataError(f"{path}: cannot be read: {e.strerror or e}") from None
-    return decode_picture(data, source=str(path), box=box)
+    if len(data) < size:
+        raise DataError(f"{path}: the shard ends too early; build the cache anew")
+    return data
 
 
 def decode_picture(
@@ -107,6 +124,11 @@ def picture_size(path: str | Path) -> tuple[int, int]:
         raise DataError(f"{path}: no picture that can be read") from None
     except _BROKEN as e:
         raise DataError(f"{path}: broken picture: {e or type(e).__name__}") from None
+
+
+def is_plain_jpeg(data: bytes) -> bool:
+    """Whether data is a sound RGB or grey JPEG that lies upright."""
+    return _decode_plain_jpeg(data) is not None
 
 
 def _decode_plain_jpeg(data: bytes) -> np.ndarray | None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lookalike.data import findings
-from lookalike.data.decode import decode_picture
+from lookalike.data.decode import decode_picture, read_bytes
 from lookalike.data.report import ClassSizes, DataReport, SplitSummary
 from lookalike.data.table import Table
 from lookalike.errors import DataError
@@ -111,10 +110,11 @@ def _read_all(
 
 def _read(table: Table, row: int) -> tuple[str, str, str]:
     """``missing``, ``broken`` or ``sound``, the reason, and the digest of content and box."""
+    path = table.path(row)
     try:
-        data = Path(table.path(row)).read_bytes()
-    except OSError as e:
-        return "missing", e.strerror or str(e), ""
+        data = read_bytes(path)
+    except DataError as e:
+        return "missing", str(e).removeprefix(f"{path}: "), ""
     box = None if table.boxes is None or np.isnan(table.boxes[row, 0]) else table.boxes[row]
     digest = hashlib.blake2b(data, digest_size=16)
     digest.update(b"" if box is None else box.tobytes())

@@ -26,6 +26,7 @@ _HOMES = {
     "revisited": "oxford_paris",
     "split_dictionary": "split_dictionaries",
     "hugging_face": "hub",
+    "cached": "cached_copies",
 }
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 

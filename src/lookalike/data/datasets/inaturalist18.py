@@ -78,7 +78,7 @@ def inaturalist(
 
 
 def _find(base: Path, name: str, needed: bool = True) -> Path | None:
-    for folder in (base / "Inat_dataset_splits", base):
+    for folder in (base / "Inat_dataset_splits", base, base / "annotations"):
         if (folder / name).exists():
             return folder / name
     if needed:

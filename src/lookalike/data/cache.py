@@ -1,0 +1,251 @@
+"""A copy of a data set that loads several times faster: small pictures in a few large files.
+
+A cache is a folder: ``cache.json`` (what it was made from and how, with the size and SHA-256 of
+every shard), ``table.parquet`` (the rows, where ``path`` is ``00000.shard#OFFSET+LENGTH``) and the
+shards, which hold encoded pictures end to end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from lookalike.data.dataset import Broken
+from lookalike.data.decode import decode_picture, is_plain_jpeg, read_bytes
+from lookalike.data.frames import read_frame, write_frame
+from lookalike.data.table import Table
+from lookalike.errors import ConfigError, DataError
+
+_VERSION = 1
+_BLOCK = 256  # pictures handed to the threads at a time
+
+
+def build_cache(
+    table: Table,
+    folder: str | Path,
+    *,
+    shorter: int = 256,
+    quality: int = 95,
+    shard_bytes: int = 1 << 28,
+    broken: Broken = "refuse",
+    workers: int = 2,
+    progress: Callable[[int], Any] | None = None,
+) -> Table:
+    """Write a copy of every picture with its shorter side cut down, and return the copy's table.
+
+    Pictures are cut to their box, turned upright, scaled down to the shorter side by Pillow's
+    bicubic filter (never up) and encoded as JPEG without chroma subsampling. A plain JPEG that is
+    small enough already is copied byte for byte. Training from the copy differs from training on
+    the originals by this resampling alone, which the copy's table states in its notes.
+
+    Args:
+        table: what to copy.
+        folder: where to; it must not be there yet, and appears whole or not at all.
+        shorter: pixels of the shorter side; take about 8/7 of the training size, or more.
+        quality: of the JPEG encoding, 1 … 100.
+        shard_bytes: size at which a new shard is begun.
+        broken: ``"refuse"`` an unreadable picture, or ``"skip"`` its row and count it.
+        workers: threads that decode, scale and encode.
+        progress: called with the number of pictures done, after each.
+
+    Raises:
+        ConfigError: a size or quality that cannot be.
+        DataError: a folder that is there, a picture that is refused, or a full disk.
+
+    Example:
+        ``build_cache(cub("data/CUB_200_2011"), "data/cub-256")``, then ``dataset=cached
+        dataset.root=data/cub-256``
+    """
+    target = Path(folder).expanduser()
+    if shorter < 1 or not 1 <= quality <= 100:
+        raise ConfigError(f"cache: shorter={shorter}, quality={quality} cannot be")
+    if target.exists():
+        raise DataError(f"{target}: is there already; remove it, or choose another folder")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        beside.chmod(0o755)  # mkdtemp makes it private, which the rename would keep
+        try:
+            _fill(table, beside, shorter, quality, shard_bytes, broken, workers, progress)
+            beside.replace(target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as e:
+        raise DataError(f"{target}: the cache cannot be written: {e.strerror or e}") from None
+    return open_cache(target)
+
+
+def open_cache(folder: str | Path, *, verify: bool = False) -> Table:
+    """The table of a cache.
+
+    Args:
+        folder: where `build_cache` wrote it.
+        verify: read every shard and compare its checksum; by default only the sizes.
+
+    Raises:
+        DataError: no cache, one of another version, or a shard that is damaged or missing.
+    """
+    base = Path(folder).expanduser()
+    record = _record(base)
+    for shard in record["shards"]:
+        file = base / shard["file"]
+        size = file.stat().st_size if file.exists() else -1
+        if size != shard["bytes"]:
+            state = "is missing" if size < 0 else f"has {size} bytes, not {shard['bytes']}"
+            raise DataError(f"{file}: the shard {state}; build the cache anew")
+        if verify and _digest(file) != shard["sha256"]:
+            raise DataError(f"{file}: the shard is damaged (its checksum differs); build it anew")
+    return Table.from_frame(
+        read_frame(base / "table.parquet"),
+        levels=record["levels"],
+        name=record["name"],
+        root=base,
+        notes=record["notes"],
+        source=base,
+    )
+
+
+def _record(base: Path) -> dict[str, Any]:
+    file = base / "cache.json"
+    try:
+        record = json.loads(file.read_text())
+        version = record["version"]
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise DataError(f"{base}: holds no cache that can be read ({e}); build one first") from None
+    if version != _VERSION:
+        raise DataError(f"{base}: a cache of version {version}, not {_VERSION}; build it anew")
+    return record
+
+
+def _fill(
+    table: Table,
+    base: Path,
+    shorter: int,
+    quality: int,
+    shard_bytes: int,
+    broken: Broken,
+    workers: int,
+    progress: Callable[[int], Any] | None,
+) -> None:
+    paths: list[str] = []
+    kept: list[int] = []
+    with _Shards(base, shard_bytes) as shards:
+        for row, data in enumerate(_encoded(table, shorter, quality, broken, workers)):
+            if data is not None:
+                paths.append(shards.add(data))
+                kept.append(row)
+            if progress is not None:
+                progress(row + 1)
+    if not kept:
+        raise DataError(f"{table.name}: no picture can be read")
+    rows = table.frame.iloc[kept].drop(columns=["x_1", "x_2", "y_1", "y_2"], errors="ignore")
+    rows["path"] = pd.Series(paths, index=rows.index, dtype="str")
+    write_frame(rows, base / "table.parquet")
+    skipped = len(table) - len(kept)
+    notes = [
+        *table.notes,
+        f"from a cache of {table.name} ({table.fingerprint}): shorter side cut down to {shorter}"
+        f" pixels by a bicubic filter, JPEG quality {quality}",
+        *([f"{skipped} unreadable pictures left out of the cache"] if skipped else []),
+    ]
+    record = {
+        "version": _VERSION,
+        "name": table.name,
+        "source_fingerprint": table.fingerprint,
+        "levels": list(table.levels),
+        "rows": len(kept),
+        "shorter": shorter,
+        "quality": quality,
+        "notes": notes,
+        "shards": [
+            {"file": f.name, "bytes": f.stat().st_size, "sha256": _digest(f)}
+            for f in sorted(base.glob("*.shard"))
+        ],
+    }
+    (base / "cache.json").write_text(json.dumps(record, indent=1))
+
+
+def _encoded(
+    table: Table, shorter: int, quality: int, broken: Broken, workers: int
+) -> Iterator[bytes | None]:
+    """Each row's picture as it goes into the cache; None for one that is skipped."""
+
+    def encode(row: int) -> bytes | None:
+        box = None if table.boxes is None or np.isnan(table.boxes[row, 0]) else table.boxes[row]
+        try:
+            data = read_bytes(table.path(row))
+            corners = None if box is None else tuple(box.tolist())
+            return _shrunk(data, table.path(row), corners, shorter, quality)
+        except DataError:
+            if broken == "skip":
+                return None
+            raise
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for start in range(0, len(table), _BLOCK):
+            yield from pool.map(encode, range(start, min(start + _BLOCK, len(table))))
+
+
+def _shrunk(
+    data: bytes,
+    source: str,
+    box: tuple[float, float, float, float] | None,
+    shorter: int,
+    quality: int,
+) -> bytes:
+    pixels = decode_picture(data, source=source, box=box)
+    height, width = pixels.shape[:2]
+    small = min(height, width) <= shorter
+    if small and box is None and is_plain_jpeg(data):
+        return data
+    image = Image.fromarray(pixels)
+    if not small:
+        factor = shorter / min(height, width)
+        size = (max(shorter, round(width * factor)), max(shorter, round(height * factor)))
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    out = BytesIO()
+    image.save(out, "JPEG", quality=quality, subsampling=0)
+    return out.getvalue()
+
+
+class _Shards:
+    """Appends to one shard after another."""
+
+    def __init__(self, base: Path, limit: int) -> None:
+        self.base, self.limit = base, limit
+        self.number, self.offset = -1, limit
+        self.stream: BinaryIO | None = None
+
+    def __enter__(self) -> _Shards:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.stream is not None:
+            self.stream.close()
+
+    def add(self, data: bytes) -> str:
+        """Append a picture and return its path within the cache."""
+        if self.stream is None or self.offset >= self.limit:
+            self.__exit__()
+            self.number, self.offset = self.number + 1, 0
+            self.stream = (self.base / f"{self.number:05d}.shard").open("wb")
+        self.stream.write(data)
+        path = f"{self.number:05d}.shard#{self.offset}+{len(data)}"
+        self.offset += len(data)
+        return path
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,152 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lookalike.data import transforms
+from lookalike.data.cache import build_cache, open_cache
+from lookalike.data.datasets import cached
+from lookalike.data.decode import read_picture
+from lookalike.data.doctor import check
+from lookalike.data.loader import eval_loader
+from lookalike.data.table import Table
+from lookalike.errors import ConfigError, DataError
+
+SIZES = [(60, 90), (90, 60), (40, 40), (20, 30), (64, 48), (50, 200)]
+
+
+@pytest.fixture
+def table(tmp_path):
+    rng = np.random.default_rng(0)
+    for i, (height, width) in enumerate(SIZES):
+        small = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        image = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+        image.save(tmp_path / f"{i}.jpg", quality=95)
+    frame = pd.DataFrame({"path": [f"{i}.jpg" for i in range(6)], "label": list("aabbcc")})
+    frame["family"], frame["split"] = list("xxyyzz"), ["train"] * 4 + ["test"] * 2
+    return Table.from_frame(
+        frame, levels=["label", "family"], root=tmp_path, name="set", notes=["a note"]
+    )
+
+
+def test_a_cache_holds_the_same_rows_in_small(table, tmp_path):
+    seen = []
+    small = build_cache(
+        table, tmp_path / "cache", shorter=40, shard_bytes=4000, progress=seen.append
+    )
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert small.labels.tolist() == table.labels.tolist() and small.levels == table.levels
+    assert small.frame["split"].tolist() == table.frame["split"].tolist()
+    assert small.notes[0] == "a note"
+    assert small.notes[1] == (
+        f"from a cache of set ({table.fingerprint}): shorter side cut down to 40 pixels by a"
+        " bicubic filter, JPEG quality 95"
+    )
+    sizes = [read_picture(p).shape[:2] for p in small.paths]
+    assert sizes == [(40, 60), (60, 40), (40, 40), (20, 30), (53, 40), (40, 160)]
+    assert len(list((tmp_path / "cache").glob("*.shard"))) > 1
+    assert check(small).ok
+    assert cached(tmp_path / "cache", verify=True).fingerprint == small.fingerprint
+    assert small.fingerprint != table.fingerprint
+
+
+def test_what_is_small_enough_is_copied_byte_for_byte(table, tmp_path):
+    small = build_cache(table, tmp_path / "cache", shorter=40)
+    for row in (2, 3):
+        np.testing.assert_array_equal(read_picture(small.path(row)), read_picture(table.path(row)))
+
+
+def test_the_copy_differs_by_the_stated_resampling_alone(table, tmp_path):
+    small = build_cache(table, tmp_path / "cache", shorter=40)
+    want = Image.open(table.path(0)).convert("RGB").resize((60, 40), Image.Resampling.BICUBIC)
+    off = np.abs(read_picture(small.path(0)).astype(int) - np.asarray(want))
+    assert off.mean() < 2 and off.max() < 12  # JPEG at quality 95
+
+
+def test_boxes_rotation_and_transparency_are_settled_in_the_cache(tmp_path):
+    image = Image.new("RGBA", (50, 30), (255, 0, 0, 255))
+    image.paste((0, 0, 255, 0), (0, 0, 10, 30))
+    image.save(tmp_path / "a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (20, 10)).save(tmp_path / "b.jpg", exif=exif)
+    frame = pd.DataFrame({"path": ["a.png", "b.jpg"], "label": 0})
+    frame = frame.assign(x_1=[0, None], x_2=[20, None], y_1=[0, None], y_2=[30, None])
+    small = build_cache(Table.from_frame(frame, root=tmp_path), tmp_path / "cache")
+    assert small.boxes is None
+    first, second = (read_picture(p) for p in small.paths)
+    assert first.shape == (30, 20, 3) and second.shape == (20, 10, 3)
+    assert (first[:, :5] > 250).all() and (first[:, 15:, 1:] < 5).all()
+
+
+def test_loading_from_a_cache(table, tmp_path):
+    small = build_cache(table, tmp_path / "cache", shorter=40)
+    (batch,) = eval_loader(small, transforms.evaluation(32), workers=1)
+    assert batch["pictures"].shape == (6, 3, 32, 32)
+    (original,) = eval_loader(table, transforms.evaluation(32))
+    off = (batch["pictures"].float() - original["pictures"].float()).abs()
+    assert off.mean() < 4
+
+
+def test_a_broken_picture_is_refused_or_left_out_and_counted(table, tmp_path):
+    (tmp_path / "3.jpg").write_text("no picture")
+    with pytest.raises(DataError, match=r"3.jpg: no picture"):
+        build_cache(table, tmp_path / "cache")
+    assert not list(tmp_path.glob("*cache*"))  # nothing half-written is left
+    small = build_cache(table, tmp_path / "cache", broken="skip")
+    assert len(small) == 5 and small.notes[-1] == "1 unreadable pictures left out of the cache"
+    for i in range(6):
+        (tmp_path / f"{i}.jpg").unlink()
+    with pytest.raises(DataError, match="no picture can be read"):
+        build_cache(table, tmp_path / "other", broken="skip")
+
+
+def test_a_damaged_cache_is_refused(table, tmp_path):
+    folder = tmp_path / "cache"
+    build_cache(table, folder)
+    with pytest.raises(DataError, match="is there already"):
+        build_cache(table, folder)
+    shard = folder / "00000.shard"
+    data = bytearray(shard.read_bytes())
+    data[100] ^= 255
+    shard.write_bytes(data)
+    open_cache(folder)
+    with pytest.raises(DataError, match=r"00000.shard: the shard is damaged"):
+        open_cache(folder, verify=True)
+    shard.write_bytes(data[:-1])
+    with pytest.raises(DataError, match=r"has \d+ bytes, not \d+"):
+        open_cache(folder)
+    paths = Table.from_frame(pd.read_parquet(folder / "table.parquet"), root=folder).paths
+    with pytest.raises(DataError, match="ends too early"):
+        read_picture(paths[-1])
+    shard.unlink()
+    with pytest.raises(DataError, match="the shard is missing"):
+        open_cache(folder)
+    with pytest.raises(DataError, match="no such picture"):
+        read_picture(paths[0])
+    (folder / "cache.json").write_text(json.dumps({"version": 99}))
+    with pytest.raises(DataError, match="version 99, not 1"):
+        open_cache(folder)
+    with pytest.raises(DataError, match="holds no cache"):
+        open_cache(tmp_path)
+
+
+def test_settings_that_cannot_be(table, tmp_path):
+    for options in ({"shorter": 0}, {"quality": 101}):
+        with pytest.raises(ConfigError, match="cannot be"):
+            build_cache(table, tmp_path / "cache", **options)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written"):
+        build_cache(table, tmp_path / "file" / "cache")
+
+
+def test_a_full_disk_leaves_nothing(table, tmp_path, monkeypatch):
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lookalike.data.cache._Shards.add", full)
+    with pytest.raises(DataError, match="cannot be written: No space left on device"):
+        build_cache(table, tmp_path / "cache")
+    assert not list(tmp_path.glob("*cache*"))
