@@ -45,7 +45,8 @@ def run() -> None:
             console.say(f"           cuda:{i} {about.name}, {about.total_memory / 2**30:.0f} GiB")
     else:
         console.say("           no CUDA device: training runs on the CPU, in float32")
-    for name, status in paths.status().items():
-        console.say(f"kernels    {name}: {status}")
+    for path in paths.status():
+        state = "in use" if path.active else "not in use"
+        console.say(f"kernels    {path.name} {state}: {path.reason}")
     root = os.environ.get("LOOKALIKE_DATA")
     console.say(f"data       data_root is {root or 'data (set $LOOKALIKE_DATA to change it)'}")

@@ -85,7 +85,7 @@ def measure(
     Queries and gallery are the rows that the table marks so. Where every row is both, each query is
     excluded from its own ranking by index.
     """
-    rows = table.split(split)
+    rows = _with_roles(table.split(split))
     loader = eval_loader(
         rows, model.transform(), batch_size=c.batch_size, workers=workers, broken=broken
     )
@@ -155,6 +155,13 @@ def values(measured: list[Measured], c: EvaluationConfig) -> dict[str, dict[str,
             if name in shared
         }
     return table
+
+
+def _with_roles(rows: Table) -> Table:
+    """Training rows have no roles; asked for, each is a query and an item of the gallery."""
+    if rows.frame[["is_query", "is_gallery"]].to_numpy(bool).any():
+        return rows
+    return replace(rows, frame=rows.frame.assign(is_query=True, is_gallery=True))
 
 
 def check_metrics(c: EvaluationConfig) -> None:

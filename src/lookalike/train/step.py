@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from lookalike import distributed
 from lookalike.errors import NumericsError
+from lookalike.losses.calling import call
+from lookalike.losses.memory import CrossBatchMemory
 
 
 @dataclass
@@ -49,8 +51,7 @@ class SupervisedStep:
             self.device.type, dtype=self.precision, enabled=self.precision is not None
         ):
             embeddings = self.model(pictures)
-        embeddings = distributed.gather(embeddings.float())
-        loss = self.loss(embeddings, self._labels(distributed.gather(labels)))
+        loss = self._loss(embeddings, labels, batch["index"].to(self.device))
         value = float(loss.detach())
         if value != value or value in (float("inf"), float("-inf")):
             raise NumericsError(
@@ -67,10 +68,13 @@ class SupervisedStep:
         self.schedule.step()
         return value
 
-    def _labels(self, labels: Tensor) -> Tensor:
-        """Our losses take all levels; another library's take the finest alone."""
-        ours = type(self.loss).__module__.startswith("lookalike.")
-        return labels if getattr(self.loss, "takes_levels", ours) else labels[:, 0]
+    def _loss(self, embeddings: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        """The loss of the whole batch, on every process."""
+        embeddings = distributed.gather(embeddings.float())
+        labels = distributed.gather(labels)
+        if isinstance(self.loss, CrossBatchMemory):
+            return self.loss(embeddings, labels, indices=distributed.gather(index))
+        return call(self.loss, embeddings, labels)
 
     def _average_loss_gradients(self) -> None:
         """Every rank holds the same loss; averaging keeps its parameters equal to the last bit."""

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from lookalike import cli
+
+VERBS = ["train", "evaluate", "search", "list", "config", "explain", "doctor", "data", "index"]
+
+
+def lookalike(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
+    """Run the command line in this process: exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["lookalike", *map(str, words)])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_help_names_every_verb_and_imports_nothing_heavy():
+    program = (
+        "import sys; sys.argv = ['lookalike', *sys.argv[1:]]\n"
+        "from lookalike.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'hydra', 'omegaconf', 'numpy', 'pandas', 'timm'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    for words in (["--help"], ["train", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        if words == ["--help"]:
+            assert all(verb in done.stdout for verb in VERBS)
+
+
+def test_importing_lookalike_imports_nothing_heavy():
+    program = (
+        "import sys, lookalike; sys.exit(len({'torch', 'numpy', 'hydra'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_typo_exits_with_2_and_one_line(monkeypatch, capsys):
+    code, out, err = lookalike(monkeypatch, capsys, "train", "loss=smoth_ap")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "Did you mean 'smooth_ap'?" in err
+    code, _, err = lookalike(monkeypatch, capsys, "trian")
+    assert code == 2
+    assert "trian" in err
+
+
+def test_config_prints_what_a_run_would_be(monkeypatch, capsys):
+    code, out, err = lookalike(monkeypatch, capsys, "config", "recipe=demo", "epochs=7")
+    assert code == 0, err
+    assert "epochs: 7" in out
+
+
+@pytest.mark.parametrize(
+    ("shelf", "name"),
+    [
+        ("losses", "smooth_ap"),
+        ("datasets", "omniglot"),
+        ("recipes", "demo"),
+        ("models", "resnet18"),
+        ("metrics", "mean_average_precision_at_r"),
+        ("samplers", "m_per_class"),
+    ],
+)
+def test_list_says_what_there_is_a_line_each(monkeypatch, capsys, shelf, name):
+    code, out, err = lookalike(monkeypatch, capsys, "list", shelf)
+    assert code == 0, err
+    lines = [line for line in out.splitlines() if line.startswith(f"{name} ")]
+    assert len(lines) == 1
+    assert len(lines[0].split(maxsplit=1)[1]) > 3
+
+
+def test_list_of_nothing_suggests_a_shelf(monkeypatch, capsys):
+    code, _, err = lookalike(monkeypatch, capsys, "list", "loses")
+    assert code == 2
+    assert "'losses'" in err
+
+
+def test_explain_understands_aliases(monkeypatch, capsys):
+    code, out, err = lookalike(monkeypatch, capsys, "explain", "map_at_r")
+    assert code == 0, err
+    assert "mean_average_precision_at_r" in out
+    assert lookalike(monkeypatch, capsys, "explain", "map_at_rr")[0] == 2
+
+
+def test_doctor_looks_at_the_installation(monkeypatch, capsys):
+    code, out, err = lookalike(monkeypatch, capsys, "doctor")
+    assert code == 0, err
+    assert "torch" in out
+    assert "kernels" in out
+
+
+def test_evaluate_prints_what_training_printed(monkeypatch, capsys, finished):
+    code, out, err = lookalike(monkeypatch, capsys, "evaluate", finished, "--json")
+    assert code == 0, err
+    stored = json.loads((finished / "evaluation" / "test" / "report.json").read_text())
+    assert json.loads(out)["test"]["values"] == stored["values"]
+
+
+def test_evaluate_takes_another_data_set_or_split(monkeypatch, capsys, finished):
+    rows = finished / "evaluation" / "test" / "rows.parquet"
+    code, out, err = lookalike(
+        monkeypatch, capsys, "evaluate", finished, f"dataset={rows}", "workers=0", "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out)["test"]["data"] == "rows"
+    code, out, err = lookalike(monkeypatch, capsys, "evaluate", finished, "--split", "train")
+    assert code == 0, err
+    assert "Recall@1" in out
+    code, _, err = lookalike(monkeypatch, capsys, "evaluate", finished, "--split", "tset")
+    assert code == 1
+    assert "Did you mean 'test'?" in err
+
+
+def test_index_search_sheet(monkeypatch, capsys, finished, tmp_path):
+    import pandas as pd
+
+    rows = finished / "evaluation" / "test" / "rows.parquet"
+    index = tmp_path / "ix"
+    build = ["index", "build", finished, rows, "--out", index, "--workers", "0"]
+    code, out, err = lookalike(monkeypatch, capsys, *build)
+    assert code == 0, err
+    assert "36 pictures" in out
+    query = pd.read_parquet(rows)["path"].iloc[7]
+    sheet = tmp_path / "sheet.png"
+    code, out, err = lookalike(
+        monkeypatch, capsys, "search", index, query, "--top", "5", "--json", "--sheet", sheet
+    )
+    assert code == 0, err
+    hits = json.loads(out)[0]["hits"]
+    assert len(hits) == 5
+    assert hits[0]["path"] == query
+    assert hits[0]["score"] == pytest.approx(1.0, abs=1e-5)
+    assert hits[0]["labels"]["species"]
+    assert Image.open(sheet).width > 300
+    code, out, err = lookalike(monkeypatch, capsys, "search", index, query)
+    assert query in out.splitlines()[1]
+    code, out, err = lookalike(monkeypatch, capsys, "index", "info", index)
+    assert "36" in out
+    code, _, err = lookalike(monkeypatch, capsys, *build)
+    assert code == 1
+    assert "exists already" in err
+    assert lookalike(monkeypatch, capsys, *build, "--overwrite")[0] == 0
+
+
+def test_index_of_loose_pictures_leaves_broken_files_out_and_names_them(
+    monkeypatch, capsys, finished, tmp_path
+):
+    photos = tmp_path / "photos"
+    (photos / "deep" / "deeper").mkdir(parents=True)
+    for i, place in enumerate(("a.png", "deep/b.png", "deep/deeper/c.png")):
+        Image.new("RGB", (40, 30), (i * 80, 10, 10)).save(photos / place)
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8 no more")
+    code, out, err = lookalike(
+        monkeypatch, capsys, "index", "build", finished, photos, "--out", tmp_path / "ix"
+    )
+    assert code == 0, err
+    assert "3 pictures" in out
+    assert "broken.jpg" in out
+
+
+def test_search_names_what_is_missing(monkeypatch, capsys, tmp_path):
+    code, _, err = lookalike(monkeypatch, capsys, "search", tmp_path, "x.jpg")
+    assert code == 1
+    assert "is no index" in err
+    assert "lookalike index build" in err
+
+
+def test_data_check_reports(monkeypatch, capsys, toy):
+    options = [word for word in toy if word.startswith("dataset.")]
+    code, out, err = lookalike(monkeypatch, capsys, "data", "check", "toy", *options)
+    assert code == 0, err
+    assert "72" in out
+    code, out, err = lookalike(monkeypatch, capsys, "data", "check", "toy", *options, "--json")
+    assert code == 0, err
+    json.loads(out)
+
+
+def test_python_m_lookalike():
+    done = subprocess.run(
+        [sys.executable, "-m", "lookalike", "list", "recipes"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "demo" in done.stdout
