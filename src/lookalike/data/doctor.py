@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lookalike.data import findings
 from lookalike.data.decode import decode_picture, read_bytes
-from lookalike.data.report import ClassSizes, DataReport, SplitSummary
-from lookalike.data.table import Table
+from lookalike.data.near import near_pairs, perceptual_hash
+from lookalike.data.report import ClassSizes, DataReport, Finding, SplitSummary
+from lookalike.data.table import Table, is_evaluation
 from lookalike.errors import DataError
 
 # Rows handed to the threads at a time, so that a million of them need no million futures.
@@ -23,6 +24,7 @@ def check(
     table: Table,
     *,
     pictures: bool = True,
+    near: bool = False,
     workers: int = 2,
     progress: Callable[[int], Any] | None = None,
 ) -> DataReport:
@@ -31,12 +33,13 @@ def check(
     Problems (the report is not `ok`): files that are missing or cannot be decoded, a class below
     two coarser ones, one picture with two labels, and one picture both in training and in
     evaluation. Remarks: classes of one picture, classes both in training and evaluation, a
-    picture several times in a split, queries without a positive. "One picture" means equal file
-    contents, not equal names.
+    picture several times in a split, queries without a positive, nearly equal pictures across the
+    splits. "One picture" means equal file contents, not equal names.
 
     Args:
         table: what to look over.
         pictures: read and decode every file; False looks at the rows alone.
+        near: also look for nearly equal pictures (scaled, re-encoded) in training and evaluation.
         workers: threads that decode.
         progress: called with the number of pictures done, after each.
 
@@ -57,10 +60,13 @@ def check(
         *findings.lonely_queries(table),
     ]
     if pictures:
-        missing, broken, digests = _read_all(table, workers, progress)
-        found += findings.unusable(table, "missing", missing)
-        found += findings.unusable(table, "broken", broken)
-        found += findings.duplicates(table, digests)
+        seen = _read_all(table, near, workers, progress)
+        for kind in ("missing", "broken"):
+            faults = {row: s.why for row, s in enumerate(seen) if s.kind == kind}
+            found += findings.unusable(table, kind, faults)
+        found += findings.duplicates(table, [s.digest for s in seen])
+        if near:
+            found += _near(table, seen)
     return DataReport(
         name=table.name,
         fingerprint=table.fingerprint,
@@ -85,41 +91,61 @@ def _summary(table: Table, split: str) -> SplitSummary:
     )
 
 
+class _Seen(NamedTuple):
+    """How the file of a row fared: missing, broken or sound, why, and what its content is."""
+
+    kind: str
+    why: str = ""
+    digest: str = ""
+    hash: int = 0
+    thumbnail: np.ndarray | None = None
+
+
 def _read_all(
-    table: Table, workers: int, progress: Callable[[int], Any] | None
-) -> tuple[dict[int, str], dict[int, str], list[str]]:
-    """Reasons of missing and of broken files by row, and the digest of every row's content."""
-    missing: dict[int, str] = {}
-    broken: dict[int, str] = {}
-    digests: list[str] = []
+    table: Table, near: bool, workers: int, progress: Callable[[int], Any] | None
+) -> list[_Seen]:
+    seen: list[_Seen] = []
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for start in range(0, len(table), _BLOCK):
             block = range(start, min(start + _BLOCK, len(table)))
-            for row, (kind, why, digest) in zip(
-                block, pool.map(lambda r: _read(table, r), block), strict=True
-            ):
-                digests.append(digest)
-                if kind == "missing":
-                    missing[row] = why
-                elif kind == "broken":
-                    broken[row] = why
+            for one in pool.map(lambda row: _read(table, row, near), block):
+                seen.append(one)
                 if progress is not None:
-                    progress(row + 1)
-    return missing, broken, digests
+                    progress(len(seen))
+    return seen
 
 
-def _read(table: Table, row: int) -> tuple[str, str, str]:
-    """``missing``, ``broken`` or ``sound``, the reason, and the digest of content and box."""
+def _read(table: Table, row: int, near: bool) -> _Seen:
     path = table.path(row)
     try:
         data = read_bytes(path)
     except DataError as e:
-        return "missing", str(e).removeprefix(f"{path}: "), ""
+        return _Seen("missing", str(e).removeprefix(f"{path}: "))
     box = None if table.boxes is None or np.isnan(table.boxes[row, 0]) else table.boxes[row]
     digest = hashlib.blake2b(data, digest_size=16)
     digest.update(b"" if box is None else box.tobytes())
     try:
-        decode_picture(data, source="", box=None if box is None else tuple(box.tolist()))
+        pixels = decode_picture(data, source="", box=None if box is None else tuple(box.tolist()))
     except DataError as e:
-        return "broken", str(e).removeprefix(": "), digest.hexdigest()
-    return "sound", "", digest.hexdigest()
+        return _Seen("broken", str(e).removeprefix(": "), digest.hexdigest())
+    if not near:
+        return _Seen("sound", digest=digest.hexdigest())
+    return _Seen("sound", "", digest.hexdigest(), *perceptual_hash(pixels))
+
+
+def _near(table: Table, seen: list[_Seen]) -> Iterator[Finding]:
+    sound = np.array([s.thumbnail is not None for s in seen])
+    training = (table.frame["split"] == "train").to_numpy() & sound
+    evaluated = is_evaluation(table.frame["split"]).to_numpy() & sound
+    sides = [np.flatnonzero(side) for side in (training, evaluated)]
+    if not all(map(len, sides)):
+        return
+    hashes, thumbnails = zip(*(_looks(seen, side) for side in sides), strict=True)
+    pairs = near_pairs(hashes[0], hashes[1], thumbnails[0], thumbnails[1])
+    rows = [(int(sides[0][i]), int(sides[1][j])) for i, j in pairs]
+    yield from findings.near(table, [(a, b) for a, b in rows if seen[a].digest != seen[b].digest])
+
+
+def _looks(seen: list[_Seen], rows: np.ndarray) -> tuple[list[int], np.ndarray]:
+    chosen = [seen[row] for row in rows]
+    return [s.hash for s in chosen], np.array([s.thumbnail for s in chosen])

@@ -161,6 +161,20 @@ def duplicates(table: Table, digests: Sequence[str]) -> Iterator[Finding]:
             )
 
 
+def near(table: Table, pairs: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+    """Pairs of a training row and an evaluated one that look nearly the same."""
+    if pairs:
+        yield Finding(
+            kind="near",
+            problem=False,
+            count=len(pairs),
+            what="pairs of nearly equal pictures, one in training and one in evaluation",
+            remedy="look at them: copies should be on one side alone",
+            items=tuple(" ≈ ".join(_place(table, r) for r in pair) for pair in pairs[:_LISTED]),
+            rows=_rows(table, (row for pair in pairs for row in pair)),
+        )
+
+
 def _place(table: Table, row: int) -> str:
     entry = table.frame.iloc[row]
     return f"row {table.frame.index[row]} ({entry['split']}, {entry['path']})"
