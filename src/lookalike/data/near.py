@@ -39,8 +39,8 @@ def near_pairs(
     thumbnails_one: np.ndarray,
     thumbnails_other: np.ndarray,
     *,
-    distance: int = 8,
-    correlation: float = 0.97,
+    distance: int = 10,
+    correlation: float = 0.95,
 ) -> list[tuple[int, int]]:
     """Pairs across two sets whose hashes differ in few bits and whose small pictures agree.
 
