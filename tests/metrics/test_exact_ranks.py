@@ -8,6 +8,7 @@ import torch
 
 from lookalike.ops import paths
 from lookalike.ops.exact_ranks import exact_counts, tile_type
+from lookalike.ops.exact_ranks_torch import best_scores_torch, exact_counts_torch
 from lookalike.ops.exact_scores import exact_scores
 from lookalike.ops.tiles import Pairs, Vectors, error_bound, score_tile
 from lookalike.ops.topk import exact_topk
@@ -38,13 +39,27 @@ def whole(x):
     return Vectors(x, torch.from_numpy(x), np.linalg.norm(x.astype(np.float64), axis=1))
 
 
-def brute(x, rows, items, excluded):
+def a_tile(kind, tile):
+    """Vectors, the row each of four queries must not see, relevant items, and the scores."""
+    x, queries, n = vectors(kind, 700), 4, 700
+    # None, one, a few and very many relevant items, so that both sweeps run.
+    chosen = [np.zeros(0, int), np.array([5]), np.arange(3, 700, 67), np.arange(0, 700, 3)]
+    own = np.array([9, 9, 9, 691])
+    relevant = [c[c != o] for c, o in zip(chosen, own, strict=True)]
+    pairs = Pairs(np.cumsum([0, *map(len, relevant)]), np.concatenate(relevant))
+    side = whole(x)
+    scored = score_tile(side.part(slice(0, queries)), side, torch.empty((queries, n), dtype=tile))
+    scored.exclude(Pairs(np.arange(queries + 1), own))
+    return x, own, pairs, scored
+
+
+def brute(x, rows, items, own):
     """Counts by a full sort of exact scores, row by row."""
     above, tied, before = [], [], []
     n = len(x)
     for i, item in zip(rows, items, strict=True):
         s = exact_scores(x, x, np.full(n, i), np.arange(n))
-        s[excluded.items[excluded.starts[i] : excluded.starts[i + 1]]] = -np.inf
+        s[own[i]] = -np.inf
         above.append((s > s[item]).sum())
         tied.append((s == s[item]).sum() - 1)
         before.append((s[:item] == s[item]).sum())
@@ -58,26 +73,37 @@ def brute(x, rows, items, excluded):
 )
 def test_counts_equal_brute_force(kind, tile, path, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_NATIVE", path)
-    x, queries, n = vectors(kind, 700), 4, 700
-    random = np.random.default_rng(1)
-    # None, one, a few and very many relevant items, so that both sweeps run.
-    chosen = [np.zeros(0, int), np.array([5]), np.arange(3, 700, 67), np.arange(0, 700, 3)]
-    chosen = [np.sort(random.permutation(c)) for c in chosen]
-    own = np.array([9, 9, 9, 691])
-    relevant = [c[c != o] for c, o in zip(chosen, own, strict=True)]
-    pairs = Pairs(np.cumsum([0, *map(len, relevant)]), np.concatenate(relevant))
-    excluded = Pairs(np.arange(queries + 1), own)
-    side = whole(x)
-    scored = score_tile(side.part(slice(0, queries)), side, torch.empty((queries, n), dtype=tile))
-    scored.scores[excluded.rows, excluded.items] = -np.inf
+    x, own, pairs, scored = a_tile(kind, tile)
+    side, queries, n = whole(x), 4, len(x)
     best = np.empty(queries)
-    counts = exact_counts(scored.scores, scored.error, pairs, x[:queries], x, best=best)
-    above, tied, before = brute(x, pairs.rows, pairs.items, excluded)
+    counts = exact_counts(scored, pairs, side.part(slice(0, queries)), side, best=best)
+    above, tied, before = brute(x, pairs.rows, pairs.items, own)
     np.testing.assert_array_equal(counts.above, above)
     np.testing.assert_array_equal(counts.tied, tied)
     np.testing.assert_array_equal(counts.tied_before, before)
     for i in range(queries):
         s = exact_scores(x, x, np.full(n, i), np.arange(n))
+        s[own[i]] = -np.inf
+        assert best[i] == s.max()
+
+
+@pytest.mark.parametrize("rows", [3, 4])
+@pytest.mark.parametrize("tile", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "kind", ["hard", "separated", "grid", "duplicates", "nearly equal", "collapsed"]
+)
+def test_the_path_of_accelerators_equals_brute_force(kind, tile, rows, monkeypatch):
+    # Plain torch: it runs here on the CPU. Three rows compare one by one, the fourth needs a sort.
+    monkeypatch.setenv("LOOKALIKE_NATIVE", "0")
+    x, own, pairs, scored = a_tile(kind, tile)
+    pairs = Pairs(pairs.starts[: rows + 1], pairs.items[: pairs.starts[rows]])
+    scores, error = scored.scores[:rows], torch.from_numpy(scored.error[:rows])
+    sides = torch.from_numpy(x[:rows]), torch.from_numpy(x)
+    counts = exact_counts_torch(scores, error, pairs, *sides).numpy()
+    np.testing.assert_array_equal(counts, brute(x, pairs.rows, pairs.items, own))
+    best = best_scores_torch(scores, error, *sides)
+    for i in range(rows):
+        s = exact_scores(x, x, np.full(len(x), i), np.arange(len(x)))
         s[own[i]] = -np.inf
         assert best[i] == s.max()
 
@@ -139,5 +165,5 @@ def test_native_tiles_are_exact_in_every_entry(shape, path, monkeypatch):
     g = random.standard_normal((items, size)).astype(np.float32)
     tile = score_tile(whole(q), whole(g), torch.empty((queries, items), dtype=torch.float64))
     rows, columns = np.divmod(np.arange(queries * items), items)
-    assert tile.scores.ravel().tolist() == exact_scores(q, g, rows, columns).tolist()
+    assert tile.scores.flatten().tolist() == exact_scores(q, g, rows, columns).tolist()
     assert not tile.error.any()

@@ -19,6 +19,8 @@ from lookalike.metrics.report import RetrievalReport, build_report
 from lookalike.ops.exact_ranks import Counts, bytes_per_score, exact_counts, tile_type
 from lookalike.ops.tiles import Pairs, default_bytes, score_tile, tile_rows
 
+_WIDEST, _WIDEST_ON_DEVICE = 1024, 8192  # queries a tile: a product gains nothing from more
+
 
 def evaluate(
     query: Any,
@@ -59,7 +61,8 @@ def evaluate(
             row of each query (-1 = none). None: true exactly when there is no gallery.
         sequences: ``(of queries, of gallery)``; equal ones are left out of the ranking.
         byte_budget: bytes the pass may hold beside the vectors; None for 48 MiB and half the
-            gallery's size. It changes the speed, never a number.
+            gallery's size, or a quarter of a CUDA device's free memory. It changes the speed,
+            never a number.
         ties: "stable" (by rising gallery index), "optimistic", "pessimistic" or "mean".
         empty: "skip" queries without a relevant item, or count them as "zero".
         relevance: "pop" or "map", the relevance that H-AP gives to each level.
@@ -91,7 +94,7 @@ def evaluate(
     requests = select(metrics, cutoffs(k), depth, columns)
     style = _Style(ties, relevance, _weights(relevance, alpha, len(depth)))
     if byte_budget is None:
-        byte_budget = default_bytes(task.gallery.exact.nbytes)
+        byte_budget = default_bytes(task.gallery)
     per_query, extra = _pass(task, requests, depth, style, byte_budget, progress)
     pooled = _pool(per_query, extra, requests, ties)
     return build_report(task, requests, per_query | pooled, ties=ties, empty=empty)
@@ -167,9 +170,11 @@ def _room(
     usual = max((float(size.mean()) for size in sizes if len(size)), default=0.0)
     kind = tile_type(task.gallery.fast.dtype, usual)
     items = len(task.gallery.exact)
-    rows = tile_rows(items, most, byte_budget, bytes_per_score(kind))
-    height = max(1, min(rows, mine.stop - mine.start))
-    return torch.empty((height, items), dtype=kind, device=task.gallery.fast.device)
+    device = task.gallery.fast.device
+    rows = tile_rows(items, most, byte_budget, bytes_per_score(kind, device))
+    widest = _WIDEST if device.type == "cpu" else _WIDEST_ON_DEVICE
+    height = max(1, min(rows, widest, mine.stop - mine.start))
+    return torch.empty((height, items), dtype=kind, device=device)
 
 
 def _columns(requests: list[Request], levels: list[int]) -> list[str]:
@@ -191,15 +196,14 @@ def _block(
     out: torch.Tensor,
 ) -> dict[str, np.ndarray]:
     """Every metric of one tile of queries."""
-    queries, gallery = task.query.exact[block], task.gallery.exact
+    queries = task.query.part(block)
     excluded = task.excluded(block)
     relevant = _relevant(task, requests, levels, members, block, excluded)
-    tile = score_tile(task.query.part(block), task.gallery, out)
-    scores, error = tile.scores, tile.error
-    scores[excluded.rows, excluded.items] = -np.inf
+    tile = score_tile(queries, task.gallery, out)
+    tile.exclude(excluded)
     pooled = any(r.base == "micro_average_precision" for r in requests)
-    best = np.empty(len(scores)) if pooled else None
-    counts = exact_counts(scores, error, relevant, queries, gallery, best=best)
+    best = np.empty(len(queries.exact)) if pooled else None
+    counts = exact_counts(tile, relevant, queries, task.gallery, best=best)
     views = _Views(task, relevant, counts, levels, block, style.ties)
     found: dict[str, np.ndarray] = {}
     for request in requests:

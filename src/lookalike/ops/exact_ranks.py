@@ -9,15 +9,15 @@ counts are those of the float64 order whatever the tile, the library and the num
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
 from lookalike.ops import paths
+from lookalike.ops.exact_ranks_torch import best_scores_torch, exact_counts_torch
 from lookalike.ops.exact_scores import exact_scores
-from lookalike.ops.tiles import Pairs
+from lookalike.ops.tiles import Pairs, ScoredTile, Vectors
 
 _MANY, _MANY_WITHOUT_NATIVE = 256, 32
 _FEW = 8  # relevant items of a row searched one by one; more share one binary search
@@ -52,56 +52,77 @@ def tile_type(vectors: torch.dtype, relevant: float) -> torch.dtype:
     return torch.float64 if vectors == torch.float64 or relevant > many else torch.float32
 
 
-def bytes_per_score(tile: torch.dtype) -> int:
-    """What counting holds for each score of a tile: the score, and a sorted copy without native."""
+def bytes_per_score(tile: torch.dtype, device: torch.device) -> int:
+    """What counting holds for each score of a tile: the score, and what a sort needs."""
+    if device.type != "cpu":
+        return 2 * tile.itemsize + 8
     return tile.itemsize * (1 if paths.native() is not None else 2)
 
 
 def exact_counts(
-    scores: np.ndarray,
-    error: np.ndarray,
+    tile: ScoredTile,
     relevant: Pairs,
-    query: np.ndarray,
-    gallery: np.ndarray,
+    query: Vectors,
+    gallery: Vectors,
     *,
     best: np.ndarray | None = None,
 ) -> Counts:
     """Count, for every relevant item, what ranks above it and what ties with it.
 
     Args:
-        scores: ``(b, n)`` float32 or float64 dot products; -inf takes an item out of the ranking.
-        error: ``(b,)`` bound on the error of a row's scores, see `tiles.error_bound`.
+        tile: the scores of b queries with n items.
         relevant: the items to rank; none of them may score -inf.
-        query: ``(b, d)`` the vectors themselves, float32 or float64.
-        gallery: ``(n, d)`` likewise.
+        query: the queries.
+        gallery: the items.
         best: ``(b,)`` float64 to be filled with the exact score of each row's nearest item, -inf
             where every item is out.
     """
+    if tile.scores.device.type != "cpu":
+        return _on_device(tile, relevant, query, gallery, best)
+    scores, error = tile.scores.numpy(), tile.error
+    library = paths.native() if query.exact.dtype == np.float32 else None
+    if library is None:
+        if best is not None:
+            best[:] = _best_scores(scores, error, query.exact, gallery.exact)
+        return _count(scores, error, relevant, query.exact, gallery.exact)
     above, tied, before = (np.empty(len(relevant.items), np.int64) for _ in range(3))
-    library = _library(query)
-    if library is not None:
-        library.count_ranks(
-            scores,
-            error,
-            relevant.starts,
-            relevant.items,
-            np.ascontiguousarray(query),
-            gallery,
-            above,
-            tied,
-            before,
-            np.empty(0) if best is None else best,
-            isa=paths.instruction_set(),
-            threads=torch.get_num_threads(),
-        )
-        return Counts(above, tied, before)
+    library.count_ranks(
+        scores,
+        error,
+        relevant.starts,
+        relevant.items,
+        query.exact,
+        gallery.exact,
+        above,
+        tied,
+        before,
+        np.empty(0) if best is None else best,
+        isa=paths.instruction_set(),
+        threads=torch.get_num_threads(),
+    )
+    return Counts(above, tied, before)
+
+
+def _on_device(
+    tile: ScoredTile, relevant: Pairs, query: Vectors, gallery: Vectors, best: np.ndarray | None
+) -> Counts:
+    error = torch.from_numpy(tile.error).to(tile.scores.device)
     if best is not None:
-        best[:] = _best_scores(scores, error, query, gallery)
+        found = best_scores_torch(tile.scores, error, query.fast, gallery.fast)
+        best[:] = found.numpy(force=True)
+    counts = exact_counts_torch(tile.scores, error, relevant, query.fast, gallery.fast)
+    return Counts(*counts.numpy(force=True))
+
+
+def _count(
+    scores: np.ndarray, error: np.ndarray, relevant: Pairs, query: np.ndarray, gallery: np.ndarray
+) -> Counts:
+    """Without native code: one sort of each row, and binary searches in it."""
     rows = relevant.rows
     approximate = scores[rows, relevant.items].astype(np.float64)
     low, high = _band(approximate, 2 * error[rows], scores.dtype)
     ordered = np.sort(scores, axis=1)
-    crowd = np.empty(len(rows), np.int64)
+    above, crowd = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
     for i in range(len(scores)):
         own = slice(relevant.starts[i], relevant.starts[i + 1])
         over = scores.shape[1] - np.searchsorted(ordered[i], high[own], "right")
@@ -112,11 +133,6 @@ def exact_counts(
     if len(unsure.items):
         _settle(counts, np.flatnonzero(crowd > 1), unsure, scores, low, high, query, gallery)
     return counts
-
-
-def _library(query: np.ndarray) -> ModuleType | None:
-    """The native kernels, where they are built and the vectors are float32."""
-    return paths.native() if query.dtype == np.float32 else None
 
 
 def _band(

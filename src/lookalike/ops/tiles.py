@@ -14,7 +14,6 @@ from lookalike.ops import paths
 
 UNIT_ROUNDOFF = 2.0**-24  # float32, round to nearest
 DEFAULT_BYTES = 48 * 2**20
-WIDEST_TILE = 1024  # a product gains nothing from more rows
 _WIDENED = 2048  # gallery rows held in float64 at a time
 
 
@@ -80,17 +79,28 @@ class ScoredTile:
     """The scores of a block of queries.
 
     Attributes:
-        scores: ``(b, n)`` float32 or float64.
+        scores: ``(b, n)`` float32 or float64; -inf for items out of the ranking.
         error: ``(b,)`` how far a row's scores may lie from the exact ones; 0 where they are exact.
     """
 
-    scores: np.ndarray
+    scores: torch.Tensor
     error: np.ndarray
 
+    def exclude(self, pairs: Pairs) -> None:
+        """Take items out of the rankings."""
+        rows, items = torch.from_numpy(pairs.rows), torch.from_numpy(pairs.items)
+        device = self.scores.device
+        self.scores[rows.to(device), items.to(device)] = -torch.inf
 
-def default_bytes(gallery_bytes: int) -> int:
-    """The byte budget when none is given: 48 MiB and half the gallery's own size."""
-    return DEFAULT_BYTES + gallery_bytes // 2
+
+def default_bytes(gallery: Vectors) -> int:
+    """The byte budget when none is given.
+
+    48 MiB and half the gallery's own size; on a CUDA device a quarter of its free memory.
+    """
+    if gallery.fast.device.type == "cuda":
+        return torch.cuda.mem_get_info(gallery.fast.device)[0] // 4
+    return DEFAULT_BYTES + gallery.exact.nbytes // 2
 
 
 def tile_rows(gallery_size: int, relevant: int, byte_budget: int, score_bytes: int) -> int:
@@ -103,7 +113,7 @@ def tile_rows(gallery_size: int, relevant: int, byte_budget: int, score_bytes: i
         score_bytes: bytes held for each score.
     """
     row = score_bytes * gallery_size + 160 * relevant
-    return max(1, min(WIDEST_TILE, byte_budget // max(row, 1)))
+    return max(1, byte_budget // max(row, 1))
 
 
 @contextmanager
@@ -135,7 +145,7 @@ def score_tile(query: Vectors, gallery: Vectors, out: torch.Tensor) -> ScoredTil
     if library is not None and tile.dtype == torch.float64 and query.exact.dtype == np.float32:
         isa, threads = paths.instruction_set(), torch.get_num_threads()
         library.exact_tile(query.exact, gallery.exact, tile.numpy(), isa=isa, threads=threads)
-        return ScoredTile(tile.numpy(), np.zeros(len(tile)))
+        return ScoredTile(tile, np.zeros(len(tile)))
     with full_precision():
         if tile.dtype == gallery.fast.dtype:
             torch.mm(query.fast, gallery.fast.T, out=tile)
@@ -145,7 +155,7 @@ def score_tile(query: Vectors, gallery: Vectors, out: torch.Tensor) -> ScoredTil
                 part = gallery.fast[start : start + _WIDENED].to(tile.dtype)
                 tile[:, start : start + _WIDENED] = wide @ part.T
     error = error_bound(query.norms, gallery.longest, query.exact.shape[1], tile.dtype)
-    return ScoredTile(tile.numpy(force=True), error)
+    return ScoredTile(tile, error)
 
 
 def error_bound(query: np.ndarray, gallery: float, size: int, tile: torch.dtype) -> np.ndarray:
