@@ -10,7 +10,7 @@ from lookalike.data.near import near_pairs, perceptual_hash
 from lookalike.data.table import Table
 
 
-def photo(seed, size=(120, 90)):
+def photo(seed, size=(240, 180)):
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
@@ -29,11 +29,11 @@ def encoded(image, quality):
 
 CHANGES = {
     "smaller": lambda i: i.resize((60, 45), Image.Resampling.LANCZOS),
-    "larger": lambda i: i.resize((300, 225), Image.Resampling.BILINEAR),
+    "larger": lambda i: i.resize((400, 300), Image.Resampling.BILINEAR),
     "re-encoded": lambda i: encoded(i, 30),
     "brighter": lambda i: ImageEnhance.Brightness(i).enhance(1.15),
     "grey": lambda i: i.convert("L"),
-    "cut by a few pixels": lambda i: i.crop((1, 1, 119, 89)),
+    "cut by a few pixels": lambda i: i.crop((2, 1, 239, 178)),
 }
 
 
