@@ -133,7 +133,7 @@ class _UnitRows(torch.autograd.Function):
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         # A row shorter than the floor is divided by a constant: nothing is radial there.
         radial = torch.linalg.vecdot(grad, unit)[:, None] * (norm >= 1e-12)
-        return torch.addcmul(grad, unit, radial, value=-1) / norm.clamp(min=1e-12)
+        return torch.addcmul(grad, unit, radial, value=-1).div_(norm.clamp(min=1e-12))
 
 
 def columns(loss: str, labels: Tensor, rows: int, name: str) -> Tensor:

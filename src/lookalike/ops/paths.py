@@ -12,8 +12,12 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from lookalike.errors import LookalikeError, suggest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -72,19 +76,33 @@ def instruction_set() -> str | None:
     return wish
 
 
+def triton_suits(scores: Tensor) -> bool:
+    """Whether the Triton kernels can and may take these scores."""
+    import torch
+
+    is_there = scores.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+    is_plain = scores.dtype == torch.float32 and scores.is_contiguous()
+    return is_there and is_plain and triton_reason() is None
+
+
 def triton_reason() -> str | None:
     """Why Triton is not used, or None when it is."""
     import torch
 
     if os.environ.get("LOOKALIKE_TRITON", "1") == "0":
         return "turned off by LOOKALIKE_TRITON=0"
-    if find_spec("triton") is None:
+    if not _has_triton():
         return "the package triton is not installed"
     if os.environ.get("TRITON_INTERPRET") == "1":
         return None
     if not torch.cuda.is_available():
         return "there is no CUDA device"
     return None
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 @cache

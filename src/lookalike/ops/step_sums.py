@@ -7,10 +7,13 @@ memory one small tile. Columns that must not count hold ``-inf``; padded pivots 
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import ModuleType
+
 import torch
 from torch import Tensor
 
-from lookalike.ops import native_kernels
+from lookalike.ops import native_kernels, paths
 from lookalike.ops.differences import difference_tiles
 from lookalike.ops.steps import SoftStep
 
@@ -32,8 +35,9 @@ def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
     ... )
     tensor([[0.5000]])
     """
-    if native_kernels.suits(scores):
-        return native_kernels.step_sums(scores, pivots, step)
+    kernels = _kernels(scores)
+    if kernels:
+        return kernels.step_sums(scores, pivots, step)
     return torch_sums(scores, pivots, step)
 
 
@@ -49,9 +53,17 @@ def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep
     Returns:
         ``(c, P)``, ``sum_j step'(scores[b, j] - pivots[b, i])`` before the weights.
     """
-    if native_kernels.suits(scores):
-        return native_kernels.step_slopes_(scores, pivots, weights, step)
+    kernels = _kernels(scores)
+    if kernels:
+        return kernels.step_slopes_(scores, pivots, weights, step)
     return torch_slopes_(scores, pivots, weights, step)
+
+
+def _kernels(scores: Tensor) -> ModuleType | None:
+    """The module with kernels for such scores, or None for plain torch."""
+    if paths.triton_suits(scores):
+        return import_module("lookalike.ops.triton_kernels")
+    return native_kernels if native_kernels.suits(scores) else None
 
 
 def torch_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:

@@ -1,0 +1,269 @@
+"""What the rank losses cost, beside the two matrix products they cannot do without.
+
+    python benchmarks/losses.py                 about two minutes
+    python benchmarks/losses.py --compile       plain torch through torch.compile too
+    python benchmarks/losses.py --write         also store the tables in benchmarks/results/
+
+One process, one thread, CPU time, medians; floor and candidates take turns. Forward and backward of
+a batch against itself, 512 dimensions, 4 pictures a class, 40 a coarse class. The floor is the
+product that makes the scores and the one that makes the gradient. Memory is the growth of the
+resident peak, each in a fresh process. On a machine with CUDA the GPU is timed as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+
+from lookalike import losses
+from lookalike.ops import paths
+
+DIMENSIONS, PER_CLASS, PER_COARSE = 512, 4, 40
+SUP = {"offset": 1.44}
+OURS = {
+    "SmoothAP": lambda: losses.SmoothAP(),
+    "SupAP": lambda: losses.SupAP(**SUP),
+    "SupAP, 256 queries at a time": lambda: losses.SupAP(**SUP, chunk_size=256),
+    "SupHAP, 40 coarse positives": lambda: losses.SupHAP(**SUP),
+    "SupNDCG, 40 coarse positives": lambda: losses.SupNDCG(**SUP),
+    "SupRecall": lambda: losses.SupRecall(**SUP),
+    "RecallAtK": lambda: losses.RecallAtK(),
+    "FastAP": lambda: losses.FastAP(),
+    "SoftBinAP": lambda: losses.SoftBinAP(),
+    "BlackboxAP": lambda: losses.BlackboxAP(),
+}
+TORCH_TOO = ("SmoothAP", "SupAP", "SupHAP, 40 coarse positives", "FastAP", "SoftBinAP")
+GRADED = ("SupHAP, 40 coarse positives", "SupNDCG, 40 coarse positives")
+
+
+def world(size, device="cpu"):
+    """Unit vectors around class centres, themselves around coarse ones, and their labels."""
+    random = torch.Generator().manual_seed(0)
+
+    def centres(each):
+        count = math.ceil(size / each)
+        return torch.randn(count, DIMENSIONS, generator=random).repeat_interleave(each, 0)[:size]
+
+    noise = torch.randn(size, DIMENSIONS, generator=random)
+    x = torch.nn.functional.normalize(0.7 * centres(PER_COARSE) + centres(PER_CLASS) + 2.5 * noise)
+    item = torch.arange(size)
+    labels = torch.stack([item // PER_CLASS, item // (PER_COARSE // 2), item // PER_COARSE], dim=1)
+    return x.to(device).requires_grad_(), labels.to(device)
+
+
+def step(loss, x, labels, native="1"):
+    """One forward and backward."""
+
+    def go():
+        os.environ["LOOKALIKE_NATIVE"] = native
+        x.grad = None
+        loss(x, labels).backward()
+        os.environ.pop("LOOKALIKE_NATIVE")
+
+    return go
+
+
+def two_products(x):
+    """The scores of all pairs and a product of their size with the embeddings."""
+    x = x.detach()
+    scores, gradient = x.new_empty(len(x), len(x)), torch.empty_like(x)
+
+    def go():
+        torch.mm(x, x.T, out=scores)
+        torch.mm(scores, x, out=gradient)
+
+    return go
+
+
+def candidates(x, labels, is_compiled):
+    """Name and path → what to run."""
+    found = {}
+    if paths.native() is not None:
+        for name, make in OURS.items():
+            found[name, "native"] = step(make(), x, labels)
+    for name in TORCH_TOO:
+        found[name, "torch"] = step(OURS[name](), x, labels, "0")
+    if is_compiled:
+        for name in TORCH_TOO[:2]:
+            found[name, "compiled"] = step(torch.compile(OURS[name]()), x, labels, "0")
+    return found
+
+
+def peers(x, labels):
+    """Pytorch-metric-learning's FastAP, and the blackbox rank by sorting."""
+    found = {"BlackboxAP by sorting": sorted_blackbox(x, labels[:, 0])}
+    try:
+        from pytorch_metric_learning.losses import FastAPLoss
+    except ImportError:
+        return found
+    return found | {"FastAP of pytorch-metric-learning": step(FastAPLoss(), x, labels[:, 0])}
+
+
+def sorted_blackbox(x, labels):
+    """The textbook form: ranks by two sorts, once more for the moved scores."""
+
+    def rank(scores):
+        return scores.argsort(dim=1, descending=True).argsort(dim=1) + 1.0
+
+    def go():
+        scores = x.detach() @ x.detach().T
+        matches = (labels[:, None] == labels).float()
+        scores -= 0.02 * torch.randn_like(scores).abs() * (matches - 0.5)
+        size = len(x)
+        ranks, among = rank(scores) / size, rank(-(rank(scores) / size) + 2 * matches) / size
+        by_rank = matches * among / ranks**2 / (matches.sum(1, keepdim=True) + 1e-5) / size
+        by_score = -(ranks - rank(scores + 4 * by_rank) / size) / 4
+        return by_score @ x.detach() + by_score.T @ x.detach()
+
+    return go
+
+
+def seconds(function):
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+def medians(runs, repeat):
+    """CPU seconds of each, taken in turns after one unmeasured round."""
+    times = {key: [] for key in runs}
+    for turn in range(repeat + 1):
+        for key, function in runs.items():
+            took = seconds(function)
+            if turn:
+                times[key].append(took)
+    return {key: statistics.median(values) for key, values in times.items()}
+
+
+def speed(sizes, repeat, is_compiled):
+    rows = {}
+    for size in sizes:
+        x, labels = world(size)
+        runs = {("floor", ""): two_products(x), **candidates(x, labels, is_compiled)}
+        if size <= 2048:
+            runs |= {(name, "peer"): run for name, run in peers(x, labels).items()}
+        took = medians(runs, repeat if size < 4096 else min(repeat, 3))
+        base = took.pop(("floor", ""))
+        rate = round(4 * size**2 * DIMENSIONS / base / 1e9)
+        floor = rows.setdefault(("two products", ""), {"loss": "two products", "path": ""})
+        floor[f"{size}"] = f"{base * 1e3:.1f} ms, {rate} GFLOP/s"
+        for (name, path), value in took.items():
+            row = rows.setdefault((name, path), {"loss": name, "path": path})
+            row[f"{size}"] = f"{value / base:.2f} × ({value * 1e3:.0f} ms)"
+    heads = ["loss", "path", *(f"{size}" for size in sizes)]
+    return [{head: row.get(head, "") for head in heads} for row in rows.values()]
+
+
+def on_gpu(sizes):
+    """Milliseconds by CUDA events, and the peak of allocated memory."""
+    rows = []
+    for size in sizes:
+        x, labels = world(size, "cuda")
+        for name in ("SmoothAP", "SupAP", "SupHAP, 40 coarse positives"):
+            go = step(OURS[name](), x, labels)
+            times = []
+            torch.cuda.reset_peak_memory_stats()
+            for turn in range(12):
+                start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                start.record()
+                go()
+                stop.record()
+                torch.cuda.synchronize()
+                if turn > 1:
+                    times.append(start.elapsed_time(stop))
+            peak = torch.cuda.max_memory_allocated() / 2**30
+            rows.append(
+                {
+                    "loss": name,
+                    "size": size,
+                    "ms": round(statistics.median(times), 2),
+                    "peak GiB": round(peak, 2),
+                }
+            )
+    return rows
+
+
+def resident_peak():
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise SystemExit("no VmHWM: memory is measured on Linux only")
+
+
+def child(name, size, native):
+    """One step in this process: how far it raised the peak."""
+    torch.set_num_threads(1)
+    x, labels = world(size)
+    small, few = world(64)
+    step(OURS[name](), small, few, native)()
+    x.grad = torch.zeros_like(x)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident_peak()
+    step(OURS[name](), x, labels, native)()
+    print(json.dumps(resident_peak() - before))
+
+
+def memory(size):
+    rows = []
+    for native in ("1", "0") if paths.native() is not None else ("0",):
+        for name in ("SmoothAP", "SupAP", "SupAP, 256 queries at a time", *GRADED[:1], "SoftBinAP"):
+            command = [sys.executable, __file__, "--child", name, str(size), native]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            path = "native" if native == "1" else "torch"
+            extra = round(json.loads(done.stdout.splitlines()[-1]))
+            rows.append({"loss": name, "path": path, "peak MB over the embeddings": extra})
+    return rows
+
+
+def table(rows):
+    heads = list(rows[0])
+    lines = [heads, ["---"] * len(heads), *([str(row[h]) for h in heads] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096])
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--child", nargs=3, metavar=("LOSS", "SIZE", "NATIVE"))
+    options = parser.parse_args()
+    if options.child:
+        name, size, native = options.child
+        child(name, int(size), native)
+        return
+    torch.set_num_threads(1)
+    parts = {
+        "Forward and backward, in two products of the embeddings": speed(
+            options.sizes, options.repeat, options.compile
+        )
+    }
+    largest = max(options.sizes)
+    parts[f"Memory of one step, {largest} × {DIMENSIONS}"] = memory(largest)
+    if torch.cuda.is_available():
+        parts["On the GPU"] = on_gpu([*options.sizes, 16384])
+    text = f"native: {paths.status()[0].reason}; torch {torch.__version__}\n"
+    for title, rows in parts.items():
+        text += f"\n{title}\n\n{table(rows)}\n"
+    print(text)
+    if options.write:
+        folder = Path(__file__).parent / "results"
+        folder.mkdir(exist_ok=True)
+        (folder / "losses.md").write_text(text)
+        (folder / "losses.json").write_text(json.dumps(parts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

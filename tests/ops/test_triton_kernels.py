@@ -1,0 +1,76 @@
+"""The Triton kernels, run by Triton's interpreter on a CPU, against plain torch."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from lookalike.ops import paths
+
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+
+CODE = """
+import math, torch
+from lookalike.losses import SmoothAP, SupAP, SupHAP
+from lookalike.ops import paths, step_sums as kernels, triton_kernels
+from lookalike.ops.steps import SoftStep
+assert paths.status()[1].active
+torch.manual_seed(0)
+for step in (SoftStep(0.1), SoftStep.upper_bound(0.1, 100.0, 0.05, 0.5, 1.44)):
+    for queries, width, depth in ((2, 3, 1), (3, 1500, 6), (2, 1024, 4)):
+        scores, pivots = torch.randn(queries, width) * 0.3, torch.randn(queries, depth)
+        weights = torch.randn(queries, depth)
+        scores[0, 0], pivots[-1, -1], weights[-1, -1] = -math.inf, math.inf, 0
+        exact = scores.double()
+        sums = kernels.torch_sums(exact, pivots.double(), step)
+        ours = kernels.step_sums(scores, pivots, step)
+        assert torch.equal(ours, triton_kernels.step_sums(scores, pivots, step))
+        torch.testing.assert_close(ours.double(), sums, rtol=2e-6, atol=1e-5)
+        totals = kernels.torch_slopes_(exact, pivots.double(), weights.double(), step)
+        ours = kernels.step_slopes_(scores, pivots, weights, step)
+        torch.testing.assert_close(ours.double(), totals, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(scores.double(), exact, rtol=1e-5, atol=1e-4)
+x = torch.randn(24, 8)
+y = torch.stack([torch.arange(24) // 4, torch.arange(24) // 8], 1)
+for loss in (SmoothAP(), SupAP(), SupHAP()):
+    one, two = x.clone().requires_grad_(), x.double().requires_grad_()
+    loss(one, y).backward()
+    loss(two, y).backward()
+    torch.testing.assert_close(one.grad.double(), two.grad, rtol=1e-4, atol=1e-6)
+print("ok")
+"""
+
+
+@needs_triton
+def test_triton_agrees_with_torch(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    run = subprocess.run(
+        [sys.executable, "-c", CODE], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.strip() == "ok"
+
+
+def test_triton_can_be_turned_off(monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_TRITON", "0")
+    assert not paths.status()[1].active
+    assert "LOOKALIKE_TRITON=0" in paths.status()[1].reason
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@needs_triton
+def test_triton_agrees_with_torch_on_a_gpu(monkeypatch):
+    from lookalike.losses import SupAP
+
+    torch.manual_seed(0)
+    x, y = torch.randn(512, 64, device="cuda"), torch.arange(512, device="cuda") // 4
+    gradients = []
+    for setting in ("1", "0"):
+        monkeypatch.setenv("LOOKALIKE_TRITON", setting)
+        leaf = x.clone().requires_grad_()
+        SupAP(offset=1.44)(leaf, y).backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
