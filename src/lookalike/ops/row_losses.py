@@ -90,8 +90,6 @@ class _WeighedRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_output: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         scale = grad_output[0]
-        if scale.device.type == "cpu" and scale == 1:
-            return *ctx.saved_tensors, None, None, None, None
         grads = (None if g is None else g * scale for g in ctx.saved_tensors)
         return *grads, None, None, None, None
 

@@ -56,7 +56,7 @@ def _reduce(scores: Tensor, pivots: Tensor, step: SoftStep, is_slope: bool) -> T
     return sums
 
 
-def _numbers(step: SoftStep) -> tuple[float, ...]:
+def _numbers(step: SoftStep) -> Any:
     # An infinite delta is never compared with: the sigmoid has a branch of its own.
     return 1.0 / step.tau, step.start, min(step.delta, 1e30), step.rho, step.offset
 
