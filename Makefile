@@ -26,7 +26,14 @@ $(STAMP): pyproject.toml requirements.lock scripts/setup.sh $(wildcard CMakeList
 
 demo: setup
 	@$(BIN)/lookalike train recipe=demo run=runs/demo --overwrite
-	@$(BIN)/python examples/demo_search.py runs/demo
+	@$(BIN)/lookalike index build runs/demo runs/demo/evaluation/test/rows.parquet --out runs/demo/index
+	@$(BIN)/python examples/draw_a_query.py runs/demo/query.png
+	@$(BIN)/lookalike search runs/demo/index runs/demo/query.png --top 8 --sheet runs/demo/search.png
+	@echo
+	@echo "Look at it:        runs/demo/report.html  and  runs/demo/search.png"
+	@echo "Your own pictures: $(BIN)/lookalike data check FOLDER"
+	@echo "                   $(BIN)/lookalike train dataset=FOLDER model=resnet18"
+	@echo "All the words:     $(BIN)/lookalike --help"
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "$(MARKS)" $(ARGS)
@@ -36,7 +43,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
-	$(BIN)/codespell src tests docs examples benchmarks *.md
+	$(BIN)/codespell src docs examples benchmarks *.md
 
 bench: setup
 	$(BIN)/python -m benchmarks

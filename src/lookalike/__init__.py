@@ -17,7 +17,7 @@ _HOMES = {
     "evaluate": "lookalike.metrics",
     "Index": "lookalike.search",
 }
-__all__ = ["Embedder", "Index", "__version__", "create_model", "evaluate", "load"]
+__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ import torch
 
 from lookalike import components
 from lookalike.config import Config
+from lookalike.data.dataset import Broken
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
 from lookalike.models import weights
@@ -39,6 +40,13 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype | None:
     if name not in types:
         raise ConfigError(f"precision={name}: write one of {', '.join(types)}.")
     return types[name]
+
+
+def broken_policy(config: Config) -> Broken:
+    """What to do with a picture that cannot be read, checked."""
+    if config.broken not in ("refuse", "skip"):
+        raise ConfigError(f"broken={config.broken}: write refuse or skip.")
+    return config.broken  # pyright: ignore[reportReturnType] (narrowed by the line above)
 
 
 def build_table(config: Config) -> Table:

@@ -69,7 +69,7 @@ def run(
                     split,
                     config.evaluation,
                     workers=config.workers,
-                    broken=config.broken,
+                    broken=building.broken_policy(config),
                     precision=building.pick_precision(config.precision, device),
                     on_batch=advance,
                 )

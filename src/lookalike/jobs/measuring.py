@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lookalike.config import EvaluationConfig
+from lookalike.data.dataset import Broken
 from lookalike.data.datasets.table_files import write_table
 from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
@@ -76,7 +77,7 @@ def measure(
     c: EvaluationConfig,
     *,
     workers: int,
-    broken: str,
+    broken: Broken,
     precision: torch.dtype | None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Measured:

@@ -142,7 +142,7 @@ def _sheets(one: Measured, found: np.ndarray, scores: np.ndarray) -> list[Sheet]
         hits = [
             Neighbour(
                 picture=rows.paths[gallery[item]],
-                label=_name(names, labels[gallery[item]]),
+                label=_name(names, int(labels[gallery[item]])),
                 score=float(score),
                 right=bool(labels[gallery[item]] == labels[place]),
             )
@@ -152,7 +152,7 @@ def _sheets(one: Measured, found: np.ndarray, scores: np.ndarray) -> list[Sheet]
         return SheetRow(
             query=rows.paths[place],
             neighbours=hits,
-            title=_name(names, labels[place]),
+            title=_name(names, int(labels[place])),
             value=f"average precision {precision[query]:.2f}",
         )
 

@@ -85,8 +85,8 @@ def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tupl
         return found, from_yaml(found.config.read_text(encoding="utf-8"), overrides)
     config = compose(overrides)
     _check(config)
-    config.run = distributed.broadcast_object(config.run or str(next_folder(_stem(config))))
-    folder = Run(config.run)
+    chosen: str = distributed.broadcast_object(config.run or str(next_folder(_stem(config))))
+    config.run, folder = chosen, Run(chosen)
     folder.refuse_if_taken(overwrite=overwrite)
     return folder, config
 
@@ -99,8 +99,7 @@ def _check(config: Config) -> None:
         options = getattr(config.transform, name)
         components.check_arguments(getattr(transforms, name), options, f"transform.{name}")
     building.pick_precision(config.precision, building.pick_device(config.device))
-    if config.broken not in ("refuse", "skip"):
-        raise ConfigError(f"broken={config.broken}: write refuse or skip.")
+    building.broken_policy(config)
     for name in ("epochs", "batch_size", "checkpoint_every"):
         if getattr(config, name) < 1:
             raise ConfigError(f"{name}={getattr(config, name)}: must be at least 1.")
@@ -149,7 +148,7 @@ class Training:
             self.sampler,
             workers=config.workers,
             seed=config.seed,
-            broken=config.broken,
+            broken=building.broken_policy(config),
         )
         self.model: Embedder = building.build_model(config).to(self.device)
         self.loss = building.build_loss(config, self.training, self.model.width).to(self.device)
@@ -279,7 +278,7 @@ class Training:
                         split,
                         self.config.evaluation,
                         workers=self.config.workers,
-                        broken=self.config.broken,
+                        broken=building.broken_policy(self.config),
                         precision=self.precision,
                         on_batch=advance,
                     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -69,12 +70,14 @@ def create_optimizer(groups: list[dict], c: OptimizerConfig) -> torch.optim.Opti
 
 
 def _timm_class(name: str, own: dict[str, type]) -> type[torch.optim.Optimizer]:
-    from timm.optim import get_optimizer_class, list_optimizers
+    from timm import optim
 
-    if name.lower() not in list_optimizers():
-        known = [*own, *list_optimizers()]
+    listed = optim.list_optimizers()  # pyright: ignore[reportPrivateImportUsage]
+    if name.lower() not in listed:
+        known = [*own, *listed]
         raise ConfigError(f"optimizer.name={name}: no such optimiser. {suggest(name, known)}")
-    return get_optimizer_class(name.lower(), bind_defaults=False)  # pyright: ignore[reportReturnType]
+    get_class: Any = optim.get_optimizer_class  # pyright: ignore[reportPrivateImportUsage]
+    return get_class(name.lower(), bind_defaults=False)
 
 
 def check_schedule(c: OptimizerConfig) -> None:
