@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os.path import join
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch.utils.data import Dataset, default_collate
 
@@ -55,9 +57,12 @@ class PictureDataset(Dataset[dict[str, Any]]):
         self.broken, self.replace, self.seed = broken, replace, seed
         if isinstance(table, Table):
             self.labels, self.boxes = torch.from_numpy(table.labels), table.boxes
+            # Arrow text: a million Python strings would be copied into every worker.
+            self.paths = pa.array(table.frame["path"], pa.large_string())
+            self.root = "" if table.root == Path() else str(table.root)
         else:
-            self.table = [str(p) for p in table]
             self.labels, self.boxes = torch.full((len(table), 1), -1), None
+            self.paths, self.root = pa.array([str(p) for p in table], pa.large_string()), ""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -67,7 +72,7 @@ class PictureDataset(Dataset[dict[str, Any]]):
 
     def path(self, row: int) -> str:
         """File of a row."""
-        return self.table.path(row) if isinstance(self.table, Table) else str(self.table[row])
+        return join(self.root, self.paths[row].as_py())  # noqa: PTH118 (ten times a Path's speed)
 
     def read(self, row: int) -> np.ndarray:
         """The decoded picture of a row, cut to its box: uint8 ``(H, W, 3)``."""

@@ -19,6 +19,9 @@ MAX_PIXELS = 178_956_970
 # Pixels that a box may overhang before it counts as wrong.
 _SLACK = 2
 
+# How plain pixels in a cache begin; the first byte is none that a text or a known format has.
+_RAW = b"\x93LOOKALIKE\0"
+
 # What Pillow's format readers are seen to raise on damaged files.
 _BROKEN = (
     OSError,
@@ -104,6 +107,8 @@ def decode_picture(
     try:
         pixels = _decode_plain_jpeg(data)
         if pixels is None:
+            pixels = _decode_raw(data)
+        if pixels is None:
             pixels = _decode_by_pillow(data)
     except Image.UnidentifiedImageError:
         raise DataError(f"{source}: no picture that can be read (starts {data[:8]!r})") from None
@@ -124,6 +129,19 @@ def picture_size(path: str | Path) -> tuple[int, int]:
         raise DataError(f"{path}: no picture that can be read") from None
     except _BROKEN as e:
         raise DataError(f"{path}: broken picture: {e or type(e).__name__}") from None
+
+
+def encode_raw(pixels: np.ndarray) -> bytes:
+    """Plain pixels, uint8 ``(H, W, 3)``, as bytes that `decode_picture` reads."""
+    return _RAW + struct.pack("<II", *pixels.shape[:2]) + pixels.tobytes()
+
+
+def _decode_raw(data: bytes) -> np.ndarray | None:
+    if not data.startswith(_RAW):
+        return None
+    height, width = struct.unpack_from("<II", data, len(_RAW))
+    pixels = np.frombuffer(data, np.uint8, offset=len(_RAW) + 8)
+    return pixels.reshape(height, width, 3).copy()
 
 
 def is_plain_jpeg(data: bytes) -> bool:

@@ -5,6 +5,8 @@ Pixels stay uint8 from file to device: a quarter of the bytes, and normalisation
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -108,8 +110,7 @@ def train(
         _check_crop(side, resize)
         steps.append(v2.RandomCrop(side))
     else:
-        mode = _mode(interpolation, ("bilinear", "bicubic", "nearest"))
-        steps.append(v2.RandomResizedCrop(side, (*scale,), (*ratio,), mode, antialias=True))
+        steps.append(RandomResizedCrop(side, (*scale,), (*ratio,), interpolation))
     if flip:
         steps.append(v2.RandomHorizontalFlip(flip))
     if rotation:
@@ -175,8 +176,8 @@ def build_transform(kind: Literal["train", "evaluation"], **options: Any) -> Tra
 
 def picture_seed(seed: int, epoch: int, index: int, draw: int = 0) -> int:
     """Seed of one view: the ``draw``-th time picture ``index`` comes up in an epoch of a run."""
-    state = np.random.SeedSequence([seed, epoch, index, draw]).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))
+    numbers = f"{seed}/{epoch}/{index}/{draw}".encode()
+    return int.from_bytes(hashlib.blake2b(numbers, digest_size=8).digest(), "big") >> 1
 
 
 class ResizeShorter(nn.Module):
@@ -208,6 +209,49 @@ class ResizeShorter(nn.Module):
         shorter = int(self.size)
         longer = int(shorter * max(height, width) / min(height, width))
         return (shorter, longer) if height <= width else (longer, shorter)
+
+
+class RandomResizedCrop(nn.Module):
+    """torchvision's crop of the same name, draw for draw, at a third of its cost in Python."""
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        scale: tuple[float, float],
+        ratio: tuple[float, float],
+        interpolation: str,
+    ) -> None:
+        super().__init__()
+        self.size, self.scale, self.ratio = size, scale, ratio
+        self.mode = _mode(interpolation, ("bilinear", "bicubic", "nearest"))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """uint8 ``(3, H, W)`` at the new size."""
+        top, left, height, width = self.draw(*picture.shape[-2:])
+        crop = picture[:, top : top + height, left : left + width]
+        return v2.functional.resize_image(crop, [*self.size], self.mode, antialias=True)
+
+    def draw(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width of a crop: ten tries, then the largest in the middle."""
+        low, high = (math.log(r) for r in self.ratio)
+        for _ in range(10):
+            area = height * width * _uniform(*self.scale)
+            ratio = math.exp(_uniform(low, high))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                top = int(torch.randint(0, height - h + 1, (1,)))
+                left = int(torch.randint(0, width - w + 1, (1,)))
+                return top, left, h, w
+        w, h = width, height
+        if width / height < self.ratio[0]:
+            h = round(width / self.ratio[0])
+        elif width / height > self.ratio[1]:
+            w = round(height * self.ratio[1])
+        return (height - h) // 2, (width - w) // 2, h, w
+
+
+def _uniform(low: float, high: float) -> float:
+    return torch.empty(1).uniform_(low, high).item()
 
 
 def _resize(size: Size, interpolation: str, rounding: str = "down") -> ResizeShorter:
