@@ -46,7 +46,8 @@ check: setup
 	$(BIN)/codespell src docs examples benchmarks *.md
 
 bench: setup
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/evaluation.py
 
 docs: setup
 	$(BIN)/zensical build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from lookalike.compose import to_yaml
 from lookalike.config import Config, EvaluationConfig
+from lookalike.files import write_text
 from lookalike.jobs.baselines import measure_baselines
 from lookalike.jobs.console import Console
 from lookalike.jobs.measuring import Measured, measure_vectors
@@ -54,6 +56,8 @@ def write_run_report(
         baselines = []
         if config.evaluation.baselines:
             baselines = measure_baselines(config, one.table, one.split)
+            kept = folder.evaluation(one.split) / "baselines.json"
+            write_text(kept, json.dumps(dict(baselines), indent=2) + "\n")
         sections.append(section(one, config, baselines))
     write_report(
         folder.report,
