@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lookalike.errors import ConfigError, DataError, NumericsError
 from lookalike.metrics import evaluate
+from lookalike.ops import paths
 
 TIES = ["stable", "optimistic", "pessimistic", "mean"]
 
@@ -128,6 +129,37 @@ def test_same_bits_for_any_tile_and_thread_count():
                 assert entries.tobytes() == other.per_query[name].tobytes(), name
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.skipif(paths.native() is None, reason="the native kernels are not built")
+@pytest.mark.parametrize("levels", [None, [1], [0, 2]])
+@pytest.mark.parametrize("kind", ["pop", "map"])
+def test_native_and_numpy_give_the_same_bits(levels, kind, monkeypatch):
+    x, labels = random_world(301, columns=3, dims=64)
+    x[150:200] = x[100:150]
+    count = 3 if levels is None else len(levels)
+    alpha = 1.0 if kind == "pop" else [0.3] * count
+    options = {"levels": levels, "relevance": kind, "alpha": alpha, "k": [1, 3, 200]}
+    for other in (labels, np.stack([labels[:, 0], labels[::-1, 1], labels[:, 2]], axis=1)):
+        native = evaluate(x, other, **options)
+        monkeypatch.setenv("LOOKALIKE_NATIVE", "0")
+        plain = evaluate(x, other, **options)
+        monkeypatch.delenv("LOOKALIKE_NATIVE")
+        assert dict(native.values) == dict(plain.values)
+        for name, entries in native.per_query.items():
+            assert entries.tobytes() == plain.per_query[name].tobytes(), name
+
+
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_a_level_of_hundreds_takes_a_float64_tile(native, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_NATIVE", native)
+    x, _ = random_world(620, dims=24)
+    labels = np.stack([np.arange(620) // 4, np.arange(620) // 310], axis=1)
+    whole = evaluate(x, labels)
+    expected = reference.evaluate(x[:3], [tuple(r) for r in labels[:3]], x, labels, own=[0, 1, 2])
+    for name, values in expected.items():
+        if not name.startswith("micro"):
+            np.testing.assert_allclose(whole.per_query[name][:3], values, rtol=1e-12, err_msg=name)
 
 
 def test_a_permuted_gallery_gives_the_same_numbers():

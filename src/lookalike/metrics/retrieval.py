@@ -13,10 +13,12 @@ from lookalike import distributed
 from lookalike.errors import ConfigError, suggest
 from lookalike.metrics import formulas
 from lookalike.metrics.definitions import EMPTY, TIES, Request, select
+from lookalike.metrics.fused import Tables, can_fuse, fuse
 from lookalike.metrics.inputs import Problem, chosen_levels, cutoffs, problem
-from lookalike.metrics.labels import DISTRACTOR, Members, union
+from lookalike.metrics.labels import Members, union
 from lookalike.metrics.report import RetrievalReport, build_report
-from lookalike.ops.exact_ranks import Counts, bytes_per_score, exact_counts, tile_type
+from lookalike.metrics.views import Style, Views
+from lookalike.ops.exact_ranks import bytes_per_score, exact_counts, tile_type
 from lookalike.ops.tiles import Pairs, default_bytes, score_tile, tile_rows
 
 _WIDEST, _WIDEST_ON_DEVICE = 1024, 8192  # queries a tile: a product gains nothing from more
@@ -92,19 +94,13 @@ def evaluate(
     columns = task.query_codes.shape[1]
     depth = chosen_levels(levels, columns)
     requests = select(metrics, cutoffs(k), depth, columns)
-    style = _Style(ties, relevance, _weights(relevance, alpha, len(depth)))
+    style = Style(ties, relevance, _weights(relevance, alpha, len(depth)))
     if byte_budget is None:
         byte_budget = default_bytes(task.gallery)
-    per_query, extra = _pass(task, requests, depth, style, byte_budget, progress)
+    plan = _plan(task, requests, depth, style)
+    per_query, extra = _pass(plan, byte_budget, progress)
     pooled = _pool(per_query, extra, requests, ties)
     return build_report(task, requests, per_query | pooled, ties=ties, empty=empty)
-
-
-@dataclass(frozen=True)
-class _Style:
-    ties: str
-    relevance: str
-    alpha: float | list[float]
 
 
 def _known(option: str, value: str, known: Any) -> None:
@@ -127,198 +123,136 @@ def _weights(relevance: str, alpha: float | Sequence[float], levels: int) -> flo
     return weights
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What to evaluate, and what every tile needs again."""
+
+    task: Problem
+    requests: list[Request]
+    levels: list[int]
+    style: Style
+    members: dict[int, Members]
+    fused: Tables | None
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a metric of all queries together is asked for."""
+        return any(r.base == "micro_average_precision" for r in self.requests)
+
+    @property
+    def cuts(self) -> list[int]:
+        """The cut-offs of all metrics."""
+        return sorted({r.k for r in self.requests if r.k is not None})
+
+
+def _plan(task: Problem, requests: list[Request], levels: list[int], style: Style) -> _Plan:
+    needed = set(levels)
+    if any(r.base == "exclusive_average_precision" for r in requests):
+        needed |= set(range(max(levels)))
+    if task.nested:  # the coarsest level holds the others
+        needed = {max(needed)}
+    members = {level: Members(task.gallery_codes[:, level]) for level in sorted(needed)}
+    tables = None
+    if can_fuse(style.ties, task.query_codes.shape[1]):
+        tables = Tables(len(task.gallery.exact), levels, style.relevance, style.alpha)
+    return _Plan(task, requests, levels, style, members, tables)
+
+
 def _pass(
-    task: Problem,
-    requests: list[Request],
-    levels: list[int],
-    style: _Style,
-    byte_budget: int,
-    progress: Callable[[int, int], None] | None,
+    plan: _Plan, byte_budget: int, progress: Callable[[int, int], None] | None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Tile after tile of this process's queries; then everybody's."""
-    total = len(task.query.exact)
+    total = len(plan.task.query.exact)
     share = -(-total // distributed.world_size())
     first = min(total, share * distributed.rank())
     last = min(total, first + share)
-    members = {level: Members(task.gallery_codes[:, level]) for level in levels}
-    columns = _columns(requests, levels)
+    columns = _columns(plan)
     mine = np.full((share, len(columns)), np.nan)
-    out = _room(task, members, slice(first, last), byte_budget)
-    height = len(out)
-    for start in range(first, last, height):
-        block = slice(start, min(last, start + height))
-        found = _block(task, requests, levels, members, style, block, out)
+    out = _room(plan, slice(first, last), byte_budget)
+    for start in range(first, last, len(out)):
+        block = slice(start, min(last, start + len(out)))
+        found = _block(plan, block, out)
         for c, name in enumerate(columns):
             mine[block.start - first : block.stop - first, c] = found[name]
         if progress is not None:
             progress(block.stop - first, last - first)
-    whole = distributed.gather(torch.from_numpy(mine)).numpy()[:total]
+    whole = _gather(mine)[:total]
     arrays = {name: np.ascontiguousarray(whole[:, c]) for c, name in enumerate(columns)}
-    names = {request.name for request in requests}
+    names = {request.name for request in plan.requests}
     return (
         {name: a for name, a in arrays.items() if name in names},
         {name: a for name, a in arrays.items() if name not in names},
     )
 
 
-def _room(
-    task: Problem, members: dict[int, Members], mine: slice, byte_budget: int
-) -> torch.Tensor:
+def _gather(mine: np.ndarray) -> np.ndarray:
+    """Every process's rows, in order."""
+    rows = torch.from_numpy(mine)
+    if distributed.is_active() and torch.distributed.get_backend() == "nccl":
+        rows = rows.cuda()
+    return distributed.gather(rows).numpy(force=True)
+
+
+def _room(plan: _Plan, mine: slice, byte_budget: int) -> torch.Tensor:
     """The buffer of one tile: as many rows as the budget allows, in the type that serves best."""
-    sizes = [m.counts(task.query_codes[mine, level]) for level, m in members.items()]
-    most = max((int(size.max(initial=0)) for size in sizes), default=0)
-    usual = max((float(size.mean()) for size in sizes if len(size)), default=0.0)
-    kind = tile_type(task.gallery.fast.dtype, usual)
-    items = len(task.gallery.exact)
-    device = task.gallery.fast.device
-    rows = tile_rows(items, most, byte_budget, bytes_per_score(kind, device))
+    codes, gallery = plan.task.query_codes[mine], plan.task.gallery
+    sizes = np.zeros(len(codes))
+    for level, members in plan.members.items():
+        sizes += members.counts(codes[:, level])
+    kind = tile_type(gallery.fast.dtype, float(sizes.mean()) if len(sizes) else 0.0)
+    device = gallery.fast.device
+    per_score = bytes_per_score(kind, device)
+    rows = tile_rows(len(gallery.exact), int(sizes.max(initial=0)), byte_budget, per_score)
     widest = _WIDEST if device.type == "cpu" else _WIDEST_ON_DEVICE
     height = max(1, min(rows, widest, mine.stop - mine.start))
-    return torch.empty((height, items), dtype=kind, device=device)
+    return torch.empty((height, len(gallery.exact)), dtype=kind, device=device)
 
 
-def _columns(requests: list[Request], levels: list[int]) -> list[str]:
+def _columns(plan: _Plan) -> list[str]:
     """What a pass notes for each query."""
-    names = [r.name for r in requests if r.base != "micro_average_precision"]
-    if any(r.base == "micro_average_precision" for r in requests):
-        names += ["best score", *(f"first right {c}" for c in levels)]
-        names += [f"relevant {c}" for c in levels]
+    names = [r.name for r in plan.requests if r.base != "micro_average_precision"]
+    if plan.pooled:
+        names += ["best score", *(f"first right {level}" for level in plan.levels)]
+        names += [f"relevant {level}" for level in plan.levels]
     return names
 
 
-def _block(
-    task: Problem,
-    requests: list[Request],
-    levels: list[int],
-    members: dict[int, Members],
-    style: _Style,
-    block: slice,
-    out: torch.Tensor,
-) -> dict[str, np.ndarray]:
+def _block(plan: _Plan, block: slice, out: torch.Tensor) -> dict[str, np.ndarray]:
     """Every metric of one tile of queries."""
+    task = plan.task
     queries = task.query.part(block)
     excluded = task.excluded(block)
-    relevant = _relevant(task, requests, levels, members, block, excluded)
+    relevant = _relevant(plan, block, excluded)
     tile = score_tile(queries, task.gallery, out)
     tile.exclude(excluded)
-    pooled = any(r.base == "micro_average_precision" for r in requests)
-    best = np.empty(len(queries.exact)) if pooled else None
+    best = np.empty(len(queries.exact)) if plan.pooled else None
     counts = exact_counts(tile, relevant, queries, task.gallery, best=best)
-    views = _Views(task, relevant, counts, levels, block, style.ties)
-    found: dict[str, np.ndarray] = {}
-    for request in requests:
-        if request.base != "micro_average_precision":
-            found[request.name] = _value(views, request, style)
+    if plan.fused is not None:
+        codes = task.query_codes[block], task.gallery_codes
+        view = fuse(relevant, counts, codes, plan.levels, plan.cuts, plan.fused)
+    else:
+        view = Views(task, relevant, counts, plan.levels, block, plan.style)
+    single = [r for r in plan.requests if r.base != "micro_average_precision"]
+    found = {request.name: view.value(request) for request in single}
     if best is not None:
         found["best score"] = best
-        for level in levels:
-            view = views.of(level)
-            found[f"first right {level}"] = formulas.recall_at(view, 1)
-            found[f"relevant {level}"] = view.relevant.astype(np.float64)
+        for level in plan.levels:
+            found[f"first right {level}"] = view.first_right(level)
+            found[f"relevant {level}"] = view.relevant(level)
     return found
 
 
-def _relevant(
-    task: Problem,
-    requests: list[Request],
-    levels: list[int],
-    members: dict[int, Members],
-    block: slice,
-    excluded: Pairs,
-) -> Pairs:
+def _relevant(plan: _Plan, block: slice, excluded: Pairs) -> Pairs:
     """Every item that shares a label with its query in any of the levels, less the excluded."""
-    needed = set(levels)
-    if any(r.base == "exclusive_average_precision" for r in requests):
-        needed |= set(range(max(levels)))
-    if task.nested:  # the coarsest level holds the others
-        needed = {max(needed)}
-    for level in needed - members.keys():
-        members[level] = Members(task.gallery_codes[:, level])
-    found = [members[level].of(task.query_codes[block, level]) for level in sorted(needed)]
-    pairs = union(found)
-    width = len(task.gallery.exact) + 1
+    codes = plan.task.query_codes[block]
+    pairs = union([members.of(codes[:, level]) for level, members in plan.members.items()])
+    width = len(plan.task.gallery.exact) + 1
     keys = pairs.rows * width + pairs.items
     out = excluded.rows * width + excluded.items
     if len(out):
         at = np.minimum(np.searchsorted(out, keys), len(out) - 1)
         pairs = pairs.keep(out[at] != keys)
     return pairs
-
-
-class _Views:
-    """The rankings of one tile, one for each set of items a metric looks at."""
-
-    def __init__(
-        self,
-        task: Problem,
-        relevant: Pairs,
-        counts: Counts,
-        levels: list[int],
-        block: slice,
-        ties: str,
-    ) -> None:
-        self.levels = levels
-        self.ties = ties
-        self.standing, order = formulas.stand(len(relevant.starts) - 1, relevant.rows, counts)
-        items = relevant.items[order]
-        depth = max(levels) + 1
-        self.shares: list[np.ndarray] = []
-        for level in range(depth):
-            code = task.query_codes[block, level][self.standing.rows]
-            self.shares.append((code == task.gallery_codes[items, level]) & (code != DISTRACTOR))
-        self._made: dict[str, formulas.Ranking] = {}
-
-    def of(self, level: int) -> formulas.Ranking:
-        """Relevant: the same label in one column."""
-        key = f"level {level}"
-        if key not in self._made:
-            self._made[key] = self._binary(self.standing.keep(self.shares[level]))
-        return self._made[key]
-
-    def exclusive(self, level: int) -> formulas.Ranking:
-        """Relevant: the same label in this column and in none finer; finer ones taken out."""
-        finer = np.zeros(len(self.standing.rows), bool)
-        for share in self.shares[:level]:
-            finer |= share
-        if not finer.any():
-            return self.of(level)
-        left = self.standing.without(finer)
-        return self._binary(left.keep(self.shares[level][~finer]))
-
-    def graded(self) -> formulas.Ranking:
-        """Relevant: by the number of shared columns."""
-        if "graded" not in self._made:
-            grade = np.zeros(len(self.standing.rows), np.int64)
-            for level in self.levels:
-                grade += self.shares[level]
-            kept = grade > 0
-            ranking = self.standing.keep(kept).rank(grade[kept], len(self.levels), self.ties)
-            self._made["graded"] = ranking
-        return self._made["graded"]
-
-    def _binary(self, standing: formulas.Standing) -> formulas.Ranking:
-        return standing.rank(np.ones(len(standing.rows), np.int64), 1, self.ties)
-
-
-def _value(views: _Views, request: Request, style: _Style) -> np.ndarray:
-    """One metric of one tile; NaN where a query has nothing relevant."""
-    if request.base == "exclusive_average_precision":
-        ranking = views.exclusive(views.levels[0] if request.level is None else request.level)
-    elif request.level is not None:
-        ranking = views.of(request.level)
-    elif request.base in ("ndcg", "asi", "h_ap"):
-        ranking = views.graded()
-    else:
-        ranking = views.of(views.levels[0])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if request.base == "h_ap":
-            table = formulas.relevance_table(ranking.of_grade, style.relevance, style.alpha)
-            value = formulas.hierarchical_ap(ranking, table)
-        elif request.k is not None:
-            value = formulas.CUT[request.base](ranking, request.k)
-        else:
-            value = formulas.PLAIN[request.base](ranking)
-    return np.where(ranking.relevant > 0, value, np.nan)
 
 
 def _pool(

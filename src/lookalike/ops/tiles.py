@@ -14,6 +14,7 @@ from lookalike.ops import paths
 
 UNIT_ROUNDOFF = 2.0**-24  # float32, round to nearest
 DEFAULT_BYTES = 48 * 2**20
+_PAIR_BYTES = 128  # what a tile holds for each relevant item
 _WIDENED = 2048  # gallery rows held in float64 at a time
 
 
@@ -112,7 +113,7 @@ def tile_rows(gallery_size: int, relevant: int, byte_budget: int, score_bytes: i
         byte_budget: bytes to stay below; one query is the least there can be.
         score_bytes: bytes held for each score.
     """
-    row = score_bytes * gallery_size + 160 * relevant
+    row = score_bytes * gallery_size + _PAIR_BYTES * relevant
     return max(1, byte_budget // max(row, 1))
 
 

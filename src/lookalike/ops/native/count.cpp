@@ -141,15 +141,16 @@ class Counter {
         for (int64_t b = 0; b < size; ++b)
             if (base_[b + 1] - base_[b] > 1)
                 std::sort(order_.begin() + base_[b], order_.begin() + base_[b + 1], lower);
-        low_sorted_.resize(depth);
-        high_sorted_.resize(depth);
+        low_sorted_.resize(depth + 1);
+        high_sorted_.resize(depth + 1);
+        low_sorted_[depth] = high_sorted_[depth] = std::numeric_limits<Score>::infinity();
         for (int64_t i = 0; i < depth; ++i) {
             low_sorted_[i] = low_[order_[i]];
             high_sorted_[i] = high_[order_[i]];
         }
         beyond_.assign(depth + 1, 0);
         const int64_t found =
-            sweep_.many(row, width_, peaks_.data(), low_sorted_.data(), high_sorted_.data(), depth,
+            sweep_.many(row, width_, peaks_.data(), low_sorted_.data(), high_sorted_.data(),
                         Steps<Score>{start, scale, size, base_.data()}, beyond_.data(),
                         close_.data());
         int64_t higher = 0;
@@ -300,9 +301,9 @@ void count_ranks(Matrix<const Score> scores, Vector<const double> error,
 
 // A run of vectors as doubles, dimension by dimension: out[k * width + i] = vectors[i][k].
 void pack(const float* vectors, int64_t count, int64_t size, int64_t width, double* out) {
-    std::fill(out, out + size * width, 0.0);
-    for (int64_t i = 0; i < count; ++i)
-        for (int64_t k = 0; k < size; ++k) out[k * width + i] = vectors[i * size + k];
+    if (count < width) std::fill(out, out + size * width, 0.0);
+    for (int64_t k = 0; k < size; ++k)
+        for (int64_t i = 0; i < count; ++i) out[k * width + i] = vectors[i * size + k];
 }
 
 void exact_tile(Matrix<const float> query, Matrix<const float> gallery, Matrix<double> out,
@@ -345,7 +346,10 @@ void bind(nb::module_& module) {
 
 }  // namespace
 
+void bind_metrics(nb::module_& module);  // count_metrics.cpp
+
 void bind_count(nb::module_& module) {
+    bind_metrics(module);
     bind<float>(module);
     bind<double>(module);
     module.def("exact_tile", &exact_tile, nb::arg("query").noconvert(),

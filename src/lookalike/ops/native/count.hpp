@@ -26,10 +26,10 @@ struct CountRow {
     int64_t (*few)(const Score* row, int64_t width, const Score* peaks, const Score* low,
                    const Score* high, int64_t depth, int64_t* above, int64_t* crowd,
                    int64_t* close);
-    // Many pivots, rising: beyond[c] = #{j: exactly c pivots have high < row[j]}, c <= depth.
+    // Many pivots, rising, and one of infinite bounds after the last: beyond[c] = #{j: exactly c
+    // pivots have high < row[j]}.
     int64_t (*many)(const Score* row, int64_t width, const Score* peaks, const Score* low,
-                    const Score* high, int64_t depth, Steps<Score> steps, int32_t* beyond,
-                    int64_t* close);
+                    const Score* high, Steps<Score> steps, int32_t* beyond, int64_t* close);
 };
 
 // Whole tiles of exact scores: packed queries times a packed panel of the gallery.

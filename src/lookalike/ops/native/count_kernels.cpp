@@ -69,12 +69,24 @@ int64_t few(const Score* row, int64_t width, const Score* peaks, const Score* lo
     return found;
 }
 
+// The first pivot from `from` to `to` whose upper bound is not below the value, or `to`.
+template <typename Score>
+int32_t first_reaching(const Score* high, int32_t from, int32_t to, Score value) {
+    while (from < to) {
+        const int32_t middle = from + (to - from) / 2;
+        if (high[middle] < value) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    return from;
+}
+
 template <typename Score>
 int64_t many(const Score* row, int64_t width, const Score* peaks, const Score* low,
-             const Score* high, int64_t depth, Steps<Score> steps, int32_t* beyond,
-             int64_t* close) {
+             const Score* high, Steps<Score> steps, int32_t* beyond, int64_t* close) {
     int64_t found = 0;
-    const Score last = high[depth - 1];
     int32_t step[kBlock];
     for (int64_t from = 0; from < width; from += kBlock) {
         const int64_t n = width - from < kBlock ? width - from : kBlock;
@@ -93,13 +105,12 @@ int64_t many(const Score* row, int64_t width, const Score* peaks, const Score* l
         for (int64_t j = 0; j < n; ++j) {
             const Score value = s[j];
             int32_t c = steps.base[step[j]];
-            if (value > last) {
-                c = static_cast<int32_t>(depth);
-            } else {
-                while (high[c] < value) ++c;
-                close[found] = from + j;
-                found += low[c] <= value;
-            }
+            // A step holds hardly more than two pivots; guessing where would cost more than adding.
+            c += high[c] < value;
+            c += high[c] < value;
+            if (high[c] < value) c = first_reaching(high, c + 1, steps.base[step[j] + 1], value);
+            close[found] = from + j;
+            found += low[c] <= value;
             ++beyond[c];
         }
     }
