@@ -6,7 +6,7 @@ import pytest
 
 from lookalike.data.splits import hold_out, k_fold
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -86,3 +86,5 @@ def test_folds_that_cannot_be(table):
         k_fold(table, 3, 0, by="clas")
     with pytest.raises(ConfigError, match="leave fold 3 or the rest empty"):
         k_fold(table, 4, 3, by="super")
+    with pytest.raises(DataError, match="level 2, but the levels are 0 … 1"):
+        k_fold(table, 3, 0, by="super", super_level=2)

@@ -117,20 +117,6 @@ def decode_picture(
     return pixels if box is None else _crop(pixels, box, source)
 
 
-def picture_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of a picture file, upright, from its header alone."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            return (height, width) if _orientation(image) >= 5 else (width, height)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such picture; check the table's root and path") from None
-    except Image.UnidentifiedImageError:
-        raise DataError(f"{path}: no picture that can be read") from None
-    except _BROKEN as e:
-        raise DataError(f"{path}: broken picture: {e or type(e).__name__}") from None
-
-
 def encode_raw(pixels: np.ndarray) -> bytes:
     """Plain pixels, uint8 ``(H, W, 3)``, as bytes that `decode_picture` reads."""
     return _RAW + struct.pack("<II", *pixels.shape[:2]) + pixels.tobytes()

@@ -136,9 +136,10 @@ def k_fold(
     if by == "class":
         part = _parts(rng, fine, np.zeros(len(fine), np.int64), folds)
     elif by == "class_within_super":
-        part = _parts(rng, fine, table.labels[:, super_level], folds)
+        part = _parts(rng, fine, table.labels[:, table.level(super_level)], folds)
     elif by == "super":
-        part = _parts(rng, table.labels[:, super_level], np.zeros(len(fine), np.int64), folds)
+        coarse = table.labels[:, table.level(super_level)]
+        part = _parts(rng, coarse, np.zeros(len(fine), np.int64), folds)
     elif by == "picture":
         part = _parts(rng, np.arange(len(fine)), fine, folds)
     else:

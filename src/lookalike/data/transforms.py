@@ -122,7 +122,7 @@ def train(
     if grey:
         steps.append(v2.RandomGrayscale(grey))
     if blur:
-        kernel = int(0.1 * max(side)) // 2 * 2 + 1
+        kernel = max(3, int(0.1 * max(side)) // 2 * 2 + 1)
         steps.append(v2.RandomApply([v2.GaussianBlur(kernel, (0.1, 2.0))], blur))
     return Transform([*steps, *extra], described)
 
@@ -152,8 +152,9 @@ def evaluation(
     described = _describe("evaluation", locals())
     side = _pair(size, "size")
     if not crop:
-        if resize is not None:
-            raise ConfigError("transform.resize: has no effect with crop=false; drop one of them")
+        if resize is not None or rounding != "down":
+            name = "resize" if resize is not None else "rounding"
+            raise ConfigError(f"transform.{name}: has no effect with crop=false; drop one of them")
         return Transform([_resize(side, interpolation)], described)
     if resize is None:
         exact = max(side) * 8 / 7
