@@ -56,8 +56,8 @@ def table(run: Run) -> str:
         "",
         f"{manifest['data']['pictures']:,} pictures, {manifest['parameters']:,} parameters, "
         f"{manifest['epochs']} epochs, {manifest['steps']:,} steps; "
-        f"{manifest['seconds'] / 60:.1f} minutes on {manifest['machine']['cores']} cores. The model "
-        f"is that of epoch {manifest['best']['epoch']}.",
+        f"{manifest['seconds'] / 60:.1f} minutes on {manifest['machine']['cores']} cores. "
+        f"The model is that of epoch {manifest['best']['epoch']}.",
         "",
         "| system | " + " | ".join(titles) + " |",
         "|---|" + "--:|" * len(titles),

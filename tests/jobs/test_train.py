@@ -9,7 +9,7 @@ import torch
 
 import lookalike
 from lookalike.errors import ConfigError, DataError, NumericsError, RunError
-from lookalike.jobs import train
+from lookalike.jobs import train, training
 from lookalike.runs import Run
 from lookalike.train.loop import Interrupted
 
@@ -83,7 +83,7 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bits(
     toy, finished, tmp_path, monkeypatch, stop_after
 ):
     folder = tmp_path / "x"
-    original = train.SupervisedStep.__call__
+    original = training.SupervisedStep.__call__
     count = 0
 
     def stopping(self, batch):
@@ -96,7 +96,7 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bits(
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, batch)
 
-    monkeypatch.setattr(train.SupervisedStep, "__call__", stopping)
+    monkeypatch.setattr(training.SupervisedStep, "__call__", stopping)
     with pytest.raises(Interrupted):
         train.run([*toy, f"run={folder}"], quiet=True)
     assert Run(folder).read_manifest()["status"] == "interrupted"
@@ -173,7 +173,7 @@ def test_a_missing_folder_names_itself(tmp_path):
 
 
 def test_nan_stops_the_run_and_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
-    original = train.SupervisedStep.__call__
+    original = training.SupervisedStep.__call__
 
     def poison(self, batch):
         if self.schedule.last_epoch == 7:
@@ -181,7 +181,7 @@ def test_nan_stops_the_run_and_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
                 self.model.head.weight.fill_(float("nan"))
         return original(self, batch)
 
-    monkeypatch.setattr(train.SupervisedStep, "__call__", poison)
+    monkeypatch.setattr(training.SupervisedStep, "__call__", poison)
     with pytest.raises(NumericsError):
         train.run([*toy, f"run={tmp_path / 'x'}"], quiet=True)
     assert state(Run(tmp_path / "x"))["progress"]["step"] == 5

@@ -23,7 +23,7 @@ class Interrupted(RunError):  # noqa: N818 (asked for, not an error)
 
 
 class Listener(Protocol):
-    """What the loop tells the world; :mod:`lookalike.jobs.train` writes it down and shows it."""
+    """What the loop tells the world; :mod:`lookalike.jobs.training` writes it down and shows it."""
 
     def train_row(self, progress: Progress, row: dict[str, Any]) -> None:
         """A few steps are done."""
