@@ -30,6 +30,21 @@ def test_native_can_be_turned_off_and_held_to_a_set(monkeypatch):
         paths.instruction_set()
 
 
+@is_built
+def test_a_library_of_another_version_is_left_alone(monkeypatch):
+    monkeypatch.setattr(paths, "INTERFACE", -1)
+    paths._library.cache_clear()
+    paths._instruction_sets.cache_clear()
+    try:
+        assert paths.native() is None
+        assert "install this one again" in paths.status()[0].reason
+    finally:
+        monkeypatch.undo()
+        paths._library.cache_clear()
+        paths._instruction_sets.cache_clear()
+    assert paths.native() is not None
+
+
 def test_without_the_library_the_losses_work_all_the_same():
     code = """
 import sys

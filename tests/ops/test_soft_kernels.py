@@ -62,7 +62,9 @@ def test_a_step_is_its_three_pieces_and_the_slope_its_derivative(name):
 
 
 @pytest.mark.parametrize("name", STEPS)
-@pytest.mark.parametrize("shape", [(3, 1, 1), (5, 17, 3), (4, 1100, 2), (2, 513, 20)])
+@pytest.mark.parametrize(
+    "shape", [(3, 1, 1), (5, 17, 3), (4, 1100, 2), (2, 513, 20), (3, 1300, 70)]
+)
 def test_sums_and_slopes_are_those_of_plain_torch_in_double(face, name, shape):
     queries, width, depth = shape
     step = STEPS[name]
@@ -77,7 +79,7 @@ def test_sums_and_slopes_are_those_of_plain_torch_in_double(face, name, shape):
     ours = step_slopes_(scores, pivots, weights, step)
     torch.testing.assert_close(ours.double(), totals, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(scores.double(), exact, rtol=1e-5, atol=1e-4)
-    assert ours[-1, -1] == 0
+    assert ours[-1, -1] < 1e-30
 
 
 @pytest.mark.parametrize("name", STEPS)

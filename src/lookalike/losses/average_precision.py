@@ -164,7 +164,11 @@ class SupAP(SmoothAP):
 
 def average_precision(ranked: Ranked, relevance: Tensor | None = None) -> Tensor:
     """``sum_i h_rank(i) / rank(i)`` over ``sum_i r_i``: AP, or H-AP with graded relevances."""
-    if relevance is None:
-        relevance = ranked.mask.to(ranked.pivots.dtype)
-    ratio = ranked.h_rank(relevance) / ranked.rank()
-    return ratio.sum(dim=1) / relevance.sum(dim=1)
+    if relevance is not None:
+        ratio = ranked.h_rank(relevance) / ranked.rank()
+        return ratio.sum(dim=1) / relevance.sum(dim=1)
+    real = ranked.mask.to(ranked.pivots.dtype)
+    among = ranked.h_rank(real)
+    # Where all positives are peers, their rank among themselves is a part of the rank.
+    rank = ranked.below + among + (1 - real) if ranked.level is None else ranked.rank()
+    return (among / rank).sum(dim=1) / real.sum(dim=1)

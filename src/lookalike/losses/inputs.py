@@ -144,4 +144,4 @@ def columns(loss: str, labels: Tensor, rows: int, name: str) -> Tensor:
         raise LookalikeError(
             f"{loss}: {name} must be ({rows},) or ({rows}, levels), not {tuple(labels.shape)}."
         )
-    return labels.reshape(rows, -1).long()
+    return labels.reshape(rows, 1 if labels.dim() == 1 else labels.shape[1]).long()

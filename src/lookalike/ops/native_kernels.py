@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lookalike.ops.pair_sums import PairSteps
 
 MOST_BINS = 256
+# From this many pivots on it pays to sort them and to meet only those near a score.
+MANY = 48
 
 
 def suits(*tensors: Tensor) -> bool:
@@ -32,17 +34,26 @@ def suits(*tensors: Tensor) -> bool:
 def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
     """As :func:`lookalike.ops.step_sums.step_sums`."""
     sums = _like(pivots)
-    _library().step_sums(scores.detach(), _plain(pivots), sums, *_numbers(step), *_how())
-    return sums
+    is_many = pivots.shape[1] >= MANY
+    order = None
+    if is_many:
+        pivots, order = pivots.detach().sort(dim=1)
+    _library().step_sums(scores.detach(), _plain(pivots), sums, *_numbers(step), is_many, *_how())
+    return sums if order is None else _unsorted(sums, order)
 
 
 def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> Tensor:
     """As :func:`lookalike.ops.step_sums.step_slopes_`."""
     totals = _like(pivots)
+    is_many = pivots.shape[1] >= MANY
+    order = None
+    if is_many:
+        pivots, order = pivots.detach().sort(dim=1)
+        weights = weights.gather(1, order)
     _library().step_slopes(
-        scores.detach(), _plain(pivots), _plain(weights), totals, *_numbers(step), *_how()
+        scores.detach(), _plain(pivots), _plain(weights), totals, *_numbers(step), is_many, *_how()
     )
-    return totals
+    return totals if order is None else _unsorted(totals, order)
 
 
 def pair_sums(pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairSteps) -> Tensor:
@@ -104,6 +115,10 @@ def _library() -> ModuleType:
 
 def _how() -> tuple[str | None, int]:
     return paths.instruction_set(), torch.get_num_threads()
+
+
+def _unsorted(values: Tensor, order: Tensor) -> Tensor:
+    return torch.empty_like(values).scatter_(1, order, values)
 
 
 def _like(pivots: Tensor) -> Tensor:

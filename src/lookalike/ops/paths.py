@@ -19,6 +19,9 @@ from lookalike.errors import LookalikeError, suggest
 if TYPE_CHECKING:
     from torch import Tensor
 
+# The signatures that this version calls; src/lookalike/ops/native/module.cpp has the same number.
+INTERFACE = 1
+
 
 @dataclass(frozen=True)
 class Status:
@@ -108,11 +111,14 @@ def _has_triton() -> bool:
 @cache
 def _library() -> tuple[ModuleType | None, str]:
     try:
-        return import_module("lookalike.ops._native"), "built"
+        library = import_module("lookalike.ops._native")
     except ModuleNotFoundError:
         return None, "not built: there was no C++ compiler when lookalike was installed"
     except ImportError as error:
         return None, f"built, but it does not load here: {error}"
+    if getattr(library, "interface", 0) != INTERFACE:
+        return None, "built by another version of lookalike: install this one again"
+    return library, "built"
 
 
 @cache

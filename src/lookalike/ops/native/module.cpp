@@ -15,6 +15,8 @@ void bind_count(nb::module_& module);
 }  // namespace lookalike
 
 NB_MODULE(_native, module) {
+    // Raised with every change of a signature; lookalike/ops/paths.py asks for the same number.
+    module.attr("interface") = 1;
     module.def("instruction_sets", &lookalike::instruction_sets);
     lookalike::bind_steps(module);
     lookalike::bind_pairs(module);

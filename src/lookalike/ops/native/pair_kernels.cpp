@@ -41,8 +41,6 @@ struct Items {
     int64_t depth, padded;
 };
 
-constexpr int64_t kLanes = 16;
-
 template <int kind, Relation relation>
 inline float sum_pairs(const Items& items, float own, float weight, float level,
                        const PairStep& step) {

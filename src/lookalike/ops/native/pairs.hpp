@@ -20,6 +20,7 @@ struct PairSteps {
 };
 
 struct PairKernels {
+    // Rows are padded to whole vectors; scratch holds four of them.
     // sums[i] = sum over j != i of min(w[i], w[j]) step(s[j] - s[i]); without levels all are peers.
     void (*sums)(const float* s, const float* w, const float* level, int64_t depth,
                  const PairSteps& steps, float* sums, float* scratch);
@@ -28,8 +29,6 @@ struct PairKernels {
                    int64_t depth, const PairSteps& steps, float* out, float* scratch);
 };
 
-// Rows are padded to whole vectors; a kernel needs scratch for four of them.
-inline int64_t padded_depth(int64_t depth) { return (depth + 15) / 16 * 16; }
 
 namespace baseline { extern const PairKernels pair_kernels; }
 namespace avx2 { extern const PairKernels pair_kernels; }
