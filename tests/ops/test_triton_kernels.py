@@ -43,6 +43,7 @@ print("ok")
 """
 
 
+@pytest.mark.slow
 @needs_triton
 def test_triton_agrees_with_torch(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")

@@ -9,6 +9,7 @@ namespace {
 constexpr int64_t kBlock = 512;
 // Where even the best score of a block lies 25 temperatures below a pivot, a term is below 2e-11.
 constexpr float kNothing = -25.0f;
+constexpr int64_t kBuckets = 256;
 
 inline float highest(const float* s, int64_t n) {
     float best = s[0];
@@ -82,28 +83,39 @@ inline Line line_of(const Step& step) {
     return {step.delta, step.rho, step.offset - step.rho * step.delta};
 }
 
-// The first of the rising pivots that is at least `value`.
-inline int64_t first_from(const float* pivots, int64_t depth, float value) {
-    int64_t low = 0;
-    while (depth > 0) {
-        const int64_t half = depth / 2;
-        const bool is_below = pivots[low + half] < value;
-        low = is_below ? low + half + 1 : low;
-        depth = is_below ? depth - half - 1 : half;
-    }
-    return low;
+// Where the rising pivots lie on their line: places[b] of them come before bucket b of kBuckets.
+struct Places {
+    float low, scale;
+    int32_t before[kBuckets + 2];
+};
+
+inline int64_t bucket_of(float value, const Places& places) {
+    const float at = (value - places.low) * places.scale;
+    if (!(at > 0.0f)) return 0;
+    return at > kBuckets ? kBuckets : static_cast<int64_t>(at);
 }
 
-// The pivots that a score meets one by one, rounded outwards to whole vectors.
+inline void lay_out(const float* pivots, int64_t depth, Places& places) {
+    int64_t real = depth;
+    while (real > 0 && pivots[real - 1] > 1.0e38f) --real;
+    places.low = real > 0 ? pivots[0] : 0.0f;
+    const float span = real > 0 ? pivots[real - 1] - pivots[0] : 0.0f;
+    places.scale = span > 1e-20f ? (kBuckets - 1) / span : 0.0f;
+    for (int64_t b = 0; b < kBuckets + 2; ++b) places.before[b] = 0;
+    for (int64_t i = 0; i < real; ++i) ++places.before[bucket_of(pivots[i], places) + 1];
+    for (int64_t b = 0; b < kBuckets + 1; ++b) places.before[b + 1] += places.before[b];
+}
+
+// The pivots that a score meets one by one, rounded outwards to buckets and whole vectors.
 struct Window {
     int64_t first, last;
 };
 
-inline Window window_of(float s, const float* pivots, int64_t depth, float reach, float edge) {
+inline Window window_of(float s, const Places& places, float reach, float edge) {
     // A little wider than the edge: whether a score is beyond it is decided by the step itself.
     const float margin = 1e-5f * (1.0f + (s < 0.0f ? -s : s));
-    const int64_t first = first_from(pivots, depth, s - edge - margin);
-    const int64_t last = first_from(pivots, depth, s + reach);
+    const int64_t first = places.before[bucket_of(s - edge - margin, places)];
+    const int64_t last = places.before[bucket_of(s + reach, places) + 1];
     return {first / kLanes * kLanes, padded_depth(last)};
 }
 
@@ -130,10 +142,12 @@ void many_sums_of(const float* row, int64_t width, const float* pivots, int64_t 
     const int64_t padded = padded_depth(depth);
     const Line line = line_of<kSigmoid>(step);
     const float reach = -kNothing / step.inverse_tau;
+    Places places;
+    lay_out(pivots, depth, places);
     pad_pivots(pivots, depth, padded, scratch);
     for (int64_t j = 0; j < width; ++j) {
         const float s = row[j];
-        const Window window = window_of(s, scratch.pivots, depth, reach, line.edge);
+        const Window window = window_of(s, places, reach, line.edge);
         // All pivots before the window get the line: noted at its end, handed down below.
         if (window.first > 0) {
             scratch.count[window.first] += 1.0;
@@ -165,6 +179,8 @@ void many_slopes_of(float* row, int64_t width, const float* pivots, const float*
     const int64_t padded = padded_depth(depth);
     const Line line = line_of<kSigmoid>(step);
     const float reach = -kNothing / step.inverse_tau;
+    Places places;
+    lay_out(pivots, depth, places);
     pad_pivots(pivots, depth, padded, scratch);
     double before = 0.0;
     for (int64_t i = 0; i < padded; ++i) {
@@ -175,7 +191,7 @@ void many_slopes_of(float* row, int64_t width, const float* pivots, const float*
     scratch.score[padded] = before;
     for (int64_t j = 0; j < width; ++j) {
         const float s = row[j];
-        const Window window = window_of(s, scratch.pivots, depth, reach, line.edge);
+        const Window window = window_of(s, places, reach, line.edge);
         scratch.count[window.first] += 1.0;
         float lanes[kLanes] = {};
         for (int64_t at = window.first; at < window.last; at += kLanes) {
