@@ -1,3 +1,5 @@
+import multiprocessing
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -167,6 +169,17 @@ def test_a_broken_picture_is_refused_by_name(table, folder, workers):
             list(loader)
         assert str(caught.value).startswith(str(folder / "5.png") + ": broken picture")
         assert "Traceback" not in str(caught.value)
+        assert not multiprocessing.active_children()  # ended at once, not by the garbage collector
+
+
+def test_a_closed_loader_ends_its_workers_and_starts_others(table):
+    loader = eval_loader(table, transforms.evaluation(16), 4, workers=1)
+    first = list(loader)
+    assert len(multiprocessing.active_children()) == 1
+    loader.close()
+    assert not multiprocessing.active_children()
+    same(list(loader), first)
+    loader.close()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -35,17 +35,7 @@ class Loader:
         self.broken: dict[int, str] = {}
         self.done = 0
         self._keys = _Keys(sampler)
-        self._loader: DataLoader[Any] = DataLoader(
-            _Quiet(dataset),
-            batch_sampler=self._keys,
-            num_workers=workers,
-            collate_fn=_collate,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=workers > 0,
-            # Its own: torch would draw the workers' seed from the global state, once an iteration,
-            # and a run resumed in the middle of an epoch would have drawn once more.
-            generator=torch.Generator(),
-        )
+        self._loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -53,9 +43,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.done = getattr(self.sampler, "batch", 0)
-        for batch in self._loader:
-            if "error" in batch:
-                raise DataError(batch["error"])
+        for batch in self._batches():
             self.broken |= batch.pop("broken")
             self.done += 1
             if batch:
@@ -63,6 +51,10 @@ class Loader:
         self.done = 0
         if isinstance(self.sampler, BatchSampler):
             self.sampler.batch = 0
+
+    def close(self) -> None:
+        """End the workers; the next iteration starts others."""
+        self._loader = None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; a resumed epoch goes on where it stopped."""
@@ -85,6 +77,32 @@ class Loader:
             )
         self.sampler.load_state_dict(state)
         self.done = int(state["batch"])
+
+    def _batches(self) -> Iterator[dict[str, Any]]:
+        if self._loader is None:
+            self._loader = self._start()
+        for batch in self._loader:
+            if "error" in batch:
+                break
+            yield batch
+        else:
+            return
+        # Left to the garbage collector, the workers would end at an odd moment, or hang.
+        self.close()
+        raise DataError(batch["error"])
+
+    def _start(self) -> DataLoader[Any]:
+        return DataLoader(
+            _Quiet(self.dataset),
+            batch_sampler=self._keys,
+            num_workers=self.workers,
+            collate_fn=_collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.workers > 0,
+            # Its own: torch would draw the workers' seed from the global state, once an iteration,
+            # and a run resumed in the middle of an epoch would have drawn once more.
+            generator=torch.Generator(),
+        )
 
 
 def train_loader(

@@ -27,7 +27,7 @@ def distance_weights(
 
     Example:
         >>> distance_weights(np.array([0.6, 1.2, 0.9]), np.array([False, False, True]), 8).round(3)
-        array([0.979, 0.021, 0.   ])
+        array([0.964, 0.036, 0.   ])
     """
     d = np.maximum(distances, 0.5)
     if not published:
