@@ -77,6 +77,13 @@ def test_counts_equal_brute_force(kind, tile, path, monkeypatch):
     side, queries, n = whole(x), 4, len(x)
     best = np.empty(queries)
     counts = exact_counts(scored, pairs, side.part(slice(0, queries)), side, best=best)
+    if tile == torch.float64:
+        exact = score_tile(side.part(slice(0, queries)), side, scored.scores, exactly=True)
+        exact.exclude(Pairs(np.arange(queries + 1), own))
+        again = exact_counts(exact, pairs, side.part(slice(0, queries)), side)
+        np.testing.assert_array_equal(again.tied_before, counts.tied_before)
+        np.testing.assert_array_equal(again.above, counts.above)
+        assert again.rescored == 0
     above, tied, before = brute(x, pairs.rows, pairs.items, own)
     np.testing.assert_array_equal(counts.above, above)
     np.testing.assert_array_equal(counts.tied, tied)
@@ -155,15 +162,16 @@ def test_many_relevant_items_call_for_a_float64_tile():
     assert tile_type(torch.float64, 4.0) == torch.float64
 
 
-@pytest.mark.parametrize("path", PATHS[1:])
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (9, 50, 17), (16, 48, 64), (5, 23, 0)])
-def test_native_tiles_are_exact_in_every_entry(shape, path, monkeypatch):
+def test_exact_tiles_are_exact_in_every_entry(shape, path, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_NATIVE", path)
     queries, items, size = shape
     random = np.random.default_rng(0)
     q = random.standard_normal((queries, size)).astype(np.float32)
     g = random.standard_normal((items, size)).astype(np.float32)
-    tile = score_tile(whole(q), whole(g), torch.empty((queries, items), dtype=torch.float64))
+    out = torch.full((queries, items), torch.nan, dtype=torch.float64)
+    tile = score_tile(whole(q), whole(g), out, exactly=True)
     rows, columns = np.divmod(np.arange(queries * items), items)
     assert tile.scores.flatten().tolist() == exact_scores(q, g, rows, columns).tolist()
     assert not tile.error.any()

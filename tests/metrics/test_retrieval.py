@@ -162,6 +162,19 @@ def test_a_level_of_hundreds_takes_a_float64_tile(native, monkeypatch):
             np.testing.assert_allclose(whole.per_query[name][:3], values, rtol=1e-12, err_msg=name)
 
 
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_collapsed_vectors_switch_to_exact_tiles(native, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_NATIVE", native)
+    x = np.full((90, 8), 0.3, np.float32)
+    x[60:] *= np.float32(1 + 1e-7)
+    labels = np.arange(90) // 3
+    seen = []
+    report = evaluate(x, labels, byte_budget=10_000, progress=lambda done, _: seen.append(done))
+    assert len(seen) > 3  # several tiles, the first in float32
+    expected = reference.evaluate(x, [(int(c),) for c in labels])
+    check(report, expected)
+
+
 def test_a_permuted_gallery_gives_the_same_numbers():
     x, labels = random_world(120, columns=2)
     order = np.random.default_rng(1).permutation(len(x))

@@ -21,6 +21,8 @@ from lookalike.metrics.views import Style, Views
 from lookalike.ops.exact_ranks import bytes_per_score, exact_counts, tile_type
 from lookalike.ops.tiles import Pairs, default_bytes, score_tile, tile_rows
 
+_OFTEN = 0.05  # share of scores taken again beyond which an exact tile costs less
+_PROBE = 64
 _WIDEST, _WIDEST_ON_DEVICE = 1024, 8192  # queries a tile: a product gains nothing from more
 
 
@@ -168,14 +170,22 @@ def _pass(
     last = min(total, first + share)
     columns = _columns(plan)
     mine = np.full((share, len(columns)), np.nan)
-    out = _room(plan, slice(first, last), byte_budget)
-    for start in range(first, last, len(out)):
-        block = slice(start, min(last, start + len(out)))
-        found = _block(plan, block, out)
+    out, exactly, start = _room(plan, slice(first, last), byte_budget), False, first
+    while start < last:
+        # The first tile is a small one: it tells whether float32 decides enough.
+        height = min(len(out), _PROBE) if start == first else len(out)
+        block = slice(start, min(last, start + height))
+        found, rescored = _block(plan, block, out, exactly)
         for c, name in enumerate(columns):
             mine[block.start - first : block.stop - first, c] = found[name]
+        start = block.stop
         if progress is not None:
-            progress(block.stop - first, last - first)
+            progress(start - first, last - first)
+        if rescored > _OFTEN * (block.stop - block.start) * out.shape[1] and not exactly:
+            # Collapsed or coarse vectors: nearly everything ties, so score all of it exactly.
+            exactly = out.device.type == "cpu"
+            if exactly:
+                out = _room(plan, slice(start, last), byte_budget, torch.float64)
     whole = _gather(mine)[:total]
     arrays = {name: np.ascontiguousarray(whole[:, c]) for c, name in enumerate(columns)}
     names = {request.name for request in plan.requests}
@@ -193,13 +203,16 @@ def _gather(mine: np.ndarray) -> np.ndarray:
     return distributed.gather(rows).numpy(force=True)
 
 
-def _room(plan: _Plan, mine: slice, byte_budget: int) -> torch.Tensor:
+def _room(
+    plan: _Plan, mine: slice, byte_budget: int, kind: torch.dtype | None = None
+) -> torch.Tensor:
     """The buffer of one tile: as many rows as the budget allows, in the type that serves best."""
     codes, gallery = plan.task.query_codes[mine], plan.task.gallery
     sizes = np.zeros(len(codes))
     for level, members in plan.members.items():
         sizes += members.counts(codes[:, level])
-    kind = tile_type(gallery.fast.dtype, float(sizes.mean()) if len(sizes) else 0.0)
+    if kind is None:
+        kind = tile_type(gallery.fast.dtype, float(sizes.mean()) if len(sizes) else 0.0)
     device = gallery.fast.device
     per_score = bytes_per_score(kind, device)
     rows = tile_rows(len(gallery.exact), int(sizes.max(initial=0)), byte_budget, per_score)
@@ -217,13 +230,15 @@ def _columns(plan: _Plan) -> list[str]:
     return names
 
 
-def _block(plan: _Plan, block: slice, out: torch.Tensor) -> dict[str, np.ndarray]:
-    """Every metric of one tile of queries."""
+def _block(
+    plan: _Plan, block: slice, out: torch.Tensor, exactly: bool
+) -> tuple[dict[str, np.ndarray], int]:
+    """Every metric of one tile of queries, and how many of its scores had to be taken again."""
     task = plan.task
     queries = task.query.part(block)
     excluded = task.excluded(block)
     relevant = _relevant(plan, block, excluded)
-    tile = score_tile(queries, task.gallery, out)
+    tile = score_tile(queries, task.gallery, out, exactly=exactly)
     tile.exclude(excluded)
     best = np.empty(len(queries.exact)) if plan.pooled else None
     counts = exact_counts(tile, relevant, queries, task.gallery, best=best)
@@ -239,7 +254,7 @@ def _block(plan: _Plan, block: slice, out: torch.Tensor) -> dict[str, np.ndarray
         for level in plan.levels:
             found[f"first right {level}"] = view.first_right(level)
             found[f"relevant {level}"] = view.relevant(level)
-    return found
+    return found, counts.rescored
 
 
 def _relevant(plan: _Plan, block: slice, excluded: Pairs) -> Pairs:

@@ -31,11 +31,13 @@ class Counts:
         above: items that score higher.
         tied: other items that score the same.
         tied_before: those of them with a smaller gallery index.
+        rescored: how many items of the tile had to be scored again.
     """
 
     above: np.ndarray
     tied: np.ndarray
     tied_before: np.ndarray
+    rescored: int = 0
 
 
 def tile_type(vectors: torch.dtype, relevant: float) -> torch.dtype:
@@ -86,7 +88,7 @@ def exact_counts(
             best[:] = _best_scores(scores, error, query.exact, gallery.exact)
         return _count(scores, error, relevant, query.exact, gallery.exact)
     above, tied, before = (np.empty(len(relevant.items), np.int64) for _ in range(3))
-    library.count_ranks(
+    rescored = library.count_ranks(
         scores,
         error,
         relevant.starts,
@@ -100,7 +102,7 @@ def exact_counts(
         isa=paths.instruction_set(),
         threads=torch.get_num_threads(),
     )
-    return Counts(above, tied, before)
+    return Counts(above, tied, before, rescored)
 
 
 def _on_device(
@@ -118,6 +120,8 @@ def _count(
     scores: np.ndarray, error: np.ndarray, relevant: Pairs, query: np.ndarray, gallery: np.ndarray
 ) -> Counts:
     """Without native code: one sort of each row, and binary searches in it."""
+    if not error.any():
+        return _count_exact(scores, relevant)
     rows = relevant.rows
     approximate = scores[rows, relevant.items].astype(np.float64)
     low, high = _band(approximate, 2 * error[rows], scores.dtype)
@@ -130,9 +134,27 @@ def _count(
         crowd[own] = scores.shape[1] - np.searchsorted(ordered[i], low[own], "left") - over
     counts = Counts(above, np.zeros_like(above), np.zeros_like(above))
     unsure = relevant.keep(crowd > 1)
-    if len(unsure.items):
-        _settle(counts, np.flatnonzero(crowd > 1), unsure, scores, low, high, query, gallery)
-    return counts
+    if len(unsure.items) == 0:
+        return counts
+    where = np.flatnonzero(crowd > 1)
+    rescored = _settle(counts, where, unsure, scores, low, high, query, gallery)
+    return Counts(counts.above, counts.tied, counts.tied_before, rescored)
+
+
+def _count_exact(scores: np.ndarray, relevant: Pairs) -> Counts:
+    """The same where the scores of the tile are the exact ones."""
+    above, tied_with, tied_before = (np.zeros(len(relevant.items), np.int64) for _ in range(3))
+    for i, row in enumerate(scores):
+        own = slice(relevant.starts[i], relevant.starts[i + 1])
+        order = np.argsort(row, kind="stable")
+        ordered, mine = row[order], row[relevant.items[own]]
+        left = np.searchsorted(ordered, mine, "left")
+        right = np.searchsorted(ordered, mine, "right")
+        place = np.empty(len(row), np.int64)
+        place[order] = np.arange(len(row))
+        above[own], tied_with[own] = len(row) - right, right - left - 1
+        tied_before[own] = place[relevant.items[own]] - left
+    return Counts(above, tied_with, tied_before)
 
 
 def _band(
@@ -153,14 +175,16 @@ def _settle(
     high: np.ndarray,
     query: np.ndarray,
     gallery: np.ndarray,
-) -> None:
+) -> int:
     """Score again what float32 cannot order, and correct the counts at ``where``."""
+    rescored = 0
     rows = np.flatnonzero(unsure.counts)
     for i in rows:
         own = where[unsure.starts[i] : unsure.starts[i + 1]]
         targets = unsure.items[unsure.starts[i] : unsure.starts[i + 1]]
         close = _close(scores[i], low[own], high[own])
         exact = exact_scores(query, gallery, np.full(len(close), i), close)
+        rescored += len(close)
         # `close` rises, so a stable sort leaves equal scores in the order of their index.
         order = np.argsort(exact, kind="stable")
         exact_ordered = exact[order]
@@ -174,6 +198,7 @@ def _settle(
         counts.above[own] += len(close) - right - counted
         counts.tied[own] = right - left - 1
         counts.tied_before[own] = place[mine] - left
+    return rescored
 
 
 def _close(scores: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -198,6 +223,8 @@ def _best_scores(
     best = np.full(len(scores), -np.inf)
     if scores.shape[1] == 0:
         return best
+    if not error.any():
+        return scores.max(axis=1).astype(np.float64)
     low, _ = _band(scores.max(axis=1).astype(np.float64), 2 * error, scores.dtype)
     near = [
         np.flatnonzero((row >= at) & (row > -np.inf)) for row, at in zip(scores, low, strict=True)

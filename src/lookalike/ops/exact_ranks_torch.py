@@ -6,6 +6,7 @@ import torch
 
 from lookalike.ops.tiles import Pairs
 
+_PAIRS = 2**19  # pairs of vectors gathered at a time
 _FEW = 32  # relevant items a query compared with the tile one by one; more share one sort
 
 
@@ -21,9 +22,11 @@ def exact_dots(
         items: ``(m,)`` rows of ``gallery``.
     """
     total = torch.zeros(len(rows), dtype=torch.float64, device=query.device)
-    # A sum or a scan may add in any order on a device; one step a dimension may not.
-    for q, g in zip(query.T, gallery.T, strict=True):
-        total += q[rows].double() * g[items].double()
+    for part in torch.arange(len(rows), device=query.device).split(_PAIRS):
+        one, other, sums = query[rows[part]], gallery[items[part]], total[part[0] : part[-1] + 1]
+        # A sum or a scan may add in any order on a device; one step a dimension may not.
+        for q, g in zip(one.T, other.T, strict=True):
+            sums += q.double() * g.double()
     return total
 
 

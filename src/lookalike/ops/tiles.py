@@ -133,19 +133,27 @@ def full_precision() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def score_tile(query: Vectors, gallery: Vectors, out: torch.Tensor) -> ScoredTile:
+def score_tile(
+    query: Vectors, gallery: Vectors, out: torch.Tensor, *, exactly: bool = False
+) -> ScoredTile:
     """The dot products of some queries with the whole gallery.
 
     Args:
         query: b queries.
         gallery: n items.
         out: ``(at least b, n)`` buffer, float32 or float64; its first rows are overwritten.
+        exactly: give exact scores even where that is slow; needs a float64 buffer on the CPU.
+            Native code always does for float32 vectors and a float64 buffer.
     """
     tile = out[: len(query.exact)]
-    library = paths.native() if tile.device.type == "cpu" else None
-    if library is not None and tile.dtype == torch.float64 and query.exact.dtype == np.float32:
+    wide = tile.device.type == "cpu" and tile.dtype == torch.float64
+    library = paths.native() if wide and query.exact.dtype == np.float32 else None
+    if library is not None:
         isa, threads = paths.instruction_set(), torch.get_num_threads()
         library.exact_tile(query.exact, gallery.exact, tile.numpy(), isa=isa, threads=threads)
+        return ScoredTile(tile, np.zeros(len(tile)))
+    if exactly:
+        _score_exactly(query.exact, gallery.exact, tile.numpy())
         return ScoredTile(tile, np.zeros(len(tile)))
     with full_precision():
         if tile.dtype == gallery.fast.dtype:
@@ -157,6 +165,16 @@ def score_tile(query: Vectors, gallery: Vectors, out: torch.Tensor) -> ScoredTil
                 tile[:, start : start + _WIDENED] = wide @ part.T
     error = error_bound(query.norms, gallery.longest, query.exact.shape[1], tile.dtype)
     return ScoredTile(tile, error)
+
+
+def _score_exactly(query: np.ndarray, gallery: np.ndarray, out: np.ndarray) -> None:
+    """Every entry as `exact_scores` has it: one dimension after the other."""
+    for start in range(0, len(gallery), _WIDENED):
+        part = gallery[start : start + _WIDENED].T.astype(np.float64)
+        for q, row in zip(query.astype(np.float64), out[:, start : start + _WIDENED], strict=True):
+            row[:] = 0.0
+            for value, column in zip(q, part, strict=True):
+                row += value * column
 
 
 def error_bound(query: np.ndarray, gallery: float, size: int, tile: torch.dtype) -> np.ndarray:

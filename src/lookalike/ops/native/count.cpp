@@ -7,6 +7,7 @@
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -75,6 +76,8 @@ class Counter {
         settle(row, error, query, items, depth, found, above, tied, before);
     }
 
+    int64_t rescored = 0;
+
   private:
     // Where the scores of items can lie that float32 cannot tell from a pivot: two errors around its
     // score in the row, or one around its exact score where those are few.
@@ -99,7 +102,7 @@ class Counter {
         const double nothing = -std::numeric_limits<double>::infinity();
         if (width_ == 0) return nothing;
         const Score top = *std::max_element(peaks_.begin(), peaks_.end());
-        if (top == -std::numeric_limits<Score>::infinity()) return nothing;
+        if (!(error > 0) || top == -std::numeric_limits<Score>::infinity()) return top;
         const Score low = below(top - 2 * error);
         kept_.clear();
         for (int64_t block = 0; block < static_cast<int64_t>(peaks_.size()); ++block) {
@@ -207,7 +210,7 @@ class Counter {
         rank(row, query, error, count);
         rough_.resize(count);
         for (int64_t c = 0; c < count; ++c) rough_[c] = row[kept_[c]];
-        std::sort(rough_.begin(), rough_.end());
+        if (!std::is_sorted(rough_.begin(), rough_.end())) std::sort(rough_.begin(), rough_.end());
         for (const int64_t p : unsure_) {
             const int64_t own = std::lower_bound(kept_.begin(), kept_.end(), items[p]) - kept_.begin();
             const double score = exact_[own];
@@ -231,16 +234,20 @@ class Counter {
     // Only what lies closer than that is summed in order.
     void rank(const Score* row, const float* query, double error, int64_t count) {
         exact_.resize(count);
-        if (error > 0)
+        if (error > 0) {
             kernel_.quick_dots(query, gallery_, size_, kept_.data(), count, exact_.data());
-        else
+            rescored += count;
+        } else {
             for (int64_t c = 0; c < count; ++c) exact_[c] = row[kept_[c]];
+        }
         ranked_.resize(count);
         std::iota(ranked_.begin(), ranked_.end(), int64_t{0});
         const auto lower = [this](int64_t a, int64_t b) {
             return exact_[a] != exact_[b] ? exact_[a] < exact_[b] : a < b;
         };
-        std::sort(ranked_.begin(), ranked_.end(), lower);
+        // Collapsed vectors tie from end to end, which leaves nothing to sort.
+        if (!std::is_sorted(ranked_.begin(), ranked_.end(), lower))
+            std::sort(ranked_.begin(), ranked_.end(), lower);
         if (!(error > 0)) return;
         const double reach = sizeof(Score) == sizeof(float) ? std::ldexp(error, -27) : 2 * error;
         for (int64_t from = 0, to; from < count; from = to) {
@@ -266,8 +273,9 @@ class Counter {
     std::vector<double> exact_, sums_;
 };
 
+// Returns how many items it had to score again.
 template <typename Score>
-void count_ranks(Matrix<const Score> scores, Vector<const double> error,
+int64_t count_ranks(Matrix<const Score> scores, Vector<const double> error,
                  Vector<const int64_t> starts, Vector<const int64_t> items,
                  Matrix<const float> query, Matrix<const float> gallery, Vector<int64_t> above,
                  Vector<int64_t> tied, Vector<int64_t> before, Vector<double> best,
@@ -289,14 +297,17 @@ void count_ranks(Matrix<const Score> scores, Vector<const double> error,
     const int64_t *from = starts.data(), *item = items.data();
     int64_t *a = above.data(), *t = tied.data(), *b = before.data();
     double* top = best.shape(0) != 0 ? best.data() : nullptr;
+    std::atomic<int64_t> rescored{0};
     nb::gil_scoped_release free;
-    share_rows(rows, width * 4, threads, [=, &kernel](int64_t first, int64_t last) {
+    share_rows(rows, width * 4, threads, [=, &kernel, &rescored](int64_t first, int64_t last) {
         Counter<Score> counter(kernel, g, width, size);
         for (int64_t i = first; i < last; ++i)
             counter.count(s + i * width, e[i], q + i * size, item + from[i], from[i + 1] - from[i],
                           a + from[i], t + from[i], b + from[i],
                           top != nullptr ? top + i : nullptr);
+        rescored += counter.rescored;
     });
+    return rescored;
 }
 
 // A run of vectors as doubles, dimension by dimension: out[k * width + i] = vectors[i][k].
