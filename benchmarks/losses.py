@@ -1,6 +1,6 @@
 """What the rank losses cost, beside the two matrix products they cannot do without.
 
-    python benchmarks/losses.py                 about two minutes
+    python benchmarks/losses.py                 about three minutes
     python benchmarks/losses.py --compile       plain torch through torch.compile too
     python benchmarks/losses.py --write         also store the tables in benchmarks/results/
 
@@ -235,7 +235,7 @@ def table(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096])
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--child", nargs=3, metavar=("LOSS", "SIZE", "NATIVE"))
