@@ -87,7 +87,8 @@ class RetrievalReport:
             seed: of the resampling.
 
         Returns:
-            name → (low, high); NaN where no query counted.
+            name → (low, high); NaN where no query counted. The micro average precision is
+            resampled by the share each query has in it, its one ranking of all queries kept.
         """
         groups = self.resampled(over, level)
         return bootstrap(
