@@ -103,6 +103,13 @@ def test_nested_folders_are_a_hierarchy(tmp_path):
         folder(tmp_path, levels=["species", "genus"])
 
 
+def test_linked_folders_are_followed_but_not_in_circles(tmp_path):
+    tree(tmp_path, "set/a/1.png", "elsewhere/2.png")
+    (tmp_path / "set/b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set/a/round").symlink_to(tmp_path / "set")
+    assert sorted(folder(tmp_path / "set").frame["path"]) == ["a/1.png", "b/2.png"]
+
+
 def test_what_is_left_out_is_stated(tmp_path):
     tree(tmp_path, "a/1.JPG", "b/1.png", ".hidden/c/1.png", "a/.DS_Store.png")
     (tmp_path / "a/notes.txt").touch()

@@ -104,8 +104,12 @@ def loose_folder(root: str | Path) -> Table:
 def list_pictures(base: Path) -> tuple[list[str], list[str]]:
     """Picture files below a folder in order, and statements on what was left out."""
     files, others, empty = [], Counter[str](), []
-    for folder, inner, names in os.walk(base):
+    walked: set[str] = set()
+    for folder, inner, names in os.walk(base, followlinks=True):
+        walked.add(os.path.realpath(folder))
         inner[:] = sorted(d for d in inner if not d.startswith((".", "__MACOSX")))
+        # A link to a folder above would go round for ever.
+        inner[:] = [d for d in inner if os.path.realpath(f"{folder}/{d}") not in walked]
         below = Path(folder).relative_to(base).as_posix()
         found = False
         for file in sorted(names):
