@@ -59,10 +59,11 @@ def test_mixed_positives_are_suprank():
             assert_close(gradient, case["grad_embeddings"], 1e-6, atol=1e-14)
 
 
-def test_mixed_positives_take_any_class_sizes():
+@pytest.mark.parametrize("chunk_size", [None, 1, 5])
+def test_mixed_positives_take_any_class_sizes(chunk_size):
     torch.manual_seed(0)
     x = torch.randn(12, 8, requires_grad=True)
-    loss = SupAP(pos_mixup=True)
+    loss = SupAP(pos_mixup=True, chunk_size=chunk_size)
     value = loss(x, torch.tensor([0] * 6 + [1] * 3 + [2] * 2 + [3]))
     value.backward()
     assert 0 < value.item() < 1 and x.grad.abs().max() > 0

@@ -25,7 +25,7 @@ def test_native_can_be_turned_off_and_held_to_a_set(monkeypatch):
     monkeypatch.setenv("LOOKALIKE_NATIVE", "baseline")
     assert paths.native() is not None
     assert "uses baseline" in paths.status()[0].reason
-    monkeypatch.setenv("LOOKALIKE_NATIVE", "basline")
+    monkeypatch.setenv("LOOKALIKE_NATIVE", "base")
     with pytest.raises(LookalikeError, match="Did you mean 'baseline'"):
         paths.instruction_set()
 

@@ -21,8 +21,8 @@ class RankedRows:
         steps: which step which item takes.
         score: from the ranks of ``c`` queries to ``(c,)`` scores, 1 being perfect; plain torch,
             differentiated by autograd on ``c × P`` entries.
-        mixup: ``(B, n(n-1)/2)`` shares in [0, 1] of virtual positives, or None (see
-            :func:`mix_positives`).
+        mixup: ``(B, n(n-1)/2)`` shares in [0, 1] of virtual positives for the largest ``n``, or
+            None (see :func:`mix_positives`).
 
     Work is ``B·P·M``. Rows of very different ``P`` are handled in groups of similar ``P``.
     """
@@ -48,16 +48,19 @@ class RankedRows:
         mixup = None if self.mixup is None else self.mixup[start:stop]
         losses = scores.new_zeros(len(scores))
         for rows, group in positives.groups():
-            if rows is None:
-                return self._group(scores, group, weights, mixup)
-            part = scores[rows]
             width = group.index.shape[1]
+            pairs = width * (width - 1) // 2
+            if rows is None:
+                return self._group(
+                    scores, group, weights, None if mixup is None else mixup[:, :pairs]
+                )
+            part = scores[rows]
             if width:
                 losses[rows] = self._group(
                     part,
                     group,
                     None if weights is None else weights[rows],
-                    None if mixup is None else mixup[rows, : width * (width - 1) // 2],
+                    None if mixup is None else mixup[rows, :pairs],
                 )
             else:
                 part.zero_()
