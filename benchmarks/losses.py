@@ -1,7 +1,6 @@
 """What the rank losses cost, beside the two matrix products they cannot do without.
 
     python benchmarks/losses.py                 about three minutes
-    python benchmarks/losses.py --compile       plain torch through torch.compile too
     python benchmarks/losses.py --write         also store the tables in benchmarks/results/
 
 One process, one thread, CPU time, medians; floor and candidates take turns. Forward and backward of
@@ -86,7 +85,7 @@ def two_products(x):
     return go
 
 
-def candidates(x, labels, is_compiled):
+def candidates(x, labels):
     """Name and path → what to run."""
     found = {}
     if paths.native() is not None:
@@ -94,9 +93,6 @@ def candidates(x, labels, is_compiled):
             found[name, "native"] = step(make(), x, labels)
     for name in TORCH_TOO:
         found[name, "torch"] = step(OURS[name](), x, labels, "0")
-    if is_compiled:
-        for name in TORCH_TOO[:2]:
-            found[name, "compiled"] = step(torch.compile(OURS[name]()), x, labels, "0")
     return found
 
 
@@ -146,11 +142,11 @@ def medians(runs, repeat):
     return {key: statistics.median(values) for key, values in times.items()}
 
 
-def speed(sizes, repeat, is_compiled):
+def speed(sizes, repeat):
     rows = {}
     for size in sizes:
         x, labels = world(size)
-        runs = {("floor", ""): two_products(x), **candidates(x, labels, is_compiled)}
+        runs = {("floor", ""): two_products(x), **candidates(x, labels)}
         if size <= 2048:
             runs |= {(name, "peer"): run for name, run in peers(x, labels).items()}
         took = medians(runs, repeat if size < 4096 else min(repeat, 3))
@@ -236,7 +232,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096])
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--child", nargs=3, metavar=("LOSS", "SIZE", "NATIVE"))
     options = parser.parse_args()
@@ -247,7 +242,7 @@ def main():
     torch.set_num_threads(1)
     parts = {
         "Forward and backward, in two products of the embeddings": speed(
-            options.sizes, options.repeat, options.compile
+            options.sizes, options.repeat
         )
     }
     largest = max(options.sizes)
