@@ -20,7 +20,7 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml requirements.lock scripts/setup.sh $(wildcard CMakeLists.txt src/lookalike/ops/native/*.cpp)
+$(STAMP): pyproject.toml requirements.lock scripts/setup.sh $(wildcard src/lookalike/ops/native/*.cpp src/lookalike/ops/native/*.hpp src/lookalike/ops/native/CMakeLists.txt)
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/setup.sh
 	@touch $(STAMP)
 
@@ -58,3 +58,4 @@ lock:
 
 clean:
 	rm -rf $(VENV) build site .pytest_cache .ruff_cache .hypothesis
+	git clean -fdXq src/lookalike/ops

@@ -97,6 +97,17 @@ def broadcast_object(value: Any) -> Any:
     return box[0]
 
 
+def gather_objects(value: Any) -> list[Any]:
+    """Every rank's value, rank 0's first (any picklable object, between trusted processes)."""
+    import torch.distributed as dist
+
+    if not is_active():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 def _gather_with_grad(tensor: torch.Tensor) -> torch.Tensor:
     import torch
     import torch.distributed as dist

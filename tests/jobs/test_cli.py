@@ -43,9 +43,7 @@ def test_help_names_every_verb_and_imports_nothing_heavy():
 
 
 def test_importing_lookalike_imports_nothing_heavy():
-    program = (
-        "import sys, lookalike; sys.exit(len({'torch', 'numpy', 'hydra'} & set(sys.modules)))"
-    )
+    program = "import sys, lookalike; sys.exit(len({'torch', 'numpy', 'hydra'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 

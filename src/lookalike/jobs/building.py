@@ -108,5 +108,6 @@ def _hierarchy(training: Table) -> torch.Tensor:
     """The label row of each fine class, ``(C, L)``."""
     rows = torch.zeros(training.num_classes(0), len(training.levels), dtype=torch.long)
     labels = torch.from_numpy(training.labels)
+    labels = labels[labels[:, 0] >= 0]  # distractors are of no class
     rows[labels[:, 0]] = labels
     return rows

@@ -110,6 +110,8 @@ class Console:
         self, progress: RunProgress, table: dict[str, dict[str, float]], monitor: str
     ) -> None:
         """One line a split after an evaluation."""
+        if progress.loss_count:
+            self.loss(progress.loss_sum / progress.loss_count)
         for split, values in table.items():
             shown = {name: values[name] for name in _headline(values, monitor)}
             numbers = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lookalike import distributed
 from lookalike.config import EvaluationConfig
 from lookalike.data.dataset import Broken
 from lookalike.data.datasets.table_files import write_table
@@ -84,11 +85,18 @@ def measure(
     """Embed one split of a table and measure retrieval on it.
 
     Queries and gallery are the rows that the table marks so. Where every row is both, each query is
-    excluded from its own ranking by index.
+    excluded from its own ranking by index. Where several processes work together, all must call
+    this: each embeds its share, and all get the whole.
     """
     rows = _with_roles(table.split(split))
     loader = eval_loader(
-        rows, model.transform(), batch_size=c.batch_size, workers=workers, broken=broken
+        rows,
+        model.transform(),
+        batch_size=c.batch_size,
+        workers=workers,
+        broken=broken,
+        rank=distributed.rank(),
+        world=distributed.world_size(),
     )
     kept: list[np.ndarray] = []
 
@@ -99,6 +107,8 @@ def measure(
 
     embeddings = embed(model, batches(), precision=precision, on_batch=on_batch)
     order = np.concatenate(kept) if kept else np.empty(0, np.int64)
+    shares = distributed.gather_objects((order, embeddings))
+    order, embeddings = (np.concatenate(part) for part in zip(*shares, strict=True))
     if len(order) < len(rows):
         rows = rows.where(order).with_notes(f"{len(rows) - len(order)} unreadable pictures skipped")
     return measure_vectors(split, rows, embeddings, c)

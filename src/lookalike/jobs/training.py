@@ -91,9 +91,11 @@ class Training:
         progress = self._resume() if resume else self._begin(overwrite=overwrite)
         with self.console.training(self, progress):
             self.loop().run(progress)
-        if distributed.is_main():
-            self._finish(progress)
+        main = distributed.is_main()
         distributed.barrier()
+        distributed.stop()  # what follows is the main process's alone
+        if main:
+            self._finish(progress)
 
     def _begin(self, *, overwrite: bool) -> Progress:
         if distributed.is_main():
@@ -168,24 +170,25 @@ class Training:
     # ── evaluation ─────────────────────────────────────────────────────────────────────────────
 
     def _evaluate(self, progress: Progress) -> None:
-        if distributed.is_main() and self.table.evaluation_splits:
-            measured = self._measure(self.table.evaluation_splits)
-            table = measuring.values(measured, self.config.evaluation)
+        if not self.table.evaluation_splits:
+            if distributed.is_main():
+                weights.save(self.model, self.folder.model)
+            return
+        measured = self._measure(self.table.evaluation_splits)
+        table = measuring.values(measured, self.config.evaluation)
+        if distributed.is_main():
             for split, found in table.items():
                 self._write({"kind": "evaluation", "split": split, "values": found}, progress)
-            self.console.evaluated(progress, table, self.config.evaluation.monitor)
-            self._choose(progress, table)
-        elif distributed.is_main():
-            weights.save(self.model, self.folder.model)
-        shared = distributed.broadcast_object((progress.best, progress.best_epoch))
-        progress.best, progress.best_epoch = shared
+        self.console.evaluated(progress, table, self.config.evaluation.monitor)
+        self._choose(progress, table)
 
     def _choose(self, progress: Progress, table: dict[str, dict[str, float]]) -> None:
         """Keep the model if it is the best so far, by the validation split where there is one."""
         value = monitored(table, self.config.evaluation.monitor)
         if progress.best is None or value > progress.best:
             progress.best, progress.best_epoch = value, progress.epoch
-            weights.save(self.model, self.folder.model)
+            if distributed.is_main():
+                weights.save(self.model, self.folder.model)
 
     def _measure(self, splits: Sequence[str]) -> list[measuring.Measured]:
         found = []
