@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
+
 import torch
 
 from lookalike import components
 from lookalike.config import Config
 from lookalike.data.dataset import Broken
+from lookalike.data.sources import SOURCES
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
 from lookalike.models import weights
@@ -50,8 +54,18 @@ def broken_policy(config: Config) -> Broken:
 
 
 def build_table(config: Config) -> Table:
-    """The data set of a run, as a table."""
-    return components.build("dataset", config.dataset)
+    """The data set of a run, as a table.
+
+    One that needs a folder and was given none is looked for below ``data_root``, under the name it
+    unpacks to.
+    """
+    given = {}
+    accepted, _ = components.parameters(components.check("dataset", config.dataset))
+    if "root" in accepted and accepted["root"].default is inspect.Parameter.empty:
+        name = str(config.dataset["name"])
+        folder = SOURCES[name].folder if name in SOURCES else name
+        given["root"] = str(Path(config.data_root) / folder)
+    return components.build("dataset", config.dataset, **given)
 
 
 def build_model(config: Config) -> Embedder:
