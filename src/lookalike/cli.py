@@ -44,6 +44,9 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Plain lines, no progress bar.")] = False,
 ) -> None:
     """Train a model: `lookalike train dataset=cub loss=smooth_ap model=resnet18`."""
+    from lookalike.compose import check_words
+
+    check_words(overrides or [])
     from lookalike.jobs import train as job
 
     job.run(overrides or [], resume=resume, overwrite=overwrite, quiet=quiet)
@@ -59,9 +62,38 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a trained model: `lookalike evaluate runs/x dataset=cub`."""
+    from lookalike.compose import check_words
+
+    check_words(overrides or [])
     from lookalike.jobs import evaluate as job
 
     job.run(run, overrides or [], splits=split, as_json=as_json)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN_A RUN_B...", help="Run folders; the first is the baseline."),
+    ],
+    split: Annotated[str, typer.Option("--split", help="What all were evaluated on.")] = "test",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="Only this one; may be repeated. Default: the run's own."),
+    ] = None,
+    over: Annotated[
+        str, typer.Option("--over", help="Draw and exchange whole classes, or single queries.")
+    ] = "classes",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the tables (HTML, Markdown) and sheets."),
+    ] = None,
+) -> None:
+    """Say which differences are real and which noise: `lookalike compare runs/a runs/b`."""
+    from lookalike.jobs import compare as job
+
+    job.run(runs, split=split, metrics=metric or (), over=over, as_json=as_json, out=out)
 
 
 @app.command()
@@ -130,6 +162,9 @@ def data_check(
     ] = True,
 ) -> None:
     """Report what is wrong with data: `lookalike data check photos/`."""
+    from lookalike.compose import check_words
+
+    check_words(overrides or [])
     from lookalike.jobs import data as job
 
     job.check(source, overrides or [], as_json=as_json, pictures=pictures)
@@ -179,7 +214,8 @@ def main() -> None:
     try:
         app()
     except LookalikeError as error:
-        typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+        if error.is_error:
+            typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:

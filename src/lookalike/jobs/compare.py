@@ -13,13 +13,11 @@ import numpy as np
 
 from lookalike.compose import from_yaml
 from lookalike.config import EvaluationConfig
-from lookalike.data.datasets.table_files import table_file
-from lookalike.errors import ConfigError, DataError, RunError, suggest
+from lookalike.errors import ConfigError, DataError
 from lookalike.files import write_text, write_with
-from lookalike.jobs.changes import change_sheets, changed_queries
+from lookalike.jobs.comparing import change_sheets, changed_queries, load, require_same_rows
 from lookalike.jobs.console import Console
-from lookalike.jobs.measuring import Measured, check_metrics, measure_vectors
-from lookalike.jobs.same_rows import in_order_of
+from lookalike.jobs.measuring import Measured, check_metrics, values
 from lookalike.metrics.compare import Comparison, compare_reports
 from lookalike.report.comparison import ComparedRun, ComparisonReport, MetricDifference
 from lookalike.report.comparison_page import write_comparison
@@ -28,7 +26,7 @@ from lookalike.report.sheets import contact_sheet
 from lookalike.runs import Run, environment
 
 _ALPHA = 0.05
-_PERMUTATIONS = 10_000
+_PERMUTATIONS = 10_000  # at least
 
 
 def run(
@@ -66,19 +64,19 @@ def run(
     names = _names([Path(folder) for folder in folders])
     c = _settings(Path(folders[0]), metrics)
     first, *others = (load(folder, split, c) for folder in folders)
-    others = [in_order_of(first, one, names[0], name) for one, name in zip(others, names[1:], strict=True)]
+    for one, name in zip(others, names[1:], strict=True):
+        require_same_rows(first.table, one.table, (names[0], name))
+    shown = _shown(first, c)
+    # No p-value is below 1 / exchanges: the more tests to correct for, the more exchanges.
+    exchanges = max(_PERMUTATIONS, 100 * len(shown) * len(others))
     found = [
-        compare_reports(
-            first.report,
-            one.report,
-            metrics=_shown(first, c),
-            over=over,
-            permutations=_PERMUTATIONS,
-        )
+        compare_reports(first.report, one.report, metrics=shown, over=over, permutations=exchanges)
         for one in others
     ]
-    report = _report(names, [first, *others], found, over)
-    result = _result(report, found, first)
+    tests, runs = _compared(names, [first, *others], found)
+    report = _report(names[0], first, runs, _method(names[0], over, tests, exchanges))
+    report = replace(report, notes=_notes(report, over, tests))
+    result = _result(report, found, [first, *others])
     console.out.print(comparison_table(report))
     if out is not None:
         _write(Path(out), report, result)
@@ -86,33 +84,6 @@ def run(
     if as_json:
         print(json.dumps(result, indent=2))
     return result
-
-
-def load(folder: str | Path, split: str, c: EvaluationConfig) -> Measured:
-    """A split that a run has evaluated, measured again from the vectors it kept.
-
-    Raises:
-        RunError: no run there, it was not evaluated on the split, or its files do not fit.
-    """
-    kept = Run.open(folder).evaluation(split)
-    files = kept / "rows.parquet", kept / "embeddings.npy"
-    if not all(file.is_file() for file in files):
-        there = sorted(p.name for p in kept.parent.iterdir() if p.is_dir()) if kept.parent.is_dir() else []
-        raise RunError(
-            f"{folder} was not evaluated on '{split}'. {suggest(split, there)} "
-            f"Evaluate it: lookalike evaluate {folder} --split {split}"
-        )
-    rows = table_file(files[0])
-    try:
-        embeddings = np.load(files[1], allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{files[1]} cannot be read ({error}); evaluate the run again") from error
-    if embeddings.ndim != 2 or len(embeddings) != len(rows):
-        raise RunError(
-            f"{kept}: {len(rows)} rows, but vectors of shape {embeddings.shape}; evaluate again: "
-            f"lookalike evaluate {folder} --split {split}"
-        )
-    return measure_vectors(split, rows, embeddings, c)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -131,6 +102,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty_like(values)
     corrected[order] = np.minimum(scaled, 1.0)
     return corrected.tolist()
+
+
+def corrected_together(found: Sequence[Comparison]) -> tuple[int, list[dict[str, float]]]:
+    """How many tests a family of comparisons makes, and for each its metrics' corrected p-values.
+
+    Metrics that say the same of every query (precision@1 and recall@1) are one test, not two.
+    """
+    p_values: dict[bytes, float] = {}
+    keys: list[dict[str, bytes]] = []
+    for number, one in enumerate(found):
+        keys.append({name: b"%d " % number + one.entries[name].tobytes() for name in one.entries})
+        p_values |= {key: one.differences[name].p_value for name, key in keys[-1].items()}
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    return len(p_values), [{name: corrected[key] for name, key in own.items()} for own in keys]
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -162,103 +147,102 @@ def _settings(folder: Path, metrics: Sequence[str]) -> EvaluationConfig:
 
 def _shown(first: Measured, c: EvaluationConfig) -> list[str]:
     """The metrics that are not excluded and in which any query counts."""
-    from lookalike.jobs.measuring import values
-
     kept = [name for name, value in values([first], c)[first.split].items() if not np.isnan(value)]
     if not kept:
         raise DataError(f"split '{first.split}': no query counts in any metric; none has a match")
     return kept
 
 
+def _compared(
+    names: Sequence[str], measured: Sequence[Measured], found: Sequence[Comparison]
+) -> tuple[int, list[ComparedRun]]:
+    """How many tests there were, and each run beside the first."""
+    tests, corrected = corrected_together(found)
+    runs = []
+    for name, other, one, p_values in zip(names[1:], measured[1:], found, corrected, strict=True):
+        differences = [
+            MetricDifference(
+                metric=metric,
+                baseline=d.a,
+                value=d.b,
+                difference=d.difference,
+                interval=(d.low, d.high),
+                p_value=d.p_value,
+                corrected=p_values[metric],
+                queries=d.queries,
+                better=d.better,
+                worse=d.worse,
+                alpha=_ALPHA,
+            )
+            for metric, d in one.differences.items()
+        ]
+        sheets = change_sheets(measured[0], other, (names[0], name), one)
+        runs.append(ComparedRun(name=name, differences=differences, sheets=sheets))
+    return tests, runs
+
+
 def _report(
-    names: Sequence[str], measured: Sequence[Measured], found: Sequence[Comparison], over: str
+    baseline: str, first: Measured, runs: Sequence[ComparedRun], method: Sequence[str]
 ) -> ComparisonReport:
-    first = measured[0]
-    tests = [(n, name) for n, one in enumerate(found) for name in one.differences]
-    p_values = [found[n].differences[name].p_value for n, name in tests]
-    corrected = dict(zip(tests, holm(p_values), strict=True))
-    runs = [
-        ComparedRun(
-            name=names[n + 1],
-            differences=[
-                MetricDifference(
-                    metric=name,
-                    baseline=d.a,
-                    value=d.b,
-                    difference=d.difference,
-                    interval=(d.low, d.high),
-                    p_value=d.p_value,
-                    corrected=corrected[n, name],
-                    queries=d.queries,
-                    better=d.better,
-                    worse=d.worse,
-                    alpha=_ALPHA,
-                )
-                for name, d in one.differences.items()
-            ],
-            sheets=change_sheets((names[0], first), (names[n + 1], measured[n + 1]), one),
-        )
-        for n, one in enumerate(found)
-    ]
-    classes = len(np.unique(first.report.classes()))
-    units = classes if over == "classes" else first.report.queries
     made = environment()
+    shown = {d.metric for run in runs for d in run.differences}
+    words = {name: d.words for name, d in first.report.definitions.items() if name in shown}
     return ComparisonReport(
-        baseline=names[0],
+        baseline=baseline,
         split=first.split,
         runs=runs,
         counts={
             "queries": first.report.queries,
             "gallery pictures": first.report.gallery_size,
-            "classes": classes,
+            "classes": len(np.unique(first.report.classes())),
         },
-        method=_method(names[0], over, len(tests)),
-        notes=_notes(over, units, len(tests)),
-        definitions={n: d.words for n, d in first.report.definitions.items() if n in found[0].differences},
+        method=method,
+        definitions=words,
         levels=first.table.levels,
         command=made["command"],
         created=datetime.datetime.fromisoformat(made["started"]).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-def _method(baseline: str, over: str, tests: int) -> list[str]:
+def _method(baseline: str, over: str, tests: int, exchanges: int) -> list[str]:
     what = "whole classes" if over == "classes" else "single queries"
     lines = [
-        f"Difference: the run's figure minus that of {baseline}, on the same queries.",
+        f"Change: the run's figure minus that of {baseline}, on the same queries.",
         f"Interval: 95 % paired bootstrap over {what}; each interval stands for itself.",
         f"p: how often exchanging the two runs at random, {what} at a time, makes a difference at "
-        f"least as large ({_PERMUTATIONS:,} exchanges, two-sided).",
+        f"least as large ({exchanges:,} exchanges, two-sided).",
     ]
     if tests > 1:
         lines.append(
-            f"p, corrected: by Holm for the {tests} tests of this comparison (metrics × runs). A "
-            f"difference is called real where it is at most {_ALPHA}. Naming the one metric that "
-            "matters beforehand (--metric) makes fewer tests."
+            f"p (Holm): corrected for the {tests} tests of this comparison, every metric of every "
+            "run; metrics that agree on every query are one test. A difference is called real "
+            f"where it is at most {_ALPHA}. --metric, chosen beforehand, makes fewer tests."
         )
     else:
         lines.append(f"One test, so p needs no correction; real means at most {_ALPHA}.")
     return lines
 
 
-def _notes(over: str, units: int, tests: int) -> list[str]:
+def _notes(report: ComparisonReport, over: str, tests: int) -> list[str]:
     """Said where so few classes or queries could show nothing even if all agreed."""
+    units = report.counts[over]
     least = min(1.0, 2.0 ** (1 - units))
     if least * tests <= _ALPHA:
         return []
-    other = "; --over queries asks a narrower question, about these classes only"
+    narrower = " --over queries asks less: whether they differ on these classes, not on others."
     return [
-        f"With {units} {over} no p-value can be below {least:.2g}, and corrected for {tests} tests "
-        f"not below {min(1.0, least * tests):.2g}: nothing can be shown to be real. Name fewer metrics "
-        f"(--metric) or use more {over}{other if over == 'classes' else ''}."
+        f"{units} {over} are too few to show anything: no p-value can be below {least:.2g}, nor, "
+        f"corrected for {tests} tests, below {min(1.0, least * tests):.2g}. Name fewer metrics "
+        f"with --metric, or evaluate on more {over}." + (narrower if over == "classes" else "")
     ]
 
 
 def _result(
-    report: ComparisonReport, found: Sequence[Comparison], first: Measured
+    report: ComparisonReport, found: Sequence[Comparison], measured: Sequence[Measured]
 ) -> dict[str, Any]:
     """Everything for JSON; NaN cannot occur, since metrics without a counting query are out."""
     runs = {}
-    for compared, one in zip(report.runs, found, strict=True):
+    for compared, one, other in zip(report.runs, found, measured[1:], strict=True):
         differences = {
             d.metric: {k: v for k, v in asdict(d).items() if k != "metric"} | {"verdict": d.verdict}
             for d in compared.differences
@@ -266,7 +250,7 @@ def _result(
         runs[compared.name] = {
             "differences": differences,
             "words": report.in_words(compared),
-            "changed": changed_queries(first, one),
+            "changed": changed_queries(measured[0], other, one),
         }
     return {
         "baseline": report.baseline,
@@ -284,9 +268,7 @@ def _write(folder: Path, report: ComparisonReport, result: dict[str, Any]) -> No
         if rows := [row for sheet in compared.sheets for row in sheet.rows]:
             sheets[compared.name] = f"changed-{number}.png"
             drawn = contact_sheet(rows, columns=len(rows[0].neighbours))
-            write_with(
-                folder / sheets[compared.name], lambda p, drawn=drawn: drawn.save(p, "PNG")
-            )
+            write_with(folder / sheets[compared.name], lambda p, drawn=drawn: drawn.save(p, "PNG"))
     write_text(folder / "comparison.md", render_markdown(report, sheets))
     write_text(folder / "comparison.json", json.dumps(result, indent=2) + "\n")
     write_comparison(folder / "comparison.html", report)
