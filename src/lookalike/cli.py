@@ -44,9 +44,6 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Plain lines, no progress bar.")] = False,
 ) -> None:
     """Train a model: `lookalike train dataset=cub loss=smooth_ap model=resnet18`."""
-    from lookalike.compose import check_words
-
-    check_words(overrides or [])
     from lookalike.jobs import train as job
 
     job.run(overrides or [], resume=resume, overwrite=overwrite, quiet=quiet)
@@ -62,9 +59,6 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a trained model: `lookalike evaluate runs/x dataset=cub`."""
-    from lookalike.compose import check_words
-
-    check_words(overrides or [])
     from lookalike.jobs import evaluate as job
 
     job.run(run, overrides or [], splits=split, as_json=as_json)
@@ -74,7 +68,7 @@ def evaluate(
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN_A RUN_B...", help="Run folders; the first is the baseline."),
+        typer.Argument(metavar="RUN", help="Two run folders or more; the first is the baseline."),
     ],
     split: Annotated[str, typer.Option("--split", help="What all were evaluated on.")] = "test",
     metric: Annotated[
@@ -162,9 +156,6 @@ def data_check(
     ] = True,
 ) -> None:
     """Report what is wrong with data: `lookalike data check photos/`."""
-    from lookalike.compose import check_words
-
-    check_words(overrides or [])
     from lookalike.jobs import data as job
 
     job.check(source, overrides or [], as_json=as_json, pictures=pictures)
@@ -214,8 +205,7 @@ def main() -> None:
     try:
         app()
     except LookalikeError as error:
-        if error.is_error:
-            typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+        typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
