@@ -44,6 +44,9 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Plain lines, no progress bar.")] = False,
 ) -> None:
     """Train a model: `lookalike train dataset=cub loss=smooth_ap model=resnet18`."""
+    from lookalike.compose import check_words
+
+    check_words(overrides or [])
     from lookalike.jobs import train as job
 
     job.run(overrides or [], resume=resume, overwrite=overwrite, quiet=quiet)
@@ -59,6 +62,9 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a trained model: `lookalike evaluate runs/x dataset=cub`."""
+    from lookalike.compose import check_words
+
+    check_words(overrides or [])
     from lookalike.jobs import evaluate as job
 
     job.run(run, overrides or [], splits=split, as_json=as_json)
@@ -156,6 +162,9 @@ def data_check(
     ] = True,
 ) -> None:
     """Report what is wrong with data: `lookalike data check photos/`."""
+    from lookalike.compose import check_words
+
+    check_words(overrides or [])
     from lookalike.jobs import data as job
 
     job.check(source, overrides or [], as_json=as_json, pictures=pictures)
@@ -205,7 +214,8 @@ def main() -> None:
     try:
         app()
     except LookalikeError as error:
-        typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+        if error.is_error:
+            typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:

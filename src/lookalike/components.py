@@ -150,11 +150,7 @@ def build(group: str, node: Mapping[str, Any], *, path: str | None = None, **giv
     for key, value in node.items():
         if key != "name":
             arguments[key] = _nested(group, value, f"{path}.{key}", given)
-    missing = [
-        name
-        for name, parameter in accepted.items()
-        if parameter.default is inspect.Parameter.empty and name not in arguments
-    ]
+    missing = [name for name in _required(component) if name not in arguments]
     if missing:
         needs = ", ".join(missing)
         raise ConfigError(f"{path}: {node['name']} needs {needs}. Set {path}.{missing[0]}=…")
@@ -162,6 +158,18 @@ def build(group: str, node: Mapping[str, Any], *, path: str | None = None, **giv
         return component(**arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{path}: {node['name']} refused its arguments: {error}") from error
+
+
+def _required(component: Callable[..., Any]) -> list[str]:
+    """What must be given: parameters without default of the component's own signature.
+
+    Those of a base class behind ``**kwargs`` are the subclass's affair: it may well fill them in.
+    """
+    return [
+        p.name
+        for p in inspect.signature(component).parameters.values()
+        if p.kind in _PARAMETER_KINDS and p.default is inspect.Parameter.empty
+    ]
 
 
 def _nested(group: str, value: Any, path: str, given: Mapping[str, Any]) -> Any:

@@ -8,6 +8,7 @@ before anything heavy is imported: groups and their choices against ``conf/``, t
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from lookalike.errors import ConfigError, suggest
 CONF = Path(__file__).parent / "conf"
 OPEN_GROUPS = tuple(components.ROOMS)
 GROUPS = tuple(sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name[0] != "_"))
-_TABLES = (".csv", ".parquet", ".tsv")
+_TABLES = (".csv", ".parquet", ".tsv", ".pq")
+_CONVERSION = re.compile(r"Value '(.*)' of type '\w+' could not be converted to (\w+)")
+_KINDS = {"Integer": "whole number", "Float": "number", "Boolean": "true or false"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class Override:
         prefix = next((p for p in ("++", "+", "~") if text.startswith(p)), "")
         key, equals, value = text[len(prefix) :].partition("=")
         if (not equals and prefix != "~") or not key:
-            raise ConfigError(f"'{text}' is not an override. Write option=value, e.g. epochs=5.")
+            raise ConfigError(
+                f"'{text}' is not an override. Write option=value, e.g. {_example(text)}."
+            )
         return cls(text, prefix, key, value)
 
 
@@ -49,6 +54,21 @@ def choices(group: str) -> list[str]:
     if group in OPEN_GROUPS:
         names |= set(components.public_names(group))
     return sorted(names - {"none", "default"})
+
+
+def check_words(overrides: Sequence[str]) -> None:
+    """Refuse what is wrong by its words alone, without importing anything heavy.
+
+    The grammar, group names, choices and typed options; arguments of components need the
+    components, and :func:`compose` checks them.
+
+    Raises:
+        ConfigError: as :func:`compose`.
+    """
+    for override in map(Override.parse, overrides):
+        _check_key(override)
+        if override.key in GROUPS:
+            _given_node(override.key, override.value)
 
 
 def compose(overrides: Sequence[str] = ()) -> Config:
@@ -100,6 +120,14 @@ def from_yaml(text: str, overrides: Sequence[str] = ()) -> Config:
 
 
 # ── checks before Hydra sees anything ───────────────────────────────────────────────────────────
+
+
+def _example(text: str) -> str:
+    """What was probably meant by a word without an equals sign."""
+    for group in GROUPS:
+        if text in choices(group):
+            return f"{group}={text}"
+    return f"{text}=…" if text.partition(".")[0] in GROUPS else "epochs=5"
 
 
 def _check_keys(parsed: Sequence[Override]) -> None:
@@ -247,7 +275,11 @@ def _first_line(error: Exception) -> str:
     where = place.removeprefix("full_key:").strip()
     cause = lines[0] if lines else type(error).__name__
     if isinstance(error.__cause__, Exception) and "Error merging override" in cause:
-        return f"{cause.removeprefix('Error merging override ')}: {_first_line(error.__cause__)}"
+        override = cause.removeprefix("Error merging override ")
+        inner = _first_line(error.__cause__).removeprefix(f"{override.partition('=')[0]}: ")
+        return f"{override}: {inner}"
+    if found := _CONVERSION.fullmatch(cause):
+        cause = f"'{found[1]}' is no {_KINDS.get(found[2], found[2])}."
     return f"{where}: {cause}" if where and where not in cause else cause
 
 

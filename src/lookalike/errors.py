@@ -10,6 +10,7 @@ class LookalikeError(Exception):
     """Any failure that a person can mend; the command line prints it without a traceback."""
 
     exit_code = 1
+    is_error = True  # False: something the person asked for, such as stopping
 
 
 class ConfigError(LookalikeError):

@@ -70,6 +70,10 @@ class Run:
         """Say so if :meth:`create` would refuse this folder; nothing is touched."""
         if not self.folder.exists() or not any(self.folder.iterdir()):
             return
+        if self.begun and not any(self.checkpoints.iterdir()):
+            status = self.read_manifest()["status"]
+            if status == "failed":  # it never reached a checkpoint: there is nothing to lose
+                return
         if not self.config.is_file():
             raise RunError(
                 f"{self.folder} is not empty and holds no run. Choose another folder: run=…"
@@ -91,6 +95,11 @@ class Run:
         if not run.config.is_file():
             raise RunError(f"{run.folder} is not a run folder (it has no config.yaml).")
         return run
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run has started here: it has a manifest."""
+        return self.manifest.is_file() and self.checkpoints.is_dir()
 
     def evaluation(self, split: str) -> Path:
         """Where the results on one split are kept."""

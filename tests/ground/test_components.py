@@ -44,6 +44,21 @@ def test_missing_arguments_are_named():
         components.build("loss", {"name": here("Strict")})
 
 
+class Filled(Strict):
+    def __init__(self, **rest) -> None:
+        super().__init__(size=9, **rest)
+
+
+def test_what_a_subclass_fills_in_is_not_asked_for():
+    assert components.build("loss", {"name": here("Filled"), "colour": "blue"}).size == 9
+
+
+@pytest.mark.parametrize("name", ["MultiSimilarityLoss", "ContrastiveLoss", "TripletMarginLoss"])
+def test_losses_of_pytorch_metric_learning_build(name):
+    path = f"pytorch_metric_learning.losses.{name}"
+    assert type(components.build("loss", {"name": path}, num_classes=3)).__name__ == name
+
+
 def test_a_refused_value_says_where():
     with pytest.raises(ConfigError, match="loss: .*size must not be negative"):
         components.build("loss", {"name": here("Strict"), "size": -1})

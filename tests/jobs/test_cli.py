@@ -172,11 +172,34 @@ def test_index_of_loose_pictures_leaves_broken_files_out_and_names_them(
     assert "broken.jpg" in out
 
 
+def test_a_typo_is_refused_before_anything_heavy_is_imported():
+    program = (
+        "import sys; sys.argv = ['lookalike', *sys.argv[1:]]\n"
+        "from lookalike.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as leaving: code = leaving.code\n"
+        "heavy = {'torch', 'pandas', 'timm'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    for word in ("los=x", "cub", "loss=smoth_ap", "optimizer.lrr=1", "dataset=omniglto"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, "train", word],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+
+
 def test_search_names_what_is_missing(monkeypatch, capsys, tmp_path):
     code, _, err = lookalike(monkeypatch, capsys, "search", tmp_path, "x.jpg")
     assert code == 1
     assert "is no index" in err
     assert "lookalike index build" in err
+    (tmp_path / "x.jpg").touch()
+    code, _, err = lookalike(monkeypatch, capsys, "search", tmp_path / "x.jpg", tmp_path)
+    assert code == 1
+    assert "is no index" in err
 
 
 def test_data_check_reports(monkeypatch, capsys, toy):

@@ -185,3 +185,18 @@ def test_nan_stops_the_run_and_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
     with pytest.raises(NumericsError):
         train.run([*toy, f"run={tmp_path / 'x'}"], quiet=True)
     assert state(Run(tmp_path / "x"))["progress"]["step"] == 5
+
+
+def test_a_run_that_fails_says_why_and_does_not_block_the_next(toy, tmp_path, monkeypatch):
+    def broken(self, batch):
+        raise NumericsError("The loss became nan.")
+
+    monkeypatch.setattr(training.SupervisedStep, "__call__", broken)
+    run = Run(tmp_path / "x")
+    with pytest.raises(NumericsError):
+        train.run([*toy, f"run={run.folder}"], quiet=True)
+    assert run.read_manifest()["status"] == "failed"
+    assert run.read_manifest()["reason"] == "The loss became nan."
+    monkeypatch.undo()
+    train.run([*toy, f"run={run.folder}", "epochs=1"], quiet=True)
+    assert run.read_manifest()["status"] == "finished"

@@ -59,9 +59,11 @@ def test_damaged_and_missing_checkpoints_are_refused(tmp_path):
     with pytest.raises(RunError, match="never reached a checkpoint"):
         load_checkpoint(tmp_path / "c.pt", **objects(), fingerprints=PRINTS)
     save_checkpoint(tmp_path / "c.pt", Progress(), **objects(), fingerprints=PRINTS)
-    (tmp_path / "c.pt").write_bytes((tmp_path / "c.pt").read_bytes()[:100])
-    with pytest.raises(RunError, match="damaged"):
-        load_checkpoint(tmp_path / "c.pt", **objects(), fingerprints=PRINTS)
+    whole = (tmp_path / "c.pt").read_bytes()
+    for size in (0, 100, len(whole) // 2, len(whole) - 100):
+        (tmp_path / "c.pt").write_bytes(whole[:size])
+        with pytest.raises(RunError, match="damaged"):
+            load_checkpoint(tmp_path / "c.pt", **objects(), fingerprints=PRINTS)
 
 
 def test_a_pickle_from_a_stranger_runs_nothing(tmp_path):

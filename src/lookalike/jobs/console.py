@@ -79,9 +79,9 @@ class Console:
         for note in table.notes:
             self.say(f"         {note}")
         model = training.model
-        size = sum(p.numel() for p in model.parameters()) / 1e6
+        size = sum(p.numel() for p in model.parameters())
         self.say(
-            f"model    {model.spec.backbone}, {size:.2f} M parameters, "
+            f"model    {model.spec.backbone}, {size:,} parameters, "
             f"{model.width}-wide embeddings, {model.spec.size} px, on {training.device}"
         )
         self.say(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lookalike.errors import DataError
+from lookalike.errors import ConfigError, DataError
 from lookalike.files import write_with
 from lookalike.jobs.console import Console
 from lookalike.models import weights
@@ -37,7 +37,12 @@ def run(
     Raises:
         DataError: no index, an index without model, or a picture that cannot be read.
     """
+    if sheet is not None and Path(sheet).suffix.lower() != ".png":
+        raise ConfigError(f"--sheet {sheet}: a contact sheet is a PNG; name a file.png.")
     found = Index.open(index)
+    for query in queries:
+        if not Path(query).is_file():
+            raise DataError(f"{query}: there is no such picture.")
     if not (found.folder / MODEL).is_dir():
         raise DataError(f"{found.folder} holds no model, so it cannot embed a picture.")
     model = weights.load(found.folder / MODEL)

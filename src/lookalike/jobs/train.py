@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lookalike import components, distributed
@@ -14,6 +15,7 @@ from lookalike.jobs import building, measuring
 from lookalike.jobs.console import Console
 from lookalike.jobs.training import RESUMABLE, Training
 from lookalike.runs import Run, next_folder
+from lookalike.train.loop import Interrupted
 from lookalike.train.optimizers import check_schedule
 
 
@@ -41,10 +43,25 @@ def run(
     try:
         folder, config = _prepare(overrides, resume=resume, overwrite=overwrite)
         training = Training(folder, config, Console(quiet=quiet, silent=not distributed.is_main()))
-        training.train(resume=resume, overwrite=overwrite)
+        with _status(folder):
+            training.train(resume=resume, overwrite=overwrite)
     finally:
         distributed.stop()
     return folder.folder
+
+
+@contextmanager
+def _status(folder: Run) -> Iterator[None]:
+    """Let the manifest say how a run ended that did not end well."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except BaseException as error:
+        if distributed.is_main() and folder.begun:
+            reason = str(error) or type(error).__name__
+            folder.write_manifest(status="failed", reason=reason)
+        raise
 
 
 def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tuple[Run, Config]:

@@ -133,11 +133,12 @@ class Index:
 
         Raises:
             DataError: there is none, or its parts do not fit together.
+            NumericsError: the vectors hold NaN.
         """
         folder = Path(folder)
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise DataError(
                 f"{folder} is no index (it has no {MANIFEST}). Make one: "
                 "lookalike index build RUN FOLDER --out INDEX"
@@ -146,7 +147,10 @@ class Index:
             raise DataError(f"{folder / MANIFEST} is not JSON ({error}).") from error
         if manifest["format"] > FORMAT:
             raise DataError(f"{folder} is of a newer format. Update lookalike.")
-        return cls(folder, manifest)
+        index = cls(folder, manifest)
+        if not np.isfinite(index.vectors).all():
+            raise NumericsError(f"{folder / VECTORS} holds NaN or infinity. Build the index again.")
+        return index
 
     def search(self, queries: np.ndarray, top: int = 10) -> Hits:
         """The ``top`` nearest items of each query.

@@ -104,8 +104,9 @@ def load_checkpoint(
         )
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
-        raise RunError(f"{path} is damaged ({str(error).splitlines()[0]}).") from error
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise RunError(f"{path} is damaged ({reason}).") from error
     for name, value in fingerprints.items():
         if state["fingerprints"].get(name) != value:
             raise RunError(

@@ -20,6 +20,7 @@ class Interrupted(RunError):  # noqa: N818 (asked for, not an error)
     """The person (or the system) asked the run to stop; its state is saved."""
 
     exit_code = 130
+    is_error = False
 
 
 class Listener(Protocol):
