@@ -31,6 +31,13 @@ class RunError(LookalikeError):
     """A run folder that cannot be read, written or resumed."""
 
 
+class Interrupted(RunError):  # noqa: N818 (asked for, not an error)
+    """The person (or the system) asked the run to stop; its state is saved."""
+
+    exit_code = 130
+    is_error = False
+
+
 class NumericsError(LookalikeError):
     """NaN or infinity where numbers must be finite."""
 

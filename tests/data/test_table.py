@@ -196,3 +196,15 @@ def test_a_picture_may_stand_in_several_test_splits_or_with_several_boxes():
 
 def test_an_index_of_words_gives_way_to_row_numbers():
     assert list(table(birds().set_index(pd.Index(list("vwxyz")))).frame.index) == [0, 1, 2, 3, 4]
+
+
+def test_a_csv_of_words_and_numbers_says_that_all_are_text(tmp_path):
+    from lookalike.data.datasets import table_file
+
+    file = tmp_path / "mixed.csv"
+    file.write_text("path,label,split\na.jpg,0,train\nb.jpg,a,train\nc.jpg,2.5,train\n")
+    table = table_file(file)
+    assert any("2 of 3 labels are numbers; all count as text" in note for note in table.notes)
+    assert table.names("label") == ["0", "2.5", "a"]
+    file.write_text("path,label,split\na.jpg,0,train\nb.jpg,1,train\n")
+    assert table_file(file).notes == ()

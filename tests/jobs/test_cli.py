@@ -9,7 +9,18 @@ from PIL import Image
 
 from lookalike import cli
 
-VERBS = ["train", "evaluate", "search", "list", "config", "explain", "doctor", "data", "index"]
+VERBS = [
+    "train",
+    "evaluate",
+    "compare",
+    "search",
+    "list",
+    "config",
+    "explain",
+    "doctor",
+    "data",
+    "index",
+]
 
 
 def lookalike(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 import lookalike
-from lookalike.errors import ConfigError, DataError, NumericsError, RunError
+from lookalike.errors import ConfigError, DataError, Interrupted, NumericsError, RunError
 from lookalike.jobs import train, training
 from lookalike.runs import Run
-from lookalike.train.loop import Interrupted
 
 
 def numbers(run: Run) -> list[dict]:

@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
-from lookalike.errors import NumericsError
+from lookalike.errors import Interrupted, NumericsError
 from lookalike.train.checkpoints import Progress
-from lookalike.train.loop import Interrupted, Loop
+from lookalike.train.loop import Loop
 
 
 class Notes:

@@ -9,14 +9,11 @@ from pathlib import Path
 from lookalike import components, distributed
 from lookalike.compose import compose, from_yaml
 from lookalike.config import Config
-from lookalike.data import transforms
-from lookalike.errors import ConfigError
-from lookalike.jobs import building, measuring
-from lookalike.jobs.console import Console
-from lookalike.jobs.training import RESUMABLE, Training
+from lookalike.errors import ConfigError, Interrupted
 from lookalike.runs import Run, next_folder
-from lookalike.train.loop import Interrupted
-from lookalike.train.optimizers import check_schedule
+
+# What a resumed run may change: nothing of it touches the numbers.
+RESUMABLE = ("run", "workers", "device", "checkpoint_every")
 
 
 def run(
@@ -42,6 +39,11 @@ def run(
     distributed.start()
     try:
         folder, config = _prepare(overrides, resume=resume, overwrite=overwrite)
+        # The network libraries take seconds to import: not before the options are known to be
+        # right.
+        from lookalike.jobs.console import Console
+        from lookalike.jobs.training import Training
+
         training = Training(folder, config, Console(quiet=quiet, silent=not distributed.is_main()))
         with _status(folder):
             training.train(resume=resume, overwrite=overwrite)
@@ -88,6 +90,10 @@ def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tupl
 
 def _check(config: Config) -> None:
     """What can be refused before data is read or a network is built."""
+    from lookalike.data import transforms
+    from lookalike.jobs import building, measuring
+    from lookalike.train.optimizers import check_schedule
+
     check_schedule(config.optimizer)
     measuring.check_metrics(config.evaluation)
     for name in ("train", "evaluation"):

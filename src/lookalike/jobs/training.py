@@ -22,6 +22,7 @@ from lookalike.files import write_text
 from lookalike.jobs import building, measuring
 from lookalike.jobs.console import Console
 from lookalike.jobs.reporting import write_run_report
+from lookalike.jobs.train import RESUMABLE
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run, environment
@@ -29,9 +30,6 @@ from lookalike.train.checkpoints import Progress, load_checkpoint, save_checkpoi
 from lookalike.train.loop import Loop
 from lookalike.train.optimizers import create_optimizer, create_schedule, parameter_groups
 from lookalike.train.step import SupervisedStep
-
-# What a resumed run may change: nothing of it touches the numbers.
-RESUMABLE = ("run", "workers", "device", "checkpoint_every")
 
 
 class Training:

@@ -10,7 +10,7 @@ from lookalike.report.comparison import ComparedRun, ComparisonReport
 from lookalike.report.comparison_text import cells, columns
 from lookalike.report.contents import EvaluationSection, RunReport
 from lookalike.report.markup import Html, join, tag
-from lookalike.report.page import _document
+from lookalike.report.page import document
 from lookalike.report.sections import definition_list, sheet_section
 
 
@@ -45,7 +45,7 @@ def render_comparison(report: ComparisonReport) -> str:
         created=report.created,
         notes=report.notes,
     )
-    return _document(frame, parts)
+    return document(frame, parts)
 
 
 def write_comparison(path: str | os.PathLike[str], report: ComparisonReport) -> Path:

@@ -53,7 +53,7 @@ def render_report(report: RunReport) -> str:
     if definitions := definition_list(report.evaluations):
         parts.append(("What the numbers mean", definitions))
     parts.append(("How it was made", making_of(report)))
-    return _document(report, parts)
+    return document(report, parts)
 
 
 def write_report(path: str | os.PathLike[str], report: RunReport) -> Path:
@@ -80,7 +80,7 @@ def _titled(title: str, section: EvaluationSection, report: RunReport) -> str:
     return f"{title}: {section.split}" if len(report.evaluations) > 1 else title
 
 
-def _document(report: RunReport, parts: list[tuple[str, Html]]) -> str:
+def document(report: RunReport, parts: list[tuple[str, Html]]) -> str:
     style = Html(files("lookalike.report").joinpath("style.css").read_text("utf-8"))
     # Ids are counted, not made of the split's name, which may be anything.
     numbered = [(f"part-{number}", *part) for number, part in enumerate(parts, start=1)]

@@ -10,17 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lookalike.errors import RunError
+from lookalike.errors import Interrupted
 from lookalike.train.checkpoints import Progress
 
 Values = dict[str, float]
-
-
-class Interrupted(RunError):  # noqa: N818 (asked for, not an error)
-    """The person (or the system) asked the run to stop; its state is saved."""
-
-    exit_code = 130
-    is_error = False
 
 
 class Listener(Protocol):

@@ -53,6 +53,7 @@ def table_file(
         split, note = class_disjoint(table.frame[table.levels[0]], test_classes, seed=seed)
         frame["split"] = split
         notes.append(f"no split column: {note}")
+    notes += [note for level in levels or ["label"] if (note := _mixed(frame, level))]
     if levels is None and "category" in frame.columns:
         notes.append("column 'category' can be a coarser level: levels=[label,category]")
     return _as_table(frame, file, levels, pictures, name, notes)
@@ -68,6 +69,17 @@ def write_table(table: Table, file: str | Path) -> None:
     frame = table.frame.copy(deep=False)
     frame.attrs = {"levels": list(table.levels)}  # Parquet keeps them, CSV cannot
     write_frame(frame, Path(file))
+
+
+def _mixed(frame: pd.DataFrame, level: str) -> str | None:
+    """A statement where a text column holds numbers beside words: all are read as text."""
+    if level not in frame.columns or pd.api.types.is_numeric_dtype(frame[level]):
+        return None
+    text = frame[level].dropna().astype(str)
+    numbers = int(pd.to_numeric(text, errors="coerce").notna().sum())
+    if 0 < numbers < len(text):
+        return f"column '{level}': {numbers} of {len(text)} labels are numbers; all count as text"
+    return None
 
 
 def _as_table(
