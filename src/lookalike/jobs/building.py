@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -53,13 +55,13 @@ def broken_policy(config: Config) -> Broken:
     return config.broken  # pyright: ignore[reportReturnType] (narrowed by the line above)
 
 
-def build_table(config: Config) -> Table:
+def build_table(config: Config, progress: Callable[[int, int], None] | None = None) -> Table:
     """The data set of a run, as a table.
 
     One that needs a folder and was given none is looked for below ``data_root``, under the name it
-    unpacks to.
+    unpacks to. One that must first draw or read for a while tells ``progress`` (done, of all).
     """
-    given = {}
+    given: dict[str, Any] = {"progress": progress}
     accepted, _ = components.parameters(components.check("dataset", config.dataset))
     if "root" in accepted and accepted["root"].default is inspect.Parameter.empty:
         name = str(config.dataset["name"])

@@ -136,6 +136,26 @@ class Console:
             if own is not None:
                 own.stop()
 
+    @contextmanager
+    def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """Something that may take a while: a bar from the first word of progress on."""
+        bar = Progress(console=self.out, transient=True)
+        task: TaskID | None = None
+
+        def advance(done: int, total: int) -> None:
+            nonlocal task
+            if task is None:
+                self.say(f"{what}: {total:,}")
+                task = bar.add_task(what, total=total)
+                if not self.quiet:
+                    bar.start()
+            bar.update(task, completed=done)
+
+        try:
+            yield advance
+        finally:
+            bar.stop()
+
     def metrics(self, sections: Sequence[EvaluationSection]) -> None:
         """Tables of metrics with their definitions."""
         from lookalike.report import metric_table

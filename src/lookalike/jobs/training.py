@@ -48,7 +48,8 @@ class Training:
         self.console = console
         self.device = building.pick_device(config.device)
         self.precision = building.pick_precision(config.precision, self.device)
-        self.table: Table = building.build_table(config)
+        with console.counting("drawing pictures") as progress:
+            self.table: Table = building.build_table(config, progress)
         self.training = building.training_rows(self.table)
         self.sampler = components.build(
             "sampler",
