@@ -68,7 +68,11 @@ class Run:
 
     def refuse_if_taken(self, *, overwrite: bool) -> None:
         """Say so if :meth:`create` would refuse this folder; nothing is touched."""
-        if not self.folder.exists() or not any(self.folder.iterdir()):
+        if not self.folder.exists():
+            return
+        if not self.folder.is_dir():
+            raise RunError(f"{self.folder} is a file. Choose another folder: run=…")
+        if not any(self.folder.iterdir()):
             return
         if self.begun and not any(self.checkpoints.iterdir()):
             status = self.read_manifest()["status"]

@@ -25,6 +25,12 @@ def test_create_refuses_what_is_in_the_way(tmp_path):
     assert (tmp_path / "photos" / "holiday.jpg").exists()
 
 
+def test_a_file_is_no_run_folder(tmp_path):
+    (tmp_path / "x").touch()
+    with pytest.raises(RunError, match="is a file"):
+        Run.create(tmp_path / "x", overwrite=True)
+
+
 def test_history_leaves_out_a_line_cut_short(tmp_path):
     run = finished(tmp_path / "x")
     run.log({"kind": "train", "step": 1, "loss": 0.5})

@@ -183,6 +183,16 @@ def test_index_of_loose_pictures_leaves_broken_files_out_and_names_them(
     assert "broken.jpg" in out
 
 
+def test_an_index_of_nothing_readable_is_refused(monkeypatch, capsys, finished, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    code, _, err = lookalike(
+        monkeypatch, capsys, "index", "build", finished, tmp_path, "--out", tmp_path / "ix"
+    )
+    assert code == 1
+    assert "none of its 1 pictures can be read" in err
+    assert not (tmp_path / "ix").exists()
+
+
 def test_a_typo_is_refused_before_anything_heavy_is_imported():
     program = (
         "import sys; sys.argv = ['lookalike', *sys.argv[1:]]\n"

@@ -114,6 +114,24 @@ def test_workers_do_not_change_what_is_seen(toy, finished, tmp_path):
     assert numbers(run) == numbers(Run(finished))
 
 
+def test_bfloat16_trains_the_model_and_leaves_loss_and_weights_in_float32(
+    toy, tmp_path, monkeypatch
+):
+    seen = []
+    original = training.SupervisedStep._loss
+
+    def watch(self, embeddings, labels, index):
+        value = original(self, embeddings, labels, index)
+        seen.append((torch.is_autocast_enabled("cpu"), value.dtype))
+        return value
+
+    monkeypatch.setattr(training.SupervisedStep, "_loss", watch)
+    run = Run(train.run([*toy, f"run={tmp_path / 'x'}", "precision=bf16", "epochs=1"], quiet=True))
+    assert set(seen) == {(False, torch.float32)}
+    weights = state(run)["model"].values()
+    assert {w.dtype for w in weights if w.is_floating_point()} == {torch.float32}
+
+
 def test_a_loss_of_pytorch_metric_learning_trains(toy, tmp_path):
     loss = "loss=pytorch_metric_learning.losses.TripletMarginLoss"
     run = Run(train.run([*toy, f"run={tmp_path / 'x'}", loss, "epochs=1"], quiet=True))

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from lookalike.compose import compose
 from lookalike.data.datasets.folders import loose_folder
 from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
+from lookalike.errors import DataError
 from lookalike.jobs import building
 from lookalike.jobs.console import Console
 from lookalike.models import weights
-from lookalike.models.encode import embed
+from lookalike.models.encode import embed_rows
 from lookalike.search.index import MODEL, Index
 
 
@@ -55,16 +54,10 @@ def build(
     loader = eval_loader(
         table, embedder.transform(), batch_size=batch_size, workers=workers, broken="skip"
     )
-    kept: list[np.ndarray] = []
-
-    def batches():  # noqa: ANN202 (a generator over the loader)
-        for batch in loader:
-            kept.append(np.asarray(batch["index"]))
-            yield batch
-
     with console.embedding(str(source), len(table)) as advance:
-        vectors = embed(embedder, batches(), on_batch=advance)
-    order = np.concatenate(kept)
+        vectors, order = embed_rows(embedder, loader, on_batch=advance)
+    if not len(order):
+        raise DataError(f"{source}: none of its {len(table)} pictures can be read.")
     items = table.where(order).frame.assign(path=[table.paths[i] for i in order])
     about = weights.read_about(weights.model_folder(model))
     index = Index.build(

@@ -22,7 +22,7 @@ from lookalike.metrics import RetrievalReport
 from lookalike.metrics import evaluate as evaluate_vectors
 from lookalike.metrics.definitions import parse
 from lookalike.models.embedder import Embedder
-from lookalike.models.encode import embed
+from lookalike.models.encode import embed_rows
 
 _USUAL = (
     "precision_at_1",
@@ -98,17 +98,9 @@ def measure(
         rank=distributed.rank(),
         world=distributed.world_size(),
     )
-    kept: list[np.ndarray] = []
-
-    def batches():  # noqa: ANN202 (a generator over the loader)
-        for batch in loader:
-            kept.append(np.asarray(batch["index"]))
-            yield batch
-
-    embeddings = embed(model, batches(), precision=precision, on_batch=on_batch)
-    order = np.concatenate(kept) if kept else np.empty(0, np.int64)
-    shares = distributed.gather_objects((order, embeddings))
-    order, embeddings = (np.concatenate(part) for part in zip(*shares, strict=True))
+    share = embed_rows(model, loader, precision=precision, on_batch=on_batch)
+    shares = distributed.gather_objects(share)
+    embeddings, order = (np.concatenate(part) for part in zip(*shares, strict=True))
     if len(order) < len(rows):
         rows = rows.where(order).with_notes(f"{len(rows) - len(order)} unreadable pictures skipped")
     return measure_vectors(split, rows, embeddings, c)

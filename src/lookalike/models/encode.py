@@ -43,6 +43,29 @@ def encode(
         return embed(model, batches, on_batch=advance)
 
 
+def embed_rows(
+    model: Embedder,
+    loader: loading.Loader,
+    *,
+    precision: torch.dtype | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed what a loader can read, and say which rows those were.
+
+    Returns:
+        float32 ``(n, width)`` and int64 ``(n,)``: the row of each embedding.
+    """
+    kept: list[np.ndarray] = []
+
+    def batches() -> Iterator[dict[str, Any]]:
+        for batch in loader:
+            kept.append(batch["index"].numpy())
+            yield batch
+
+    embeddings = embed(model, batches(), precision=precision, on_batch=on_batch)
+    return embeddings, np.concatenate(kept) if kept else np.empty(0, np.int64)
+
+
 def embed(
     model: Embedder,
     batches: Iterable[dict[str, Any]],
