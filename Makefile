@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# make test FAST=1 is the daily tier of about two minutes; CI runs all but the soaks.
+# make test FAST=1 is the daily tier; CI runs all but the soaks.
 MARKS := $(if $(FAST),not slow and not soak,not soak)
 
 help:
