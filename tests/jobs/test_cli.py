@@ -136,6 +136,15 @@ def test_evaluate_takes_another_data_set_or_split(monkeypatch, capsys, finished)
     assert "Did you mean 'test'?" in err
 
 
+def test_evaluate_obeys_data_root(finished, tmp_path):
+    from lookalike.jobs.evaluate import _config
+
+    config, own = _config(finished, [f"data_root={tmp_path}"])
+    assert config.data_root == str(tmp_path)
+    assert own
+    assert not _config(finished, ["evaluation.k=[1]"])[1]
+
+
 def test_index_search_sheet(monkeypatch, capsys, finished, tmp_path):
     import pandas as pd
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -107,6 +110,28 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bits(
     assert (broken.model / "model.safetensors").read_bytes() == (
         unbroken.model / "model.safetensors"
     ).read_bytes()
+
+
+def test_a_run_killed_without_warning_and_resumed_ends_with_the_same_bits(toy, finished, tmp_path):
+    program = (
+        "import os, signal, sys\n"
+        "from lookalike.jobs import train, training\n"
+        "step, count = training.SupervisedStep.__call__, 0\n"
+        "def dying(self, batch):\n"
+        "    global count\n"
+        "    count += 1\n"
+        "    if count == 8: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return step(self, batch)\n"
+        "training.SupervisedStep.__call__ = dying\n"
+        "train.run(sys.argv[1:], quiet=True)\n"
+    )
+    folder = tmp_path / "x"
+    words = [sys.executable, "-c", program, *toy, f"run={folder}"]
+    done = subprocess.run(words, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    train.run([f"run={folder}"], resume=True, quiet=True)
+    assert_same(state(Run(folder)), state(Run(finished)))
+    assert numbers(Run(folder)) == numbers(Run(finished))
 
 
 def test_workers_do_not_change_what_is_seen(toy, finished, tmp_path):

@@ -89,9 +89,9 @@ def _config(folder: Path, overrides: Sequence[str]) -> tuple[Config, bool]:
     switches_data = any(o.partition("=")[0].startswith("dataset") for o in overrides)
     if (folder / "config.yaml").is_file() and not switches_data:
         stored = Run.open(folder).config.read_text(encoding="utf-8")
-        own = [o for o in overrides if not o.startswith("data_root=")]
-        config = from_yaml(stored, own)
-        return config, not own
+        # Where the data lies changes no number, so the results are still the run's own.
+        changes = [o for o in overrides if not o.startswith("data_root=")]
+        return from_yaml(stored, overrides), not changes
     return compose(overrides), False
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -42,6 +44,9 @@ class Training:
     """
 
     def __init__(self, folder: Run, config: Config, console: Console) -> None:
+        # All three: other libraries' losses and miners draw from whichever they like.
+        random.seed(config.seed)
+        np.random.seed(config.seed)
         torch.manual_seed(config.seed)
         self.folder = folder
         self.config = config

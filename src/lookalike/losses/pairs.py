@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -121,7 +122,7 @@ def mean_nonzero(terms: Tensor) -> Tensor:
     return terms.sum() / (terms > 0).sum().clamp_min(1)
 
 
-class PairLoss(nn.Module):
+class PairLoss(nn.Module, ABC):
     """What pair losses share: the call, the choice of pairs, float32 under autocast."""
 
     takes_pairs = True
@@ -153,6 +154,6 @@ class PairLoss(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             return self.value(batch, chosen(name, batch, self.level, indices_tuple))
 
+    @abstractmethod
     def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
         """The loss itself; every pair loss writes its own."""
-        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from lookalike.ops.row_losses import RowFunction, row_losses
 Reduction = Literal["mean", "sum", "none"]
 
 
-class RowLoss(nn.Module):
+class RowLoss(nn.Module, ABC):
     """A loss that is a mean over queries of a function of their row of scores.
 
     After a call, ``skipped`` counts the queries that had no positive and contributed nothing.
@@ -106,9 +107,9 @@ class RowLoss(nn.Module):
         """What the query is to its own ranking."""
         return "absent" if pairing.is_self and not self.include_self else "positive"
 
+    @abstractmethod
     def rows(self, positives: Positives, pairing: Pairing) -> RowFunction:
         """The row function of this loss."""
-        raise NotImplementedError
 
 
 class RankLoss(RowLoss):
@@ -118,13 +119,13 @@ class RankLoss(RowLoss):
         """The row function of :meth:`steps` and :meth:`score`."""
         return RankedRows(positives, self.steps(), self.score)
 
+    @abstractmethod
     def steps(self) -> Steps:
         """Which step which item takes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score(self, ranked: Ranked) -> Tensor:
         """``(c,)``, 1 when the ranking is perfect."""
-        raise NotImplementedError
 
 
 def positive(loss: str, name: str, value: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ from lookalike.errors import ConfigError
 Plan: TypeAlias = np.ndarray | Sequence[np.ndarray]
 
 
-class BatchSampler(Sampler[list[int]]):
+class BatchSampler(Sampler[list[int]], ABC):
     """Batches of row numbers; subclasses say how an epoch is composed in `plan`.
 
     Attributes:
@@ -41,13 +42,13 @@ class BatchSampler(Sampler[list[int]]):
         self.batch = 0
         self.notes: tuple[str, ...] = ()
 
+    @abstractmethod
     def plan(self, epoch: int) -> Plan:
         """Every global batch of an epoch as row numbers, the same on every process."""
-        raise NotImplementedError
 
+    @abstractmethod
     def __len__(self) -> int:
         """Batches of an epoch."""
-        raise NotImplementedError
 
     def __iter__(self) -> Iterator[list[int]]:
         for rows in self.plan(self.epoch)[self.batch :]:
