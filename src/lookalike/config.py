@@ -90,4 +90,5 @@ class Config:
     loss: dict[str, Any] = field(default_factory=dict)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    published: dict[str, Any] = field(default_factory=dict)  # figures of a paper, with source
+    # figures of papers, shown beside ours: a list of {source: …, figures: {metric: value}}
+    published: list[dict[str, Any]] = field(default_factory=list)

@@ -224,12 +224,15 @@ def _facts(
 
 
 def _published(config: Config) -> list[Published]:
-    published = config.published
-    source = str(published.get("source", ""))
-    figures = published.get("figures", {})
     return [
-        Published(metric=metric, value=float(value), source=source)
-        for metric, value in figures.items()
+        Published(
+            metric=metric,
+            value=float(value),
+            source=str(paper.get("source", "")),
+            split=str(paper.get("split", "")),
+        )
+        for paper in config.published
+        for metric, value in paper.get("figures", {}).items()
     ]
 
 
