@@ -18,9 +18,12 @@ class ModelConfig:
     pool: str = "avg"  # avg, max, gem, …; for transformers: token or avg
     embedding_size: int | None = 128  # null: the pooled features themselves
     head_norm: bool = False  # parameter-free layer norm before the linear head
+    head_bias: bool = True
     pretrained: bool = True
     weights: str | None = None  # a safetensors file or a run folder to start from
     freeze_batch_norm: bool = False  # keep running statistics as they are; affine still trains
+    # parts of the backbone that do not learn, as a shell names files: [patch_embed, "blocks.[0-9]"]
+    freeze: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)  # handed to the backbone's constructor
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from lookalike.compose import compose
-from lookalike.errors import DataError
-from lookalike.jobs.building import build_table
+from lookalike.errors import ConfigError, DataError
+from lookalike.jobs.building import build_model, build_table
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,12 @@ def test_a_data_set_without_need_of_a_folder_gets_none(tmp_path):
     options = ["families=1", "genera=1", "species=2", "pictures=2", "size=16", f"root={tmp_path}"]
     table = build_table(compose(["dataset=toy", *(f"dataset.{o}" for o in options)]))
     assert len(table) == 4
+
+
+def test_frozen_parameters_are_named_as_parts():
+    words = ["model=conv4", "model.options.width=8", "model.freeze=['[01]']"]
+    model = build_model(compose(words))
+    still = {n for n, p in model.backbone.named_parameters() if not p.requires_grad}
+    assert still == {"0.weight", "1.weight", "1.bias"}
+    with pytest.raises(ConfigError, match="model.freeze: conv4 has no part 'stem'"):
+        build_model(compose(["model=conv4", "model.freeze=[stem]"]))

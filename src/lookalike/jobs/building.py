@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def build_model(config: Config) -> Embedder:
         pool=c.pool,
         embedding_size=c.embedding_size,
         head_norm=c.head_norm,
+        head_bias=c.head_bias,
         pretrained=c.pretrained and c.weights is None,
         freeze_batch_norm=c.freeze_batch_norm,
         options=c.options,
@@ -86,7 +88,23 @@ def build_model(config: Config) -> Embedder:
     )
     if c.weights is not None:
         weights.load_into(model, c.weights)
+    _freeze(model, c.freeze)
     return model
+
+
+def _freeze(model: Embedder, patterns: Sequence[str]) -> None:
+    """Keep parts of the backbone as they are, named as in a shell: ``stem``, ``blocks.[0-9]``."""
+    for pattern in patterns:
+        named = model.backbone.named_parameters()
+        found = [p for n, p in named if fnmatch(f"{n}.", f"{pattern}.*")]
+        if not found:
+            names = sorted({name.split(".")[0] for name, _ in model.backbone.named_parameters()})
+            raise ConfigError(
+                f"model.freeze: {model.spec.backbone} has no part '{pattern}'. "
+                f"Its parts: {', '.join(names)}."
+            )
+        for parameter in found:
+            parameter.requires_grad_(False)
 
 
 def build_loss(config: Config, training: Table, width: int) -> torch.nn.Module:

@@ -24,6 +24,7 @@ class Spec:
     pool: str = "auto"
     embedding_size: int | None = 128
     head_norm: bool = False
+    head_bias: bool = True
     freeze_batch_norm: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     size: int = 224
@@ -67,7 +68,7 @@ class Embedder(nn.Module):
         self.head: nn.Module = (
             nn.Identity()
             if spec.embedding_size is None
-            else nn.Linear(built.channels, spec.embedding_size)
+            else nn.Linear(built.channels, spec.embedding_size, bias=spec.head_bias)
         )
         self.width = spec.embedding_size or built.channels
         self.register_buffer(
@@ -162,6 +163,7 @@ def create_model(
     pool: str = "auto",
     embedding_size: int | None = 128,
     head_norm: bool = False,
+    head_bias: bool = True,
     pretrained: bool = True,
     freeze_batch_norm: bool = False,
     options: Mapping[str, Any] | None = None,
@@ -176,6 +178,7 @@ def create_model(
             token.
         embedding_size: width of the linear head; None: the pooled features themselves.
         head_norm: layer norm without parameters between pooling and head.
+        head_bias: whether the linear head adds a bias.
         pretrained: start from published weights.
         freeze_batch_norm: keep batch norm's running statistics.
         options: handed to the backbone's constructor.
@@ -195,6 +198,7 @@ def create_model(
         pool=pool,
         embedding_size=embedding_size,
         head_norm=head_norm,
+        head_bias=head_bias,
         freeze_batch_norm=freeze_batch_norm,
         options=dict(options or {}),
         size=size,
