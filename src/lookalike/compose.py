@@ -209,10 +209,11 @@ def _hydra(parsed: Sequence[Override]) -> Config:
     store.store(name="schema", node=Config)
     _store_public_names(store)
     words: list[str] = []
+    chosen = {o.key for o in parsed if o.key in GROUPS}
     if root := os.environ.get("LOOKALIKE_DATA"):
         words.append(f"data_root={_quote(root)}")
     for number, override in enumerate(parsed):
-        words.append(_hydra_word(store, number, override))
+        words.append(_hydra_word(store, number, override, chosen))
     try:
         with initialize_config_module(config_module="lookalike.conf", version_base="1.3"):
             composed = hydra_compose(config_name="run", overrides=words)
@@ -229,8 +230,11 @@ def _store_public_names(store: Any) -> None:
                 store.store(group=group, name=name, node={"name": name})
 
 
-def _hydra_word(store: Any, number: int, override: Override) -> str:
+def _hydra_word(store: Any, number: int, override: Override, chosen: set[str]) -> str:
     head = override.key.partition(".")[0]
+    if override.key == "recipe":
+        _given_node("recipe", override.value)
+        return _recipe_word(store, number, override.value, chosen)
     if override.key in GROUPS:
         node = _given_node(override.key, override.value)
         if node is None:
@@ -241,6 +245,26 @@ def _hydra_word(store: Any, number: int, override: Override) -> str:
     if head in OPEN_GROUPS or _is_free(override.key):
         return f"++{override.key}={value}"
     return f"{override.key}={value}"
+
+
+def _recipe_word(store: Any, number: int, name: str, chosen: set[str]) -> str:
+    """A recipe, without its options for groups that the person chose otherwise.
+
+    A recipe's options are for the loss, the model, … that it names itself: ``recipe=roadmap/sop
+    loss=triplet`` would else hand SupAP's arguments to a triplet loss.
+    """
+    from omegaconf import DictConfig, OmegaConf
+
+    body = cast("DictConfig", OmegaConf.load(CONF / "recipe" / f"{name}.yaml"))
+    dropped = [group for group in chosen if group in body]
+    if "dataset" in chosen and "published" in body:
+        dropped.append("published")  # figures of another data set
+    if not dropped:
+        return f"recipe={name}"
+    for group in dropped:
+        del body[group]
+    store.store(group="recipe", name=f"given_{number}", node=body, package="_global_")
+    return f"recipe=given_{number}"
 
 
 def _readable(key: str, value: str) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lookalike.compose import Override, choices, compose, from_yaml, to_yaml
+from lookalike.config import ModelConfig
 from lookalike.errors import ConfigError
 
 
@@ -22,7 +23,15 @@ def test_recipe_sets_groups_and_the_command_line_has_the_last_word():
     assert config.dataset["name"] == "toy"
     assert config.model.backbone == "conv4"
     assert config.epochs == 3
-    assert compose(["recipe=demo", "model=resnet18"]).model.backbone == "resnet18"
+
+
+def test_a_group_chosen_beside_a_recipe_drops_the_recipes_options_for_it():
+    config = compose(["recipe=demo", "model=resnet18"])
+    assert config.model == ModelConfig(backbone="resnet18")
+    assert config.epochs == 15 and config.transform.size == 64
+    config = compose(["recipe=pp/cub_resnet50", "loss=norm_softmax", "dataset=cars196"])
+    assert config.loss == {"name": "norm_softmax"} and config.published == []
+    assert config.recipe == "pp/cub_resnet50" and config.sampler["drop_last"] is False
 
 
 @pytest.mark.parametrize("spelling", ["smooth_ap", "SmoothAP", "smoothap"])
