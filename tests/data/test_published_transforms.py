@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torchvision import transforms as v1
 
+from lookalike.compose import compose
 from lookalike.data.transforms import evaluation, train
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "raml_pp" / "raml_eval_transform.npz"
@@ -101,6 +102,76 @@ def test_raml_rescaling_rule(size, shape):
         abs(height - ratio * shape[0]) <= 0.5 + 1e-9 and abs(width - ratio * shape[1]) <= 0.5 + 1e-9
     )
     assert transform(as_tensor(photo(*shape))).shape == (3, size, size)
+
+
+BIG_CROP = [v1.Resize(288), rrc(256), FLIP]
+OWN_CROP = [v1.RandomResizedCrop(224), FLIP]
+USUAL = [v1.Resize(256), v1.CenterCrop(224)]
+BICUBIC = v1.InterpolationMode.BICUBIC
+# transform=NAME → their training steps, their evaluation steps
+SETS = {
+    "photo roadmap_cub roadmap_inat suprank_cub suprank_inat suprank_dyml": (
+        [rrc(224), FLIP], USUAL,
+    ),
+    "roadmap_sop suprank_sop": (
+        [v1.Resize(256), rrc(224), FLIP], [v1.Resize((256, 256)), v1.CenterCrop(224)],
+    ),
+    "roadmap_sop_big": (BIG_CROP, [v1.Resize((288, 288)), v1.CenterCrop(256)]),
+    "roadmap_cub_big": ([rrc(256), FLIP], [v1.Resize(288), v1.CenterCrop(256)]),
+    "roadmap_inshop_big": ([rrc(256), FLIP], [v1.Resize((288, 288)), v1.CenterCrop(256)]),
+    "suprank_gldv2": ([rrc(224), FLIP], [v1.Resize((224, 224))]),
+    "suprank_gldv2_bench": ([v1.Resize((1024, 1024)), FLIP], [v1.Resize((1024, 1024))]),
+    "smooth_ap pp pp_resnet50 pp_googlenet pp_inception": (OWN_CROP, USUAL),
+    "norm_softmax": (
+        [v1.Resize((256, 256)), v1.RandomCrop(224), FLIP],
+        [v1.Resize((256, 256)), v1.CenterCrop(224)],
+    ),
+    "raml_sym": (OWN_CROP, None),  # its evaluation: the golden below
+    "raml_teacher": ([v1.RandomResizedCrop(448), FLIP], None),
+    "deit": (
+        [v1.RandomResizedCrop(224, interpolation=BICUBIC), FLIP],
+        [v1.Resize(256, BICUBIC), v1.CenterCrop(224)],
+    ),
+}  # fmt: skip
+NAMED = [(name, *steps) for names, steps in SETS.items() for name in names.split()]
+
+
+def named(name):
+    c = compose([f"transform={name}"]).transform
+    return train(c.size, **c.train), evaluation(c.size, **c.evaluation)
+
+
+@pytest.mark.parametrize(("name", "training", "testing"), NAMED, ids=[n for n, _, _ in NAMED])
+def test_the_named_sets_are_those_of_the_papers(name, training, testing):
+    ours, ours_evaluated = named(name)
+    torch.manual_seed(3)
+    want = v1.Compose(training)(photo())
+    assert_equal_within_rounding(ours(as_tensor(photo()), seed=3), want)
+    if testing:
+        got = ours_evaluated(as_tensor(photo()))
+        assert_equal_within_rounding(got, v1.Compose(testing)(photo()))
+
+
+def test_the_jitter_of_raml_is_torchvision_s_within_rounding():
+    """The same crop, flip, order and strengths; Pillow turns hues in whole numbers of 256."""
+    torch.manual_seed(3)
+    theirs = [v1.RandomResizedCrop(224), FLIP, v1.ColorJitter(0.4, 0.4, 0.4, 0.1)]
+    want = np.asarray(v1.Compose(theirs)(photo())).astype(int)
+    got = named("raml")[0](as_tensor(photo()), seed=3).permute(1, 2, 0).numpy().astype(int)
+    off = np.abs(got - want)
+    assert np.median(off) <= 1
+    assert np.quantile(off, 0.99) <= 8
+
+
+@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("name", ["raml", "raml_sym", "raml_teacher"])
+def test_the_named_evaluation_of_raml_is_the_golden_one(name, case):
+    golden = np.load(GOLDEN, allow_pickle=False)
+    c = compose([f"transform={name}", f"transform.size={golden[f'c{case}_imsize']}"]).transform
+    pixels = evaluation(c.size, **c.evaluation)(as_tensor(golden[f"c{case}_img"]))
+    mean, std = ([[[0.485]], [[0.456]], [[0.406]]], [[[0.229]], [[0.224]], [[0.225]]])
+    got = (pixels.numpy() / 255 - np.array(mean)) / np.array(std)
+    np.testing.assert_allclose(got, golden[f"c{case}_out"], atol=1e-5)
 
 
 def as_tensor(image):
