@@ -82,34 +82,43 @@ class PictureDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, key: Key) -> dict[str, Any]:
         row, epoch, draw = key if isinstance(key, tuple) else (int(key), 0, 0)
         try:
-            return self._item(row, row, epoch, draw)
+            pixels, found, broken = self.sound(row)
         except DataError as e:
-            if self.broken == "refuse":
+            if self.broken == "refuse" or self.replace:
                 raise
-            reason = str(e)
-        if not self.replace:
-            return {"broken": {row: reason}}
-        return self._substitute(row, epoch, draw, reason)
+            return {"broken": {row: str(e)}}
+        picture = self.transform(pixels, seed=picture_seed(self.seed, epoch, row, draw))
+        return {"picture": picture, "label": self.labels[found], "index": found, "broken": broken}
 
-    def _item(self, row: int, wanted: int, epoch: int, draw: int) -> dict[str, Any]:
-        pixels = torch.from_numpy(self.read(row)).permute(2, 0, 1)
-        seed = picture_seed(self.seed, epoch, wanted, draw)
-        picture = self.transform(pixels, seed=seed)
-        return {"picture": picture, "label": self.labels[row], "index": row, "broken": {}}
+    def sound(self, row: int) -> tuple[torch.Tensor, int, dict[int, str]]:
+        """The decoded picture of a row, uint8 ``(3, H, W)``, or of the next sound one of its class.
 
-    def _substitute(self, row: int, epoch: int, draw: int, reason: str) -> dict[str, Any]:
+        Returns:
+            the picture, its row, and row → reason of the files that could not be read on the way.
+
+        Raises:
+            DataError: the file cannot be read, and the dataset does not replace it.
+        """
+        try:
+            return self._pixels(row), row, {}
+        except DataError as e:
+            if self.broken == "refuse" or not self.replace:
+                raise
+            broken = {row: str(e)}
         mates = torch.nonzero(self.labels[:, 0] == self.labels[row, 0])[:, 0].tolist()
         start = mates.index(row)
-        broken = {row: reason}
         for mate in mates[start + 1 :] + mates[:start]:
             try:
-                return self._item(mate, row, epoch, draw) | {"broken": broken}
+                return self._pixels(mate), mate, broken
             except DataError as e:
                 broken[mate] = str(e)
         raise DataError(
             f"no picture of the class of {self.path(row)} can be read, of {len(mates)} tried"
-            f" ({reason}); mend the files or drop the class"
+            f" ({broken[row]}); mend the files or drop the class"
         )
+
+    def _pixels(self, row: int) -> torch.Tensor:
+        return torch.from_numpy(self.read(row)).permute(2, 0, 1)
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -117,8 +126,8 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         ``pictures`` uint8 ``(B, 3, H, W)``, ``labels`` int64 ``(B, L)``, ``index`` int64 ``(B,)``,
-        and ``broken``: row → reason of the files that were skipped; ``broken`` alone where no row
-        is left.
+        ``teacher_pictures`` where the items hold them, and ``broken``: row → reason of the files
+        that were skipped; ``broken`` alone where no row is left.
 
     Raises:
         DataError: if the pictures differ in size.
@@ -133,9 +142,13 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     broken = {row: reason for item in items for row, reason in item["broken"].items()}
     if not sound:
         return {"broken": broken}
+    teacher = {}
+    if "teacher_picture" in sound[0]:
+        teacher["teacher_pictures"] = default_collate([item["teacher_picture"] for item in sound])
     return {
         "pictures": default_collate([item["picture"] for item in sound]),
         "labels": torch.stack([item["label"] for item in sound]),
         "index": torch.tensor([item["index"] for item in sound], dtype=torch.int64),
         "broken": broken,
+        **teacher,
     }
