@@ -8,6 +8,7 @@ from pytorch_metric_learning import losses as pml
 from pytorch_metric_learning import miners
 from torch import nn
 
+from lookalike import components
 from lookalike.errors import ConfigError, LookalikeError
 from lookalike.losses import (
     HAPPIER,
@@ -183,3 +184,12 @@ def test_a_loss_of_ones_own_is_a_part():
     assert WeightedSum({"mean": Mean(), "proxy": ProxyAnchor(6, 8)}, [1, 0])(
         x, y
     ).item() == pytest.approx(x.mean().item())
+
+
+def test_happier_tells_and_checks_the_arguments_of_its_rank_loss():
+    built = components.build(
+        "loss", {"name": "happier", "offset": 1.0}, num_classes=3, embedding_size=2
+    )
+    assert built.losses["sup_hap"].offset == 1.0
+    with pytest.raises(ConfigError, match=r"loss.ofset: HAPPIER takes .* mean 'offset'"):
+        components.check("loss", {"name": "happier", "ofset": 1.0})

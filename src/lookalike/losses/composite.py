@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -238,6 +239,18 @@ class HAPPIER(WeightedSum):
         self.num_classes = num_classes
         self.embedding_size = embedding_size
         self.temperature = temperature
+
+
+def _with_arguments_of(part: type[nn.Module], maker: Any) -> inspect.Signature:
+    """A signature with those of a part in place of ``**keywords``, to check and to complete."""
+    own = inspect.signature(maker)
+    names = {p.name: p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD}
+    for name, parameter in inspect.signature(part).parameters.items():
+        names.setdefault(name, parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    return own.replace(parameters=list(names.values()))
+
+
+HAPPIER.__init__.__signature__ = _with_arguments_of(SupHAP, HAPPIER.__init__)
 
 
 def balanced_weights(values: Sequence[Tensor], embeddings: Tensor) -> list[float]:
