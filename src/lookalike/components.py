@@ -62,6 +62,19 @@ def find(group: str, name: str, *, option: str | None = None) -> Callable[..., A
         return getattr(import_module(ROOMS[group]), public)
     if "." not in name:
         raise ConfigError(f"{option}={name}: there is no such {group}. {suggest(name, known)}")
+    return imported(name, option=option)
+
+
+def imported(name: str, *, option: str) -> Callable[..., Any]:
+    """The class or function at an import path, ``package.module.Thing``.
+
+    Args:
+        name: the path.
+        option: what the person wrote, for messages.
+
+    Raises:
+        ConfigError: no such module, or nothing to call in it.
+    """
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(import_module(module), attribute, None)

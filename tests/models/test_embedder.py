@@ -152,7 +152,7 @@ def test_unreachable_weights_name_the_option(monkeypatch):
     def unreachable(*args, pretrained=False, **options):
         raise OSError("no route to host")
 
-    monkeypatch.setattr("lookalike.models.backbones._refuse_without_network", lambda name: None)
+    monkeypatch.setattr("lookalike.models.timm_weights._refuse_without_network", lambda name: None)
     original = timm.create_model
     monkeypatch.setattr(
         timm,

@@ -1,0 +1,1 @@
+"""Networks that timm does not have, each with what its backbone must know of it."""
