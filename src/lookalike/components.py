@@ -20,6 +20,9 @@ ROOMS = {
     "dataset": "lookalike.data.datasets",
     "sampler": "lookalike.data.samplers",
 }
+# What every component of a group takes beside its own arguments: keywords of a function that makes
+# the final thing from the one built.
+AFTERWARDS = {"dataset": "lookalike.data.splits.divided"}
 _PARAMETER_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -127,7 +130,8 @@ def check(group: str, node: Mapping[str, Any], *, path: str | None = None) -> Ca
     if not node.get("name"):
         raise ConfigError(f"{path}.name is missing: say which {group}. {_known(group)}")
     component = find(group, str(node["name"]), option=f"{path}.name" if path != group else path)
-    check_arguments(component, [key for key in node if key != "name"], path)
+    own = [key for key in node if key != "name" and key not in _later(group, component, node)]
+    check_arguments(component, own, path)
     for key, value in node.items():
         for index, child in enumerate(value if isinstance(value, list) else [value]):
             if isinstance(child, Mapping) and "name" in child:
@@ -160,17 +164,29 @@ def build(group: str, node: Mapping[str, Any], *, path: str | None = None, **giv
     component = check(group, node, path=path)
     accepted, _ = parameters(component)
     arguments = {key: value for key, value in given.items() if key in accepted}
+    later = _later(group, component, node)
     for key, value in node.items():
-        if key != "name":
+        if key != "name" and key not in later:
             arguments[key] = _nested(group, value, f"{path}.{key}", given)
     missing = [name for name in _required(component) if name not in arguments]
     if missing:
         needs = ", ".join(missing)
         raise ConfigError(f"{path}: {node['name']} needs {needs}. Set {path}.{missing[0]}=…")
     try:
-        return component(**arguments)
+        built = component(**arguments)
+        return imported(AFTERWARDS[group], option=group)(built, **later) if later else built
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{path}: {node['name']} refused its arguments: {error}") from error
+
+
+def _later(group: str, component: Callable[..., Any], node: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a node that are not the component's own, but those of every one's."""
+    accepted, takes_any = parameters(component)
+    others = {k: v for k, v in node.items() if k != "name" and k not in accepted}
+    if not others or takes_any or group not in AFTERWARDS:
+        return {}
+    common, _ = parameters(imported(AFTERWARDS[group], option=group))
+    return {key: value for key, value in others.items() if key in common}
 
 
 def _required(component: Callable[..., Any]) -> list[str]:

@@ -187,6 +187,8 @@ def _dataset_path(value: str) -> dict[str, Any] | None:
     path = Path(os.path.expandvars(value)).expanduser()
     if path.suffix.lower() in _TABLES:
         return {"name": "table_file", "root": str(path)}
+    if (path / "cache.json").is_file():  # of `lookalike data cache`
+        return {"name": "cached", "root": str(path)}
     if path.is_dir():
         return {"name": "folder", "root": str(path)}
     if "/" in value:

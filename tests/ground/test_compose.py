@@ -47,6 +47,8 @@ def test_a_loss_of_another_library_by_import_path():
 def test_a_folder_is_a_dataset(tmp_path):
     (tmp_path / "cat").mkdir()
     assert compose([f"dataset={tmp_path}"]).dataset == {"name": "folder", "root": str(tmp_path)}
+    (tmp_path / "cache.json").write_text("{}")  # of `lookalike data cache`
+    assert compose([f"dataset={tmp_path}"]).dataset == {"name": "cached", "root": str(tmp_path)}
 
 
 @pytest.mark.parametrize(

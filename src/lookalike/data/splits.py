@@ -11,6 +11,50 @@ import pandas as pd
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, suggest
 
+FoldBy = Literal["class", "class_within_super", "super", "picture"]
+
+
+def divided(
+    table: Table,
+    *,
+    folds: int | None = None,
+    fold: int | None = None,
+    fold_by: FoldBy = "class",
+    fold_level: int | str = 1,
+    fold_seed: int = 0,
+    hold_out: float | None = None,
+    hold_out_seed: int | None = None,
+) -> Table:
+    """Divide the rows otherwise than the data set does: what ``dataset.…`` offers for every one.
+
+    Args:
+        table: any data set.
+        folds: how many parts; with ``fold`` the official splits give way to `k_fold`.
+        fold: the part that tests, from 0.
+        fold_by: how the parts are made, see `k_fold`.
+        fold_level: super-classes, by level name or position, for ``fold_by=super`` and
+            ``class_within_super``.
+        fold_seed: of the division.
+        hold_out: share of the training classes that move to ``val``, see `hold_out_classes`.
+        hold_out_seed: draw them; None: the later ones, as RAML does.
+
+    Raises:
+        ConfigError: one of ``folds`` and ``fold`` without the other, a fold that is not there, or
+            a share that leaves one side without classes.
+
+    Example:
+        ``lookalike train dataset=cub dataset.folds=4 dataset.fold=0``
+    """
+    if (folds is None) != (fold is None):
+        raise ConfigError(
+            "dataset.folds and dataset.fold belong together: how many parts, and which one tests"
+        )
+    if folds is not None and fold is not None:
+        table = k_fold(table, folds, fold, by=fold_by, super_level=fold_level, seed=fold_seed)
+    if hold_out is not None:
+        table = hold_out_classes(table, hold_out, seed=hold_out_seed)
+    return table
+
 
 def class_disjoint(
     labels: pd.Series, test_classes: float | Sequence[Any] = 0.5, *, seed: int = 0
@@ -64,7 +108,7 @@ def _count(wanted: float, classes: int) -> int:
     return count
 
 
-def hold_out(table: Table, share: float = 0.5, *, seed: int | None = None) -> Table:
+def hold_out_classes(table: Table, share: float = 0.5, *, seed: int | None = None) -> Table:
     """Move a share of the training classes to a split ``val``, to choose settings on.
 
     Args:
@@ -81,7 +125,7 @@ def hold_out(table: Table, share: float = 0.5, *, seed: int | None = None) -> Ta
 
     Example:
         >>> frame = pd.DataFrame({"path": list("abcd"), "label": [3, 3, 1, 2]})
-        >>> hold_out(Table.from_frame(frame), 0.5).frame["split"].tolist()
+        >>> hold_out_classes(Table.from_frame(frame), 0.5).frame["split"].tolist()
         ['train', 'train', 'val', 'val']
     """
     training = table.split("train")
@@ -89,7 +133,8 @@ def hold_out(table: Table, share: float = 0.5, *, seed: int | None = None) -> Ta
     kept = int(len(classes) * (1 - share))
     if not 0 < kept < len(classes):
         raise ConfigError(
-            f"share: {share} of {len(classes)} training classes leaves one side without any"
+            f"dataset.hold_out: {share} of {len(classes)} training classes leaves one side without"
+            " any"
         )
     if seed is not None:
         classes = np.random.default_rng([seed, len(classes)]).permutation(classes)
@@ -107,8 +152,8 @@ def k_fold(
     folds: int,
     fold: int,
     *,
-    by: Literal["class", "class_within_super", "super", "picture"] = "class",
-    super_level: int = 1,
+    by: FoldBy = "class",
+    super_level: int | str = 1,
     seed: int = 0,
 ) -> Table:
     """Cross-validation over all rows, whatever their splits were: one fold tests, the rest trains.
@@ -130,7 +175,7 @@ def k_fold(
         ConfigError: a fold that is not there, or more folds than there is to divide.
     """
     if folds < 2 or not 0 <= fold < folds:
-        raise ConfigError(f"fold: {fold} of {folds} folds cannot be")
+        raise ConfigError(f"dataset.fold: {fold} of {folds} folds cannot be")
     rng = np.random.default_rng([seed, folds])
     fine = table.labels[:, 0]
     if by == "class":
@@ -144,10 +189,12 @@ def k_fold(
         part = _parts(rng, np.arange(len(fine)), fine, folds)
     else:
         known = ("class", "class_within_super", "super", "picture")
-        raise ConfigError(f"by: '{by}'. {suggest(by, known)}")
+        raise ConfigError(f"dataset.fold_by: '{by}'. {suggest(by, known)}")
     test = part == fold
     if test.all() or not test.any():
-        raise ConfigError(f"folds: {folds} folds by {by} leave fold {fold} or the rest empty")
+        raise ConfigError(
+            f"dataset.folds: {folds} folds by {by} leave fold {fold} or the rest empty"
+        )
     split = np.where(test, "test", "train")
     return _divided(table, split, test, f"fold {fold} of {folds} by {by}, seed {seed}")
 
