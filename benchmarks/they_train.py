@@ -43,7 +43,7 @@ def train(loss: str | None, data_root: str, seconds: float, folder: Path) -> dic
     """Train for so many seconds of CPU time; the steps done, the loss at both ends, the metrics."""
     chosen = [f"loss={snake(loss)}", *NEEDS.get(loss, [])] if loss else []
     options = ["recipe=omniglot", f"data_root={data_root}", "workers=0", f"run={folder}"]
-    rates = ["optimizer.schedule=constant", "optimizer.warmup_epochs=0", "optimizer.loss_lr=0.03"]
+    rates = ["optimizer.schedule=constant", "optimizer.warmup_epochs=0", "optimizer.loss.lr=0.03"]
     training = Training(Run(folder), compose([*options, *rates, *chosen]), Console(silent=True))
     step = training.loop().step
     training.model.train()
@@ -52,7 +52,8 @@ def train(loss: str | None, data_root: str, seconds: float, folder: Path) -> dic
     while loss and time.process_time() - start < seconds:
         training.loader.set_epoch(epoch)
         for batch in training.loader:
-            seen.append(step(batch))
+            seen.append(step.backward(batch))
+            step.update(len(seen) - 1, epoch)
             if time.process_time() - start >= seconds:
                 break
         epoch += 1

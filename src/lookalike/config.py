@@ -37,21 +37,71 @@ class TransformConfig:
 
 
 @dataclass
+class GroupConfig:
+    """What one group of parameters has of its own; null: as the optimizer says."""
+
+    lr: float | None = None
+    lr_factor: float | None = None  # or a multiple of optimizer.lr
+    weight_decay: float | None = None  # null for a loss: 0
+    name: str | None = None  # an optimiser of its own
+    options: dict[str, Any] = field(default_factory=dict)  # of that optimiser
+    schedule: str | None = None
+    min_lr_ratio: float | None = None
+
+
+@dataclass
 class OptimizerConfig:
     """Optimiser, its parameter groups, warm-up and schedule."""
 
     name: str = "AdamW"  # a torch.optim class or a timm optimiser
-    lr: float = 1e-4  # of the backbone
-    head_lr: float | None = None  # of the head; null: lr
-    loss_lr: float | None = None  # of a loss's proxies; null: lr
-    weight_decay: float = 1e-4  # never on biases and norms
-    schedule: str = "cosine"  # cosine, step, constant
-    warmup_epochs: float = 0.0  # linear, counted in epochs, stepped every batch
-    min_lr_ratio: float = 0.0  # cosine ends at this fraction of lr
-    milestones: list[int] = field(default_factory=list)  # epochs, for schedule=step
-    gamma: float = 0.3  # factor at each milestone
-    clip_norm: float | None = None  # largest gradient norm; null: no clipping
+    lr: float = 1e-4  # of the backbone, and of the groups that have none of their own
+    weight_decay: float = 1e-4  # never on biases and norms, unless decay_all
+    decay_all: bool = False  # biases and norms decay too, as most published code has it
     options: dict[str, Any] = field(default_factory=dict)  # handed to the optimiser
+    pool: GroupConfig = field(default_factory=GroupConfig)
+    head: GroupConfig = field(default_factory=GroupConfig)
+    loss: GroupConfig = field(default_factory=GroupConfig)  # a loss's proxies
+    # cosine, multistep, step, exponential, one_cycle, cyclic, constant
+    schedule: str = "cosine"
+    schedule_every: str = "step"  # the rate moves every step, or every epoch
+    schedule_options: dict[str, Any] = field(default_factory=dict)  # of one_cycle and cyclic
+    warmup_epochs: float = 0.0  # linear, counted in epochs, moved every step
+    min_lr_ratio: float = 0.0  # cosine ends at this fraction of lr
+    milestones: list[int] = field(default_factory=list)  # epochs, for multistep
+    step_epochs: int = 1  # epochs between two drops, for step
+    gamma: float = 0.3  # factor of a drop (multistep, step), of an epoch (exponential)
+    freeze: list[str] = field(default_factory=list)  # groups that stand still at first
+    freeze_epochs: int = 0  # for so many epochs
+    freeze_schedule: bool = False  # all schedules wait meanwhile, and end that much short
+    clip_norm: float | None = None  # largest gradient norm of the network; null: no clipping
+
+
+@dataclass
+class AverageConfig:
+    """Averaged weights, which are then the ones evaluated and kept."""
+
+    name: str | None = None  # null: none; ema: exponential; swa: the plain mean
+    decay: float = 0.999  # of ema, a step
+    start_epoch: int = 0  # epochs done before the first
+    every: int = 1  # steps between two; swa: epochs
+
+
+@dataclass
+class EarlyStopConfig:
+    """When to stop before the last epoch."""
+
+    patience: int | None = None  # evaluations without a better value; null: never
+    min_delta: float = 0.0  # what counts as better
+
+
+@dataclass
+class CheckpointConfig:
+    """When the state of a run is saved, beside at its end and when it is asked to stop."""
+
+    every: int = 1  # epochs between resumable checkpoints
+    steps: int | None = None  # also every so many steps, for long epochs
+    keep_every: int | None = None  # epochs between checkpoints that are kept for good
+    best: bool = False  # keep the whole state of the best epoch too, not its model alone
 
 
 @dataclass
@@ -67,6 +117,11 @@ class EvaluationConfig:
     levels: list[int] | None = None  # null: all the table has
     average_splits: bool = True  # several test splits: also their mean
     monitor: str = "mean_average_precision_at_r"  # of level 0, the larger the better
+    # whose monitor chooses the model kept: null: the validation splits (val…), or without one none:
+    # the last epoch is kept; test: the test splits, as many papers chose; a split's name; last
+    select: str | None = None
+    # share (or number) of the training classes held out as the split 'val' to choose by
+    hold_out: float = 0.0
     batch_size: int = 128
     baselines: bool = False  # also measure raw pixels and the untrained network
 
@@ -80,12 +135,23 @@ class Config:
     data_root: str = "data"  # or $LOOKALIKE_DATA
     seed: int = 0
     device: str = "auto"  # auto, cpu, cuda, cuda:1
-    precision: str = "auto"  # auto: bf16 on CUDA, fp32 on CPU; fp32, bf16
+    precision: str = "auto"  # auto: bf16 on CUDA, fp32 on CPU; fp32, bf16, fp16 (scaled losses)
     epochs: int = 20
     batch_size: int = 64  # over all processes
+    # pictures that pass the network at a time on one process, the loss still seeing the whole
+    # batch; null: all; auto: as many as free memory holds
+    micro_batch: int | str | None = None
+    update_every: int = 1  # batches whose gradients are averaged for one step
+    drop_partial_update: bool = False  # an epoch's last few batches short of a step go unused
+    sync_batch_norm: bool = False  # statistics over all processes
+    fsdp: bool = False  # shard weights, gradients and optimiser state over the processes
+    compile: bool = False  # the backbone by torch.compile
+    gradient_checkpointing: bool = False  # compute activations twice instead of keeping them
     workers: int = 2  # data-loading processes of each training process
     broken: str = "refuse"  # a picture that cannot be read: refuse, or skip and count
-    checkpoint_every: int = 1  # epochs between resumable checkpoints
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    average: AverageConfig = field(default_factory=AverageConfig)
+    early_stop: EarlyStopConfig = field(default_factory=EarlyStopConfig)
     dataset: dict[str, Any] = field(default_factory=dict)
     transform: TransformConfig = field(default_factory=TransformConfig)
     sampler: dict[str, Any] = field(default_factory=dict)

@@ -70,6 +70,28 @@ def barrier() -> None:
         dist.barrier()
 
 
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is set on any process; all get the same answer."""
+    import torch
+    import torch.distributed as dist
+
+    if not is_active():
+        return flag
+    device = torch.cuda.current_device() if dist.get_backend() == "nccl" else "cpu"
+    found = torch.tensor(int(flag), device=device)
+    dist.all_reduce(found, op=dist.ReduceOp.MAX)
+    return bool(found.item())
+
+
+def copy_buffers(model: torch.nn.Module) -> None:
+    """Give every process the buffers of rank 0, such as batch norm's running statistics."""
+    import torch.distributed as dist
+
+    if is_active():
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
 def gather(tensor: torch.Tensor) -> torch.Tensor:
     """The rows of every rank, rank 0 first, with gradient.
 

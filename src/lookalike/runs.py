@@ -3,8 +3,9 @@
 config.yaml       the resolved configuration
 manifest.json     command, versions, code, data fingerprint, environment, status
 metrics.jsonl     a line an event, in order
-checkpoints/      last.pt and best.pt: everything needed to go on
-model/            the best model: model.safetensors and model.json
+checkpoints/      last.pt and, should it be damaged, previous.pt: everything needed to go on;
+                  best.pt and epoch_N.pt where they are asked for
+model/            the model kept: model.safetensors and model.json
 evaluation/       a folder a split: report.json, embeddings.npy, rows.parquet
 tensorboard/      the same numbers as curves
 report.html       the page to look at

@@ -44,5 +44,7 @@ def test_two_gloo_processes_train_as_one(toy, tmp_path, loss):
     )
     states = [torch.load(run.checkpoints / "last.pt", weights_only=True) for run in (alone, two)]
     for part in ("model", "loss"):
-        for key, value in states[0][part].items():
-            torch.testing.assert_close(states[1][part][key], value, rtol=1e-4, atol=1e-5, msg=key)
+        for key, value in states[0]["parts"][part].items():
+            torch.testing.assert_close(
+                states[1]["parts"][part][key], value, rtol=1e-4, atol=1e-5, msg=key
+            )

@@ -85,7 +85,7 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bits(
     toy, finished, tmp_path, monkeypatch, stop_after
 ):
     folder = tmp_path / "x"
-    original = training.SupervisedStep.__call__
+    original = training.SupervisedStep.backward
     count = 0
 
     def stopping(self, batch):
@@ -98,7 +98,7 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bits(
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, batch)
 
-    monkeypatch.setattr(training.SupervisedStep, "__call__", stopping)
+    monkeypatch.setattr(training.SupervisedStep, "backward", stopping)
     with pytest.raises(Interrupted):
         train.run([*toy, f"run={folder}"], quiet=True)
     assert Run(folder).read_manifest()["status"] == "interrupted"
@@ -116,13 +116,13 @@ def test_a_run_killed_without_warning_and_resumed_ends_with_the_same_bits(toy, f
     program = (
         "import os, signal, sys\n"
         "from lookalike.jobs import train, training\n"
-        "step, count = training.SupervisedStep.__call__, 0\n"
+        "step, count = training.SupervisedStep.backward, 0\n"
         "def dying(self, batch):\n"
         "    global count\n"
         "    count += 1\n"
         "    if count == 8: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return step(self, batch)\n"
-        "training.SupervisedStep.__call__ = dying\n"
+        "training.SupervisedStep.backward = dying\n"
         "train.run(sys.argv[1:], quiet=True)\n"
     )
     folder = tmp_path / "x"
@@ -153,7 +153,7 @@ def test_bfloat16_trains_the_model_and_leaves_loss_and_weights_in_float32(
     monkeypatch.setattr(training.SupervisedStep, "_loss", watch)
     run = Run(train.run([*toy, f"run={tmp_path / 'x'}", "precision=bf16", "epochs=1"], quiet=True))
     assert set(seen) == {(False, torch.float32)}
-    weights = state(run)["model"].values()
+    weights = state(run)["parts"]["model"].values()
     assert {w.dtype for w in weights if w.is_floating_point()} == {torch.float32}
 
 
@@ -164,11 +164,11 @@ def test_a_loss_of_pytorch_metric_learning_trains(toy, tmp_path):
 
 
 def test_a_loss_with_proxies_gets_its_own_rate_and_resumes(toy, tmp_path):
-    options = [f"run={tmp_path / 'x'}", "loss=proxy_anchor", "optimizer.loss_lr=0.1"]
+    options = [f"run={tmp_path / 'x'}", "loss=proxy_anchor", "optimizer.loss.lr=0.1"]
     run = Run(train.run([*toy, *options], quiet=True))
     row = next(row for row in run.history() if row["kind"] == "train")
     assert row["lr"]["loss"] > 10 * row["lr"]["backbone"]
-    assert any("prox" in key for key in state(run)["loss"])
+    assert any("prox" in key for key in state(run)["parts"]["loss"])
 
 
 def test_resume_refuses_what_would_change_the_numbers(finished):
@@ -215,15 +215,17 @@ def test_a_missing_folder_names_itself(tmp_path):
 
 
 def test_nan_stops_the_run_and_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
-    original = training.SupervisedStep.__call__
+    original, count = training.SupervisedStep.backward, 0
 
     def poison(self, batch):
-        if self.schedule.last_epoch == 7:
+        nonlocal count
+        count += 1
+        if count == 8:
             with torch.no_grad():
                 self.model.head.weight.fill_(float("nan"))
         return original(self, batch)
 
-    monkeypatch.setattr(training.SupervisedStep, "__call__", poison)
+    monkeypatch.setattr(training.SupervisedStep, "backward", poison)
     with pytest.raises(NumericsError):
         train.run([*toy, f"run={tmp_path / 'x'}"], quiet=True)
     assert state(Run(tmp_path / "x"))["progress"]["step"] == 5
@@ -233,7 +235,7 @@ def test_a_run_that_fails_says_why_and_does_not_block_the_next(toy, tmp_path, mo
     def broken(self, batch):
         raise NumericsError("The loss became nan.")
 
-    monkeypatch.setattr(training.SupervisedStep, "__call__", broken)
+    monkeypatch.setattr(training.SupervisedStep, "backward", broken)
     run = Run(tmp_path / "x")
     with pytest.raises(NumericsError):
         train.run([*toy, f"run={run.folder}"], quiet=True)

@@ -43,6 +43,7 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype | None:
         "auto": torch.bfloat16 if device.type == "cuda" else None,
         "fp32": None,
         "bf16": torch.bfloat16,
+        "fp16": torch.float16,
     }
     if name not in types:
         raise ConfigError(f"precision={name}: write one of {', '.join(types)}.")

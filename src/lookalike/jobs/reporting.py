@@ -241,9 +241,5 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
     if skipped := manifest["skipped_pictures"]:
         named = ", ".join(list(skipped)[:3])
         notes.append(f"{len(skipped)} pictures could not be read in training: {named}")
-    if (best := manifest["best"]).get("epoch") is not None:
-        notes.append(
-            f"The model shown is that of epoch {best['epoch']}, the best of those evaluated. Where "
-            "no validation split exists the test split chose it, which flatters its numbers."
-        )
+    notes.append(manifest["choice"])
     return notes

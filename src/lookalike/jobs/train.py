@@ -13,7 +13,7 @@ from lookalike.errors import ConfigError, Interrupted
 from lookalike.runs import Run, next_folder
 
 # What a resumed run may change: nothing of it touches the numbers.
-RESUMABLE = ("run", "workers", "device", "checkpoint_every")
+RESUMABLE = ("run", "workers", "device", "checkpoint")
 
 
 def run(
@@ -73,7 +73,7 @@ def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tupl
             raise ConfigError("--resume needs the run's folder: run=runs/x.")
         for override in overrides:
             key = override.partition("=")[0]
-            if key not in RESUMABLE:
+            if key.partition(".")[0] not in RESUMABLE:
                 raise ConfigError(
                     f"{key}: a resumed run keeps its options; only {', '.join(RESUMABLE)} may "
                     "change. To train with others, start a new run."
@@ -92,23 +92,38 @@ def _check(config: Config) -> None:
     """What can be refused before data is read or a network is built."""
     from lookalike.data import transforms
     from lookalike.jobs import building, measuring
-    from lookalike.train.optimizers import check_schedule
+    from lookalike.train.averaging import check_average
+    from lookalike.train.optimizers import check_optimizer
 
-    check_schedule(config.optimizer)
+    check_optimizer(config.optimizer)
+    check_average(config.average)
     measuring.check_metrics(config.evaluation)
     for name in ("train", "evaluation"):
         options = getattr(config.transform, name)
         components.check_arguments(getattr(transforms, name), options, f"transform.{name}")
     building.pick_precision(config.precision, building.pick_device(config.device))
     building.broken_policy(config)
-    for name in ("epochs", "batch_size", "checkpoint_every"):
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{name}={getattr(config, name)}: must be at least 1.")
+    _check_counts(config)
     if config.batch_size % distributed.world_size():
         raise ConfigError(
             f"batch_size={config.batch_size} does not divide over {distributed.world_size()} "
             "processes."
         )
+
+
+def _check_counts(config: Config) -> None:
+    """Numbers that are at least 1, where they are given."""
+    given = {name: getattr(config, name) for name in ("epochs", "batch_size", "update_every")}
+    for name in ("every", "steps", "keep_every"):
+        given[f"checkpoint.{name}"] = getattr(config.checkpoint, name)
+    given["early_stop.patience"] = config.early_stop.patience
+    if config.micro_batch != "auto":
+        if isinstance(config.micro_batch, str):
+            raise ConfigError(f"micro_batch={config.micro_batch}: write a number, auto or null.")
+        given["micro_batch"] = config.micro_batch
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise ConfigError(f"{name}={value}: must be at least 1.")
 
 
 def _stem(config: Config) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from collections.abc import Sequence
@@ -17,20 +16,29 @@ from lookalike import components, distributed
 from lookalike.compose import to_yaml
 from lookalike.config import Config
 from lookalike.data import transforms
-from lookalike.data.loader import train_loader
+from lookalike.data.loader import eval_loader, train_loader
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, RunError, suggest
+from lookalike.errors import RunError
 from lookalike.files import write_text
-from lookalike.jobs import building, measuring
+from lookalike.jobs import building, measuring, selecting
 from lookalike.jobs.console import Console
 from lookalike.jobs.reporting import write_run_report
 from lookalike.jobs.train import RESUMABLE
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run, environment
-from lookalike.train.checkpoints import Progress, load_checkpoint, save_checkpoint
+from lookalike.train.averaging import Averaged, refresh_batch_norm
+from lookalike.train.checkpoints import (
+    Progress,
+    Stateful,
+    keep,
+    latest_checkpoint,
+    restore,
+    save_checkpoint,
+)
 from lookalike.train.loop import Loop
-from lookalike.train.optimizers import create_optimizer, create_schedule, parameter_groups
+from lookalike.train.optimizers import Schedule, create_optimizers, set_frozen
+from lookalike.train.schedules import Span
 from lookalike.train.step import SupervisedStep
 
 
@@ -54,7 +62,9 @@ class Training:
         self.device = building.pick_device(config.device)
         self.precision = building.pick_precision(config.precision, self.device)
         with console.counting("drawing pictures") as progress:
-            self.table: Table = building.build_table(config, progress)
+            table = building.build_table(config, progress)
+        self.table: Table = selecting.hold_out(table, config)
+        self.choosing = selecting.choosing_splits(self.table, config)
         self.training = building.training_rows(self.table)
         self.sampler = components.build(
             "sampler",
@@ -75,16 +85,22 @@ class Training:
         )
         self.model: Embedder = building.build_model(config).to(self.device)
         self.loss = building.build_loss(config, self.training, self.model.width).to(self.device)
-        groups = parameter_groups(
-            [self.model.backbone], [self.model.pool, self.model.head], self.loss, config.optimizer
+        self.parts = {
+            "backbone": self.model.backbone,
+            "pool": self.model.pool,
+            "head": self.model.head,
+            "loss": self.loss,
+        }
+        self.still = frozenset(
+            p for part in self.parts.values() for p in part.parameters() if not p.requires_grad
         )
-        self.optimizer = create_optimizer(groups, config.optimizer)
-        self.schedule = create_schedule(
-            self.optimizer,
-            steps_per_epoch=len(self.sampler),
-            epochs=config.epochs,
-            c=config.optimizer,
-        )
+        self.optimizers = create_optimizers(self.parts, config.optimizer)
+        self.span = Span(len(self.sampler), config.epochs, config.update_every)
+        scaled = self.precision == torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type) if scaled else None
+        self.average = Averaged(self.model, config.average) if config.average.name else None
+        self.step = self._step()
+        self._frozen: list[str] | None = None  # not known yet
         self.started = time.perf_counter()
         self.board: Any = None
 
@@ -119,88 +135,116 @@ class Training:
         return Progress()
 
     def _resume(self) -> Progress:
-        progress = load_checkpoint(
-            self.folder.checkpoints / "last.pt",
-            model=self.model,
-            loss=self.loss,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            fingerprints=self._fingerprints(),
-        )
+        path, state, note = latest_checkpoint(self.folder.checkpoints)
+        progress = restore(state, path, self._stateful(), self._facts())
+        if note is not None:
+            self.console.say(note)
+        if progress.ended(self.config.epochs) and self.folder.report.is_file():
+            raise RunError(f"{self.folder.folder} is finished; there is nothing to resume.")
         if distributed.is_main():
             self.folder.rewind(progress.step, evaluated=progress.batch == 0)
             self.folder.write_manifest(status="running")
-        if progress.epoch >= self.config.epochs and self.folder.report.is_file():
-            raise RunError(f"{self.folder.folder} is finished; there is nothing to resume.")
         return progress
+
+    def _step(self) -> SupervisedStep:
+        c = self.config
+        return SupervisedStep(
+            model=self.model,
+            loss=self.loss,
+            optimizers=self.optimizers,
+            schedule=Schedule(self.optimizers, self.span, c.optimizer),
+            device=self.device,
+            precision=self.precision,
+            scaler=self.scaler,
+            clip_norm=c.optimizer.clip_norm,
+        )
 
     def loop(self) -> Loop:
         """The loop over this run's batches, ready to start."""
-        model: nn.Module = self.model
-        if distributed.is_active():
-            model = nn.parallel.DistributedDataParallel(self.model)
+        c = self.config
         self.model.train()
         return Loop(
-            epochs=self.config.epochs,
+            epochs=c.epochs,
             batches=self._batches,
-            step=SupervisedStep(
-                model=model,
-                loss=self.loss,
-                optimizer=self.optimizer,
-                schedule=self.schedule,
-                device=self.device,
-                precision=self.precision,
-                clip_norm=self.config.optimizer.clip_norm,
-            ),
+            step=self.step,
             evaluate=self._evaluate,
-            evaluate_every=self.config.evaluation.every,
+            evaluate_every=c.evaluation.every,
             listener=self,
-            rates=self._rates,
+            rates=self.step.schedule.rates,
+            update_every=c.update_every,
+            drop_partial=c.drop_partial_update,
         )
 
     def _batches(self, epoch: int, skip: int) -> Any:
+        self._let_move(epoch)
         self.loader.set_epoch(epoch)
         if skip:
             self.loader.load_state_dict({"epoch": epoch, "batch": skip})
         return self.loader
 
-    def _rates(self) -> dict[str, float]:
-        return {
-            group["name"]: group["lr"]
-            for group in self.optimizer.param_groups
-            if not group["name"].endswith("_no_decay")
-        }
+    def _let_move(self, epoch: int) -> None:
+        """Freeze the groups that stand still in an epoch; wrap what moves for many processes."""
+        c = self.config.optimizer
+        frozen = c.freeze if epoch < c.freeze_epochs else []
+        if frozen == self._frozen:
+            return
+        self._frozen = frozen
+        set_frozen(self.parts, frozen, self.still)
+        # DistributedDataParallel asks once, when it is made, which parameters have gradients.
+        moving = any(p.requires_grad for p in self.model.parameters())
+        if distributed.is_active() and moving:
+            self.step.model = nn.parallel.DistributedDataParallel(self.model)
+        else:
+            self.step.model = self.model
 
     # ── evaluation ─────────────────────────────────────────────────────────────────────────────
 
     def _evaluate(self, progress: Progress) -> None:
+        model = self._evaluated_model()
         if not self.table.evaluation_splits:
             if distributed.is_main():
-                weights.save(self.model, self.folder.model)
+                weights.save(model, self.folder.model)
             return
-        measured = self._measure(self.table.evaluation_splits)
+        measured = self._measure(model, self.table.evaluation_splits)
         table = measuring.values(measured, self.config.evaluation)
         if distributed.is_main():
             for split, found in table.items():
                 self._write({"kind": "evaluation", "split": split, "values": found}, progress)
         self.console.evaluated(progress, table, self.config.evaluation.monitor)
-        self._choose(progress, table)
+        better = True
+        if self.choosing:
+            value = selecting.monitored(table, self.config.evaluation.monitor, self.choosing)
+            better = selecting.judge(progress, value, self.config)
+        if better and distributed.is_main():
+            weights.save(model, self.folder.model)
 
-    def _choose(self, progress: Progress, table: dict[str, dict[str, float]]) -> None:
-        """Keep the model if it is the best so far, by the validation split where there is one."""
-        value = monitored(table, self.config.evaluation.monitor)
-        if progress.best is None or value > progress.best:
-            progress.best, progress.best_epoch = value, progress.epoch
-            if distributed.is_main():
-                weights.save(self.model, self.folder.model)
+    def _evaluated_model(self) -> Embedder:
+        """The averaged weights where there are some, else those in training."""
+        # Without synchronised batch norm every process has statistics of its own.
+        distributed.copy_buffers(self.model)
+        if self.average is None or not self.average.begun:
+            return self.model
+        model = self.average.model
+        distributed.copy_buffers(model)
+        if self.config.average.name == "swa" and not self.config.model.freeze_batch_norm:
+            loader = eval_loader(
+                self.training,
+                model.transform(),
+                batch_size=self.config.evaluation.batch_size,
+                workers=self.config.workers,
+                broken=building.broken_policy(self.config),
+            )
+            pictures = (batch["pictures"].to(self.device) for batch in loader)
+            refresh_batch_norm(model, pictures)
+        return model
 
-    def _measure(self, splits: Sequence[str]) -> list[measuring.Measured]:
+    def _measure(self, model: Embedder, splits: Sequence[str]) -> list[measuring.Measured]:
         found = []
         for split in splits:
             with self.console.embedding(split, len(self.table.split(split))) as advance:
                 found.append(
                     measuring.measure(
-                        self.model,
+                        model,
                         self.table,
                         split,
                         self.config.evaluation,
@@ -214,7 +258,7 @@ class Training:
 
     def _finish(self, progress: Progress) -> None:
         weights.load_into(self.model, self.folder.folder)
-        measured = self._measure(self.table.evaluation_splits)
+        measured = self._measure(self.model, self.table.evaluation_splits)
         for one in measured:
             one.save(self.folder.evaluation(one.split))
         self.folder.write_manifest(
@@ -222,6 +266,7 @@ class Training:
             epochs=progress.epoch,
             steps=progress.step,
             best={"epoch": progress.best_epoch, self.config.evaluation.monitor: progress.best},
+            choice=selecting.choice(progress, self.config, self.choosing),
             skipped_pictures=self._skipped(),
             seconds=round(time.perf_counter() - self.started, 1),
         )
@@ -239,15 +284,32 @@ class Training:
                 self._tensorboard(f"train/lr_{name}", rate, progress)
         self.console.loss(row["loss"])
 
-    def batch_done(self, progress: Progress) -> None:
-        """Move the bar."""
+    def step_done(self, progress: Progress) -> None:
+        """Move the bar and the averaged weights; save where a step is due for it."""
+        if self.average is not None:
+            self.average.step_done(self.model, progress.step, progress.epoch)
         self.console.step(progress)
+        steps = self.config.checkpoint.steps
+        if steps is not None and progress.step % steps == 0:
+            self._save(progress)
+
+    def epoch_trained(self, progress: Progress) -> None:
+        """Move averaged weights that move by the epoch."""
+        if self.average is not None:
+            self.average.epoch_done(self.model, progress.epoch)
 
     def epoch_done(self, progress: Progress) -> None:
-        """Save what a resume needs."""
-        last = progress.epoch == self.config.epochs
-        if last or progress.epoch % self.config.checkpoint_every == 0:
+        """Save what a resume needs, and what is kept for good."""
+        c, epoch = self.config.checkpoint, progress.epoch
+        best = c.best and progress.best_epoch == epoch
+        kept = c.keep_every is not None and epoch % c.keep_every == 0
+        if best or kept or progress.ended(self.config.epochs) or epoch % c.every == 0:
             self._save(progress)
+            if distributed.is_main():
+                if kept:
+                    keep(self.folder.checkpoints, f"epoch_{epoch:04d}.pt")
+                if best:
+                    keep(self.folder.checkpoints, "best.pt")
 
     def interrupted(self, progress: Progress) -> None:
         """Save what a resume needs, in the middle of an epoch."""
@@ -260,27 +322,29 @@ class Training:
             )
 
     def _save(self, progress: Progress) -> None:
-        if not distributed.is_main():
-            return
-        save_checkpoint(
-            self.folder.checkpoints / "last.pt",
-            progress,
-            model=self.model,
-            loss=self.loss,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            fingerprints=self._fingerprints(),
-        )
+        if distributed.is_main():
+            folder = self.folder.checkpoints
+            save_checkpoint(folder, progress, self._stateful(), self._facts())
+
+    def _stateful(self) -> dict[str, Stateful]:
+        """Everything that has a state, by name."""
+        found: dict[str, Any] = {
+            "model": self.model,
+            "loss": self.loss,
+            "optimizer": self.optimizers,
+            "scaler": self.scaler,
+            "average": self.average,
+        }
+        return {name: part for name, part in found.items() if part is not None}
 
     def _skipped(self) -> dict[str, str]:
         """Files that could not be read, with the reason."""
         return {self.training.path(row): why for row, why in self.loader.broken.items()}
 
-    def _fingerprints(self) -> dict[str, str]:
-        kept = {k: v for k, v in asdict(self.config).items() if k not in (*RESUMABLE, "data_root")}
-        kept["dataset"] = {k: v for k, v in kept["dataset"].items() if k != "root"}
-        digest = hashlib.sha256(repr(sorted(kept.items())).encode()).hexdigest()[:16]
-        return {"data": self.table.fingerprint, "options": digest}
+    def _facts(self) -> dict[str, dict[str, Any]]:
+        """What a resumed run must share with the one before."""
+        data = {"fingerprint": self.table.fingerprint, "pictures": len(self.table)}
+        return {"data": data, "options": _flat(asdict(self.config))}
 
     def _write(self, row: dict[str, Any], progress: Progress) -> None:
         place = {"kind": row["kind"], "epoch": progress.epoch, "step": progress.step}
@@ -296,22 +360,16 @@ class Training:
         self.board.add_scalar(name, value, progress.step)
 
 
-def monitored(table: dict[str, dict[str, float]], metric: str) -> float:
-    """The value that chooses the best model: of the validation split, else the mean over tests.
+# What does not touch the numbers, beside what a resumed run may change.
+_UNCOUNTED = (*RESUMABLE, "data_root", "dataset.root", "published", "recipe")
 
-    Raises:
-        ConfigError: the metric was not measured; the nearest names are suggested.
-    """
-    splits = [s for s in table if s.startswith("val")] or [
-        s for s in table if s.startswith("test") and s != "test (mean)"
-    ]
-    found = []
-    for split in splits:
-        name = metric if metric in table[split] else f"{metric}_level0"
-        if name not in table[split]:
-            raise ConfigError(
-                f"evaluation.monitor={metric}: not among what is measured. "
-                f"{suggest(metric, table[split])}"
-            )
-        found.append(table[split][name])
-    return sum(found) / len(found)
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Options by their full names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = prefix + key
+        if name in _UNCOUNTED:
+            continue
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return flat

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lookalike import distributed
 from lookalike.errors import Interrupted
 from lookalike.train.checkpoints import Progress
 
@@ -22,14 +23,31 @@ class Listener(Protocol):
     def train_row(self, progress: Progress, row: dict[str, Any]) -> None:
         """A few steps are done."""
 
-    def batch_done(self, progress: Progress) -> None:
+    def step_done(self, progress: Progress) -> None:
         """One step is done."""
+
+    def epoch_trained(self, progress: Progress) -> None:
+        """All steps of an epoch are done; its evaluation comes next, if it is due."""
 
     def epoch_done(self, progress: Progress) -> None:
         """An epoch is done, its evaluation included; time for a checkpoint."""
 
     def interrupted(self, progress: Progress) -> None:
         """The run stops here; time for a checkpoint."""
+
+
+class Step(Protocol):
+    """What the loop asks of a step, such as :class:`lookalike.train.step.SupervisedStep`."""
+
+    def backward(self, batch: dict[str, Any]) -> float:
+        """Add a batch's gradients to what is there; its loss."""
+        ...
+
+    def update(self, done: int, epoch: int, batches: int = 1) -> None:
+        """Move by the mean gradient of so many batches."""
+
+    def forget(self) -> None:
+        """Drop the gradients that no update has used."""
 
 
 @dataclass
@@ -39,22 +57,26 @@ class Loop:
     Attributes:
         epochs: how many in all.
         batches: ``batches(epoch, skip)`` yields an epoch's batches, the first ``skip`` left out.
-        step: does one optimiser step and returns the loss.
+        step: computes gradients, and moves.
         evaluate: called after the epochs that are due; updates ``progress.best``.
         evaluate_every: epochs between evaluations; the last epoch is always evaluated; 0: only it.
         log_every: steps between logged rows.
         listener: hears what happened.
-        rates: the current learning rates by group, for the log.
+        rates: the learning rates of the latest step by group, for the log.
+        update_every: batches to a step.
+        drop_partial: an epoch's last batches, too few for a step, are not used.
     """
 
     epochs: int
     batches: Callable[[int, int], Iterable[dict[str, Any]]]
-    step: Callable[[dict[str, Any]], float]
+    step: Step
     evaluate: Callable[[Progress], None]
     listener: Listener
     rates: Callable[[], dict[str, float]]
     evaluate_every: int = 1
     log_every: int = 10
+    update_every: int = 1
+    drop_partial: bool = False
 
     def run(self, progress: Progress) -> Progress:
         """Train until the last epoch is done.
@@ -64,10 +86,11 @@ class Loop:
             NumericsError: the loss is no number any more.
         """
         with _stop_signals() as stop:
-            while progress.epoch < self.epochs:
+            while not progress.ended(self.epochs):
                 self._epoch(progress, stop)
                 progress.epoch += 1
                 progress.batch = 0
+                self.listener.epoch_trained(progress)
                 if self._due(progress.epoch):
                     self.evaluate(progress)
                 self.listener.epoch_done(progress)
@@ -75,18 +98,28 @@ class Loop:
         return progress
 
     def _epoch(self, progress: Progress, stop: threading.Event) -> None:
-        started, first = time.perf_counter(), progress.step
+        timer = _Timer(progress.step)
+        group = 0
         for batch in self.batches(progress.epoch, progress.batch):
-            loss = self.step(batch)
-            progress.batch += 1
-            progress.step += 1
-            progress.loss_sum += loss
+            progress.loss_sum += self.step.backward(batch)
             progress.loss_count += 1
-            if progress.step % self.log_every == 0:
-                seconds = (time.perf_counter() - started) / (progress.step - first)
-                self._log(progress, seconds)
-            self.listener.batch_done(progress)
-            self._halt_if(stop, progress, saved=False)
+            progress.batch += 1
+            group += 1
+            if group == self.update_every:
+                self._update(progress, group, timer)
+                group = 0
+                self._halt_if(stop, progress, saved=False)
+        if group and not self.drop_partial:
+            self._update(progress, group, timer)
+        elif group:
+            self.step.forget()
+
+    def _update(self, progress: Progress, group: int, timer: _Timer) -> None:
+        self.step.update(progress.step, progress.epoch, group)
+        progress.step += 1
+        if progress.step % self.log_every == 0:
+            self._log(progress, timer.seconds_per_step(progress.step))
+        self.listener.step_done(progress)
 
     def _log(self, progress: Progress, seconds: float) -> None:
         row = {
@@ -105,11 +138,22 @@ class Loop:
         return last or (self.evaluate_every > 0 and epochs_done % self.evaluate_every == 0)
 
     def _halt_if(self, stop: threading.Event, progress: Progress, *, saved: bool) -> None:
-        if not stop.is_set() or progress.epoch >= self.epochs:
+        # All processes stop after the same step, whichever of them got the signal.
+        if not distributed.any_rank(stop.is_set()) or progress.ended(self.epochs):
             return
         if not saved:
             self.listener.interrupted(progress)
         raise Interrupted("Stopped on request; everything is saved.")
+
+
+class _Timer:
+    """Seconds a step since an epoch began, or went on after a resume."""
+
+    def __init__(self, step: int) -> None:
+        self.started, self.first = time.perf_counter(), step
+
+    def seconds_per_step(self, step: int) -> float:
+        return (time.perf_counter() - self.started) / (step - self.first)
 
 
 @contextmanager
