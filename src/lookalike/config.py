@@ -118,10 +118,9 @@ class EvaluationConfig:
     average_splits: bool = True  # several test splits: also their mean
     monitor: str = "mean_average_precision_at_r"  # of level 0, the larger the better
     # whose monitor chooses the model kept: null: the validation splits (val…), or without one none:
-    # the last epoch is kept; test: the test splits, as many papers chose; a split's name; last
+    # the last epoch is kept (dataset.hold_out=0.1 makes one of training classes); test: the test
+    # splits, as many papers chose; a split's name; last
     select: str | None = None
-    # share (or number) of the training classes held out as the split 'val' to choose by
-    hold_out: float = 0.0
     batch_size: int = 128
     baselines: bool = False  # also measure raw pixels and the untrained network
 

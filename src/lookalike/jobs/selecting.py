@@ -2,52 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lookalike.config import Config
-from lookalike.data.splits import class_disjoint
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, suggest
 from lookalike.train.checkpoints import Progress
-
-HELD_OUT = "val"
-
-
-def hold_out(table: Table, config: Config) -> Table:
-    """Move a share of the training classes, whole, to the split ``val``.
-
-    Raises:
-        ConfigError: there is such a split already, or the share leaves a side empty.
-    """
-    share = config.evaluation.hold_out
-    if not share:
-        return table
-    if any(split.startswith(HELD_OUT) for split in table.splits):
-        raise ConfigError(
-            f"evaluation.hold_out={share}: {table.name} has a validation split of its own "
-            f"({', '.join(table.splits)}). Leave it out."
-        )
-    training = (table.frame["split"] == "train").to_numpy(bool)
-    finest = table.frame.loc[training, table.levels[0]]
-    wanted = share if share < 1 else int(share)
-    try:
-        split, note = class_disjoint(finest, wanted, seed=config.seed)
-    except ConfigError as error:
-        raise ConfigError(f"evaluation.hold_out: {error}") from error
-    held = np.flatnonzero(training)[(split == "test").to_numpy(bool)]
-    chosen = np.isin(np.arange(len(table)), held)
-    frame = table.frame.copy()
-    frame["split"] = np.where(chosen, HELD_OUT, frame["split"])
-    for role in ("is_query", "is_gallery"):
-        frame[role] = frame[role].to_numpy(bool) | chosen
-    note = note.replace("to test on", f"held out as '{HELD_OUT}'")
-    return Table.from_frame(
-        frame,
-        levels=table.levels,
-        name=table.name,
-        root=table.root,
-        notes=[*table.notes, f"training classes: {note}"],
-    )
 
 
 def choosing_splits(table: Table, config: Config) -> list[str]:
@@ -73,7 +31,7 @@ def choosing_splits(table: Table, config: Config) -> list[str]:
     if not found and config.early_stop.patience is not None:
         raise ConfigError(
             "early_stop.patience: nothing to judge by. Hold classes out with "
-            "evaluation.hold_out=0.1, or let the test split judge with evaluation.select=test."
+            "dataset.hold_out=0.1, or let the test split judge with evaluation.select=test."
         )
     return found
 

@@ -62,8 +62,7 @@ class Training:
         self.device = building.pick_device(config.device)
         self.precision = building.pick_precision(config.precision, self.device)
         with console.counting("drawing pictures") as progress:
-            table = building.build_table(config, progress)
-        self.table: Table = selecting.hold_out(table, config)
+            self.table: Table = building.build_table(config, progress)
         self.choosing = selecting.choosing_splits(self.table, config)
         self.training = building.training_rows(self.table)
         self.sampler = components.build(
