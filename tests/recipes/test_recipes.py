@@ -1,0 +1,101 @@
+"""Every recipe trains: its own options, its data set in miniature, two steps, an evaluation.
+
+The pages ``docs/from`` say what to write instead of the commands of the five systems; each row of
+their tables is run here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import miniatures
+import pytest
+
+from lookalike.compose import choices, compose
+from lookalike.errors import RunError
+from lookalike.jobs import evaluate, train
+
+PAGES = sorted((Path(__file__).parents[2] / "docs" / "from").glob("*.md"))
+RECIPES = [name for name in choices("recipe") if "/" in name]
+DATA = ("cub", "cars196", "sop", "inaturalist", "gldv2")
+DATA += ("dyml_vehicle", "dyml_animal", "dyml_product")
+# What options are checked against, where they need a recipe's loss or data set.
+CONTEXT = {
+    "pp": "recipe=pp/cub_resnet50",
+    "roadmap": "recipe=roadmap/sop",
+    "smooth_ap": "recipe=smooth_ap/inat",
+    "suprank": "recipe=suprank/sop",
+}
+
+
+def rows(page: Path) -> list[str]:
+    """What stands in code in the last cell of each row of a page's tables."""
+    cells = re.findall(r"^\|.*\| (.*) \|$", page.read_text(), re.MULTILINE)
+    return [code for cell in cells for code in re.findall(r"^`([^`]+)`", cell)]
+
+
+def small(words: list[str]) -> list[str]:
+    """The overrides that make a recipe small enough for a test; all else stays as published."""
+    config = compose(words)
+    fewer = ["epochs=1", "workers=0", "device=cpu", "batch_size=8", "evaluation.batch_size=8"]
+    fewer += ["model.pretrained=false", "model.weights=null"]
+    if config.sampler["name"] == "hierarchical":
+        fewer += ["sampler.batches=2"]
+    if config.optimizer.freeze_epochs:
+        fewer += ["optimizer.freeze_epochs=1", "epochs=2"]
+    if "vit" not in config.model.backbone and "deit" not in config.model.backbone:
+        fewer += ["transform.size=32"]
+    return fewer
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory) -> Path:
+    return miniatures.make(tmp_path_factory.mktemp("data"), DATA)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_of_a_page_runs(page, data_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen: list[str] = []
+    folder = tmp_path / "nothing"
+    for number, command in enumerate(c for c in rows(page) if c.startswith("lookalike")):
+        verb, *words = shlex.split(command)[1:]
+        if verb == "train" and "--resume" not in words:
+            folder = tmp_path / str(number)
+            extra = [*small(words), f"data_root={data_root}", f"run={folder}"]
+            train.run([*words, *extra], quiet=True)
+            seen += [word for word in words if word.startswith("recipe=")]
+            learned(folder)
+        elif verb == "train":
+            with pytest.raises(RunError, match="is finished"):
+                train.run([f"run={folder}"], resume=True, quiet=True)
+        elif verb == "evaluate":
+            evaluate.run(str(folder), [*words[1:], f"data_root={data_root}"])
+        else:
+            raise AssertionError(f"{page.name}: nobody runs '{command}'")
+    mine = [f"recipe={r}" for r in RECIPES if r.startswith(f"{page.stem}/")]
+    assert sorted(set(seen)) == sorted(mine), "a recipe without a row, or a row without a recipe"
+
+
+def learned(folder: Path) -> None:
+    """A run's rows: a step was made, and everything the recipe wants measured was."""
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    measured = [entry for entry in entries if entry["kind"] == "evaluation"]
+    assert measured and all(entry["values"] for entry in measured)
+    assert (folder / "model").is_dir() and (folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_option_of_a_page_is_one(page):
+    for code in rows(page):
+        if not code.startswith("lookalike"):
+            compose([CONTEXT[page.stem], *shlex.split(code)])
+
+
+def test_every_recipe_has_a_page():
+    pages = {page.stem for page in PAGES}
+    assert {recipe.partition("/")[0] for recipe in RECIPES} <= pages
