@@ -65,6 +65,11 @@ def binary_metrics(ranking, ks):
         before = (j - 1) / (rank - 1) if rank > 1 else 1.0
         steps.append((before + j / rank) / 2)
     found["mean_average_precision_trapezoid"] = mean(steps)
+    for k in ks:
+        head = [step for step, rank in zip(steps, hits, strict=True) if rank <= k]
+        found[f"mean_average_precision_trapezoid_at_{k}"] = sum(head) / min(R, k) if R else NAN
+        depth = min(hits[-1], k) if R else NAN
+        found[f"mean_precision_at_{k}"] = within(k) / depth
     return found if R else dict.fromkeys(found, NAN)
 
 

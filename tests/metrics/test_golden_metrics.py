@@ -176,8 +176,17 @@ def test_raml_asymmetric_and_symmetric(number):
     cuts = [int(k) for k in file["kappas"]]
     for kind, gallery in (("asym", "teacher"), ("sym", "student")):
         report = evaluate(
-            c["student"], c["labels"], c[gallery], c["labels"], exclude_self=True, k=cuts
+            c["student"],
+            c["labels"],
+            c[gallery],
+            c["labels"],
+            metrics=["map_trapezoid", "recall_at_k", "map_trapezoid_at_k", "mp_at_k"],
+            exclude_self=True,
+            k=cuts,
         )
+        for name, key in (("map_trapezoid_at", "mapk"), ("mp_at", "mpk")):
+            ours = [report[f"{name}_{k}"] for k in cuts]
+            np.testing.assert_allclose(ours, c[f"{kind}_{key}"], rtol=1e-12)
         same(report.per_query["map_trapezoid"], c[f"{kind}_aps"], rtol=1e-12)
         assert report["map_trapezoid"] == pytest.approx(float(c[f"{kind}_map"]), rel=1e-12)
         recalls = [report[f"recall_at_{k}"] for k in cuts]

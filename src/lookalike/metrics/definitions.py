@@ -34,6 +34,7 @@ class Definition:
         aliases: other names it answers to.
         graded: whether all label columns count at once (then it has no level).
         pooled: whether the value is that of all queries together and no mean over queries.
+        special: whether it belongs to one protocol and is measured only where it is named.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Definition:
     aliases: tuple[str, ...] = ()
     graded: bool = False
     pooled: bool = False
+    special: bool = False
 
     @property
     def takes_k(self) -> bool:
@@ -160,6 +162,21 @@ _DEFINITIONS = (
         "quotient 1 where r_j = 1",
         "Oxford and Paris buildings, original and revisited; RAML",
         aliases=("map_trapezoid", "trapezoid_map", "trapezoid_ap"),
+    ),
+    Definition(
+        "mean_average_precision_trapezoid_at_{k}",
+        "the terms of the trapezoidal average precision with r_j <= {k}, divided by min(R, {k})",
+        "the mAP@k of RAML",
+        aliases=("map_trapezoid_at_{k}", "trapezoid_map_at_{k}"),
+        special=True,
+    ),
+    Definition(
+        "mean_precision_at_{k}",
+        "relevant items among the q nearest, divided by q, where q is {k} or, if smaller, the rank "
+        "of the last relevant item",
+        "the mP@k of Oxford and Paris buildings, revisited; RAML",
+        aliases=("mp_at_{k}",),
+        special=True,
     ),
     Definition(
         "exclusive_average_precision",
@@ -308,15 +325,15 @@ def select(
     """Every number a call asks for, in the order of `names`.
 
     Args:
-        metrics: names or aliases, or None for all. A name without its cut-off or its level
-            stands for all of them.
+        metrics: names or aliases, or None for all that are not special to one protocol. A name
+            without its cut-off or its level stands for all of them.
         k: the cut-offs.
         levels: the label columns to evaluate.
         columns: how many label columns there are; with one, names carry no level.
     """
-    every = [r for d in _DEFINITIONS for r in _expand(d, k, levels, columns)]
     if metrics is None:
-        return every
+        every = [d for d in _DEFINITIONS if not d.special]
+        return [r for d in every for r in _expand(d, k, levels, columns)]
     wanted: list[Request] = []
     for name in [metrics] if isinstance(metrics, str) else metrics:
         asked = parse(name)

@@ -206,10 +206,30 @@ def reciprocal_rank(r: Ranking) -> np.ndarray:
 
 def trapezoid(r: Ranking) -> np.ndarray:
     """Average precision by the trapezoidal rule."""
+    return r.total(_trapezoid_steps(r)) / r.relevant
+
+
+def _trapezoid_steps(r: Ranking) -> np.ndarray:
+    """The mean precision just before and at each relevant item."""
     ahead = r.rank - 1
     left = np.ones(len(r.rows))
     np.divide(r.place - 1, ahead, out=left, where=ahead > 0)
-    return r.total((left + r.precision) / 2) / r.relevant
+    return (left + r.precision) / 2
+
+
+def trapezoid_at(r: Ranking, k: int) -> np.ndarray:
+    """Average precision by the trapezoidal rule within the first k, divided by min(R, k)."""
+    first = _within(r, k)
+    return first.total(_trapezoid_steps(first)) / np.minimum(r.relevant, k)
+
+
+def precision_to_last_at(r: Ranking, k: int) -> np.ndarray:
+    """Precision among the first k, or down to the last relevant item where that is nearer."""
+    depth = np.full(r.queries, float(k))
+    found = r.relevant > 0
+    last = r.rank[r.start[found] + r.relevant[found] - 1]
+    depth[found] = np.minimum(last, k)
+    return _within(r, k).relevant / depth
 
 
 def ndcg(r: Ranking) -> np.ndarray:
@@ -303,6 +323,8 @@ CUT: dict[str, Callable[[Ranking, int], np.ndarray]] = {
     "recall_at_{k}": recall_at,
     "true_recall_at_{k}": true_recall_at,
     "mean_average_precision_at_{k}": average_precision_at,
+    "mean_average_precision_trapezoid_at_{k}": trapezoid_at,
+    "mean_precision_at_{k}": precision_to_last_at,
 }
 
 

@@ -23,6 +23,8 @@ from lookalike.ops.tiles import Pairs, default_bytes, score_tile, tile_rows
 
 _OFTEN = 0.05  # share of scores taken again beyond which an exact tile costs less
 _PROBE = 64
+# Metrics of one protocol, which native code does not know.
+_SLOW = ("mean_average_precision_trapezoid_at_{k}", "mean_precision_at_{k}")
 _WIDEST, _WIDEST_ON_DEVICE = 1024, 8192  # queries a tile: a product gains nothing from more
 
 
@@ -57,7 +59,8 @@ def evaluate(
             Label -1 (or an empty string) matches nothing: a distractor.
         gallery: ``(Ng, D)``; None for the queries themselves.
         gallery_labels: ``(Ng,)`` or ``(Ng, L)``.
-        metrics: names or aliases (`lookalike.metrics.names`, `explain`); None for all. A name
+        metrics: names or aliases (`lookalike.metrics.names`, `explain`); None for all but those of
+            one protocol (`mean_precision_at_k`, `mean_average_precision_trapezoid_at_k`). A name
             without cut-off or level stands for all of them.
         k: the cut-offs.
         levels: label columns to evaluate; None for all. The graded metrics count these.
@@ -248,7 +251,10 @@ def _block(
     else:
         view = Views(task, relevant, counts, plan.levels, block, plan.style)
     single = [r for r in plan.requests if r.base != "micro_average_precision"]
-    found = {request.name: view.value(request) for request in single}
+    found = {r.name: view.value(r) for r in single if r.base not in _SLOW}
+    if slow := [r for r in single if r.base in _SLOW]:
+        plain = Views(task, relevant, counts, plan.levels, block, plan.style)
+        found |= {request.name: plain.value(request) for request in slow}
     if best is not None:
         found["best score"] = best
         for level in plan.levels:

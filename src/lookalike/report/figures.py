@@ -25,6 +25,8 @@ _FAMILIES = {
     "recall": "Recall",
     "true_recall": "True recall",
     "mean_average_precision": "mAP",
+    "mean_average_precision_trapezoid": "mAP (trapezoid)",
+    "mean_precision": "mP",
 }
 _HEADLINES = (
     "recall_at_1",
