@@ -105,6 +105,27 @@ class CheckpointConfig:
 
 
 @dataclass
+class WatchConfig:
+    """How often the health of a training is looked at."""
+
+    every: int = 50  # steps; 0: never
+
+
+@dataclass
+class DistillationConfig:
+    """How a run asks its teacher; of effect with ``teacher=``."""
+
+    # ts_aug: the teacher sees the student's random views, larger; ts_reg: the student learns the
+    # teacher's stored embeddings of whole pictures (RAML's words)
+    mode: str = "ts_aug"
+    teacher_size: int = 448  # side of the teacher's pictures in pixels
+    views: int = 8  # of each picture, for ts_aug
+    mixup: float = 0.2  # α of the Beta that mixes views of two pictures; 0: no mix-up
+    group: int = 8  # consecutive pictures of a batch that are each other's partners in mix-up
+    precision: str = "auto"  # of the teacher: auto, fp32, bf16, fp16
+
+
+@dataclass
 class EvaluationConfig:
     """What is measured, how often, and which number chooses the best checkpoint."""
 
@@ -151,10 +172,15 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     average: AverageConfig = field(default_factory=AverageConfig)
     early_stop: EarlyStopConfig = field(default_factory=EarlyStopConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
+    tracker: str | None = None  # curves also to wandb; TensorBoard's are always written
+    tracker_options: dict[str, Any] = field(default_factory=dict)  # project, mode, tags, …
     dataset: dict[str, Any] = field(default_factory=dict)
     transform: TransformConfig = field(default_factory=TransformConfig)
     sampler: dict[str, Any] = field(default_factory=dict)
     model: ModelConfig = field(default_factory=ModelConfig)
+    teacher: str | None = None  # a run or model folder, or a timm name, that the model learns from
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     loss: dict[str, Any] = field(default_factory=dict)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -17,6 +17,7 @@ from lookalike.errors import NumericsError
 from lookalike.losses.calling import call
 from lookalike.losses.memory import CrossBatchMemory
 from lookalike.train.big_batch import Buffers, two_pass
+from lookalike.train.mined import mined_triplets
 from lookalike.train.optimizers import Optimizers, Schedule
 
 
@@ -40,6 +41,8 @@ class SupervisedStep:
         micro_batch: pictures that pass the network at a time; None: all. See
             :func:`~lookalike.train.big_batch.two_pass`.
         recomputes: the model computes its activations a second time on the way back.
+        negatives: rows that the sampler mined for each anchor of a batch; the loss is then given
+            the triplets they make. See :func:`~lookalike.train.mined.mined_triplets`.
     """
 
     model: nn.Module
@@ -52,6 +55,7 @@ class SupervisedStep:
     clip_norm: float | None = None
     micro_batch: int | None = None
     recomputes: bool = False
+    negatives: int = 0
 
     def backward(self, batch: dict[str, Any]) -> float:
         """Add the gradients of one batch to what is there, and return its loss.
@@ -137,6 +141,10 @@ class SupervisedStep:
         labels = distributed.gather(labels)
         if isinstance(self.loss, CrossBatchMemory):
             return self.loss(embeddings, labels, indices=distributed.gather(index))
+        if self.negatives:
+            column = labels[:, getattr(self.loss, "level", 0)] if labels.dim() == 2 else labels
+            triplets = mined_triplets(column, self.negatives, distributed.world_size())
+            return call(self.loss, embeddings, labels, triplets)
         return call(self.loss, embeddings, labels)
 
     def _back(self, value: Tensor, gradient: Tensor | None = None) -> None:

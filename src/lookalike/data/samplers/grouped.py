@@ -89,7 +89,7 @@ class GroupedSampler(BatchSampler):
         batches = self.kept[anchors].reshape(len(self), -1)
         if not self.negatives:
             return batches
-        if self._mined is None or self._mined[0] != epoch:
+        if self._mined is None or self.wants_negatives(epoch):
             raise DataError(
                 f"sampler: the negatives of epoch {epoch} are not mined; call set_negatives with"
                 " the embeddings of rows_to_embed(epoch), or set sampler.negatives=0"
@@ -101,6 +101,10 @@ class GroupedSampler(BatchSampler):
         """This process's anchors and their negatives."""
         parts = np.split(batch, [self.batch_size])
         return np.concatenate([np.split(part, self.world)[self.rank] for part in parts])
+
+    def wants_negatives(self, epoch: int) -> bool:
+        """Whether `set_negatives` is still to be called for an epoch."""
+        return self.negatives > 0 and (self._mined is None or self._mined[0] != epoch)
 
     def rows_to_embed(self, epoch: int) -> np.ndarray:
         """Rows whose embeddings `set_negatives` needs: the epoch's anchors and its pool."""
@@ -137,9 +141,11 @@ class GroupedSampler(BatchSampler):
         return {**super().state_dict(batch), "mined": mined}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where a state says."""
+        """Continue where a state says; without ``mined`` in it, with the negatives that are there."""
         super().load_state_dict(state)
-        mined = state.get("mined")
+        if "mined" not in state:
+            return
+        mined = state["mined"]
         self._mined = None if mined is None else (int(mined[0]), np.array(mined[1]))
 
     def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.random.RandomState]:
