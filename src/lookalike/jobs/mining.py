@@ -8,7 +8,7 @@ import torch
 from lookalike import distributed
 from lookalike.config import Config
 from lookalike.data.loader import eval_loader
-from lookalike.data.samplers import GroupedSampler
+from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
 from lookalike.jobs import building
 from lookalike.models.embedder import Embedder

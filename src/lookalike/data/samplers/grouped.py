@@ -141,7 +141,7 @@ class GroupedSampler(BatchSampler):
         return {**super().state_dict(batch), "mined": mined}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where a state says; without ``mined`` in it, with the negatives that are there."""
+        """Continue where a state says; one without ``mined`` leaves the negatives as they are."""
         super().load_state_dict(state)
         if "mined" not in state:
             return
