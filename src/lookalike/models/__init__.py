@@ -10,6 +10,8 @@ _HOMES = {
     "create_model": "embedder",
     "load": "weights",
     "save": "weights",
+    "pca_whitening": "whitening",
+    "learned_whitening": "whitening",
 }
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 

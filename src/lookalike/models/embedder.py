@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from lookalike.errors import ConfigError
 from lookalike.models.backbones import create_backbone, feature_map
-from lookalike.models.pooling import create_pool, l2_normalize
+from lookalike.models.pooling import GeM, create_pool, l2_normalize
+from lookalike.models.scales import multi_scale
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,32 @@ class Spec:
     options: dict[str, Any] = field(default_factory=dict)
     size: int = 224
     evaluation: dict[str, Any] = field(default_factory=dict)
+    whitening: int | None = None  # width of the linear map behind the norm, see models.whitening
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return asdict(self)
+
+
+class Centred(nn.Module):
+    """``weight (x - mean)``: a linear map that takes the mean away first.
+
+    The same as a bias, but where vectors differ little from their mean it keeps the digits in
+    which they differ.
+
+    Args:
+        width: of the vectors.
+        size: of the result.
+    """
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(width))
+        self.weight = nn.Parameter(torch.eye(size, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, width)`` → ``(B, size)``."""
+        return F.linear(x - self.mean, self.weight)
 
 
 class Embedder(nn.Module):
@@ -71,6 +94,10 @@ class Embedder(nn.Module):
             else nn.Linear(built.channels, spec.embedding_size, bias=spec.head_bias)
         )
         self.width = spec.embedding_size or built.channels
+        self.whitening = None
+        if spec.whitening is not None:
+            self.whitening = Centred(self.width, spec.whitening)
+            self.width = spec.whitening
         self.register_buffer(
             "mean", torch.tensor(built.mean).view(1, 3, 1, 1) * 255, persistent=False
         )
@@ -101,19 +128,39 @@ class Embedder(nn.Module):
         x = feature_map(self._about, self.backbone(x), keep_tokens=self._keep_tokens)
         return self.pool(x)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor, scales: Sequence[float] = (1.0,)) -> Tensor:
         """Embed a batch.
 
         Args:
             pictures: ``(B, 3, H, W)`` with values 0 … 255, uint8 or floating point.
+            scales: sizes of the pictures whose vectors are averaged, see
+                `lookalike.models.scales.multi_scale`; its exponent is GeM's where the pooled
+                features are the embedding, else 1.
 
         Returns:
             ``(B, width)`` unit vectors in float32.
         """
+        if list(scales) == [1.0]:
+            vectors = self._describe(pictures)
+        else:
+            vectors = multi_scale(self._describe, pictures, scales, self._scale_power)
+        if self.whitening is None:
+            return vectors
+        with torch.autocast(vectors.device.type, enabled=False):
+            return l2_normalize(self.whitening(vectors))
+
+    def _describe(self, pictures: Tensor) -> Tensor:
         x = self.features(pictures)
         if self.spec.head_norm:
             x = F.layer_norm(x.float(), x.shape[1:])
         return l2_normalize(self.head(x))
+
+    @property
+    def _scale_power(self) -> float:
+        bare = self.spec.embedding_size is None and not self.spec.head_norm
+        if bare and isinstance(self.pool, GeM) and self.pool.channels is None:
+            return float(self.pool.p)
+        return 1.0
 
     def transform(self) -> Any:
         """The transform that prepares a picture for evaluation: ``uint8 (3, H, W)`` in and out."""
@@ -128,6 +175,7 @@ class Embedder(nn.Module):
         device: str | torch.device | None = None,
         show_progress: bool = False,
         workers: int = 0,
+        scales: Sequence[float] = (1.0,),
     ) -> np.ndarray:
         """Embed pictures of any kind.
 
@@ -138,6 +186,8 @@ class Embedder(nn.Module):
             device: where to compute; None: where the model is.
             show_progress: draw a progress bar.
             workers: processes that read pictures; 0: this one.
+            scales: average the vectors of a picture at several sizes, such as
+                ``[1, 2**-0.5, 0.5]``.
 
         Returns:
             float32 ``(N, width)``, one unit row a picture, in order.
@@ -154,6 +204,7 @@ class Embedder(nn.Module):
             device=device,
             show_progress=show_progress,
             workers=workers,
+            scales=scales,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import torch
 from lookalike.data import loader as loading
 from lookalike.data.table import Table
 from lookalike.errors import DataError, NumericsError
+from lookalike.models.scales import check_scales
 
 if TYPE_CHECKING:
     from lookalike.models.embedder import Embedder
@@ -26,6 +27,7 @@ def encode(
     device: str | torch.device | None,
     show_progress: bool,
     workers: int,
+    scales: Sequence[float] = (1.0,),
 ) -> np.ndarray:
     """See :meth:`lookalike.models.Embedder.encode`."""
     if isinstance(pictures, str | Path | np.ndarray) or not hasattr(pictures, "__len__"):
@@ -40,7 +42,7 @@ def encode(
     else:
         batches = _array_batches(pictures, transform, batch_size)
     with _progress(show_progress, len(pictures)) as advance:
-        return embed(model, batches, on_batch=advance)
+        return embed(model, batches, scales=scales, on_batch=advance)
 
 
 def embed_rows(
@@ -48,6 +50,7 @@ def embed_rows(
     loader: loading.Loader,
     *,
     precision: torch.dtype | None = None,
+    scales: Sequence[float] = (1.0,),
     on_batch: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embed what a loader can read, and say which rows those were.
@@ -62,7 +65,7 @@ def embed_rows(
             kept.append(batch["index"].numpy())
             yield batch
 
-    embeddings = embed(model, batches(), precision=precision, on_batch=on_batch)
+    embeddings = embed(model, batches(), precision=precision, scales=scales, on_batch=on_batch)
     return embeddings, np.concatenate(kept) if kept else np.empty(0, np.int64)
 
 
@@ -71,6 +74,7 @@ def embed(
     batches: Iterable[dict[str, Any]],
     *,
     precision: torch.dtype | None = None,
+    scales: Sequence[float] = (1.0,),
     on_batch: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Embed the batches of a loader; the model's mode is put back afterwards.
@@ -79,6 +83,7 @@ def embed(
         model: the embedder.
         batches: dicts with ``pictures`` uint8 ``(B, 3, H, W)``.
         precision: autocast's type, or None for float32.
+        scales: sizes of the pictures whose vectors are averaged.
         on_batch: told how many pictures each batch had.
 
     Returns:
@@ -87,6 +92,7 @@ def embed(
     Raises:
         NumericsError: the model produces NaN; the message names the pictures.
     """
+    check_scales(scales)
     was_training = model.training
     model.eval()
     device = model.device
@@ -96,7 +102,7 @@ def embed(
             for batch in batches:
                 pictures = batch["pictures"].to(device, non_blocking=True)
                 with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-                    vectors = model(pictures)
+                    vectors = model(pictures, scales)
                 parts.append(vectors.float().cpu().numpy())
                 if on_batch is not None:
                     on_batch(len(vectors))
