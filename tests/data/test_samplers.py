@@ -226,3 +226,13 @@ def test_planning_is_fast():
     plan = sampler.plan(0)
     draws(plan)
     assert time.perf_counter() - start < 2
+
+
+def test_random_limits_an_epoch_to_other_pictures_each_time():
+    sampler = RandomSampler(100, batch_size=8, limit=20)
+    first, second = (np.concatenate(sampler.plan(epoch)) for epoch in (0, 1))
+    assert len(sampler) == 2 and len(set(first)) == 16 and set(first) != set(second)
+    seen = np.concatenate([np.concatenate(sampler.plan(epoch)) for epoch in range(60)])
+    assert set(seen) == set(range(100))
+    with pytest.raises(ConfigError, match="sampler.limit: 4 is below batch_size=8"):
+        RandomSampler(100, batch_size=8, limit=4)

@@ -11,12 +11,13 @@ from lookalike.errors import ConfigError
 
 
 class RandomSampler(BatchSampler):
-    """Shuffled pictures, each once an epoch.
+    """Shuffled pictures, each at most once an epoch.
 
     Args:
         labels: labels of the pictures, of which only the number matters, or that number.
         batch_size: pictures of a global batch.
         seed: of all draws.
+        limit: pictures of an epoch at most, others each time; None: all. RAML's ``query-size``.
         drop_last: leave out what does not fill a batch; several processes need it.
         rank, world: this process's number and how many there are.
 
@@ -30,12 +31,16 @@ class RandomSampler(BatchSampler):
         batch_size: int = 128,
         seed: int = 0,
         *,
+        limit: int | None = None,
         drop_last: bool = True,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         super().__init__(batch_size, seed, rank, world)
-        self.length = labels if isinstance(labels, int) else len(labels)
+        self.pictures = labels if isinstance(labels, int) else len(labels)
+        if limit is not None and limit < batch_size:
+            raise ConfigError(f"sampler.limit: {limit} is below batch_size={batch_size}")
+        self.length = self.pictures if limit is None else min(limit, self.pictures)
         self.drop_last = drop_last
         if not drop_last and world > 1:
             raise ConfigError("sampler.drop_last: several processes need whole batches; set true")
@@ -54,5 +59,5 @@ class RandomSampler(BatchSampler):
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Row numbers of each batch."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.pictures)[: self.length]
         return [order[i * self.batch_size :][: self.batch_size] for i in range(len(self))]
