@@ -20,7 +20,7 @@ from lookalike.data.loader import eval_loader, train_loader
 from lookalike.data.table import Table
 from lookalike.errors import RunError
 from lookalike.files import write_text
-from lookalike.jobs import building, measuring, selecting
+from lookalike.jobs import accelerating, building, measuring, selecting
 from lookalike.jobs.console import Console
 from lookalike.jobs.reporting import write_run_report
 from lookalike.jobs.train import RESUMABLE
@@ -98,6 +98,7 @@ class Training:
         scaled = self.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type) if scaled else None
         self.average = Averaged(self.model, config.average) if config.average.name else None
+        accelerating.prepare(self.model, config, self.device)
         self.step = self._step()
         self._frozen: list[str] | None = None  # not known yet
         self.started = time.perf_counter()
@@ -108,6 +109,7 @@ class Training:
     def train(self, *, resume: bool, overwrite: bool) -> None:
         """Train to the end, evaluate the best model, write the report."""
         progress = self._resume() if resume else self._begin(overwrite=overwrite)
+        self._choose_micro_batch(progress)
         with self.console.training(self, progress):
             self.loop().run(progress)
         main = distributed.is_main()
@@ -115,6 +117,16 @@ class Training:
         distributed.stop()  # what follows is the main process's alone
         if main:
             self._finish(progress)
+
+    def _choose_micro_batch(self, progress: Progress) -> None:
+        """How many pictures pass the network at a time; a resumed run keeps what it found."""
+        if progress.micro_batch is None:
+            local = self.config.batch_size // distributed.world_size()
+            self.model.train()
+            progress.micro_batch = accelerating.micro_batch(self.config, self.step, local)
+        self.step.micro_batch = progress.micro_batch
+        if self.config.micro_batch == "auto":
+            self.console.say(f"micro    {progress.micro_batch} pictures at a time, as memory has it")
 
     def _begin(self, *, overwrite: bool) -> Progress:
         if distributed.is_main():
@@ -156,6 +168,7 @@ class Training:
             precision=self.precision,
             scaler=self.scaler,
             clip_norm=c.optimizer.clip_norm,
+            recomputes=c.gradient_checkpointing,
         )
 
     def loop(self) -> Loop:
