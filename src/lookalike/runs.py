@@ -9,6 +9,7 @@ model/            the model kept: model.safetensors and model.json
 evaluation/       a folder a split: report.json, embeddings.npy, rows.parquet
 tensorboard/      the same numbers as curves
 report.html       the page to look at
+broken_batch/     only after a loss that was no number: the batch it came from
 """
 
 from __future__ import annotations
@@ -141,7 +142,8 @@ class Run:
         rows = [
             row
             for row in self.history()
-            if row["step"] < step or (row["step"] == step and (evaluated or row["kind"] == "train"))
+            if row["step"] < step
+            or (row["step"] == step and (evaluated or row["kind"] != "evaluation"))
         ]
         write_text(self.metrics, "".join(json.dumps(r, separators=(",", ":")) + "\n" for r in rows))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -96,6 +97,17 @@ class Console:
     def loss(self, value: float) -> None:
         """The latest loss."""
         self._loss = f"{value:.4f}"
+
+    def watched(self, row: dict[str, Any]) -> None:
+        """A line every so many steps, where there is no bar: how far, how fast, how long yet."""
+        if not self.quiet:
+            return
+        done, clock = row["step"], row["clock"]
+        left = (self._epochs * self._epoch_steps - done) * clock["seconds_per_step"]
+        self.say(
+            f"epoch {row['epoch']:3d}  step {done}  loss {row['values']['loss']:.4f}  "
+            f"{clock['pictures_per_second']:.0f} pictures/s  {timedelta(seconds=round(left))} left"
+        )
 
     def step(self, progress: RunProgress) -> None:
         """A batch is done."""

@@ -29,6 +29,7 @@ from lookalike.report import (
     write_report,
 )
 from lookalike.runs import Run
+from lookalike.train.concerns import concerns_of_run
 
 _NEIGHBOURS = 8
 _SHEET_NOTES = {
@@ -72,7 +73,7 @@ def write_run_report(
             evaluations=sections,
             rows=_rows(folder),
             published=_published(config),
-            notes=_notes(manifest),
+            notes=[*_notes(manifest), *concerns_of_run(folder.history()).values()],
         ),
     )
     return sections

@@ -13,7 +13,7 @@ from lookalike.errors import ConfigError, Interrupted
 from lookalike.runs import Run, next_folder
 
 # What a resumed run may change: nothing of it touches the numbers.
-RESUMABLE = ("run", "workers", "device", "checkpoint")
+RESUMABLE = ("run", "workers", "device", "checkpoint", "tracker", "tracker_options")
 
 
 def run(
@@ -92,6 +92,7 @@ def _check(config: Config) -> None:
     """What can be refused before data is read or a network is built."""
     from lookalike.data import transforms
     from lookalike.jobs import accelerating, building, measuring
+    from lookalike.jobs.trackers import check_tracker
     from lookalike.train.averaging import check_average
     from lookalike.train.optimizers import check_optimizer
 
@@ -99,6 +100,7 @@ def _check(config: Config) -> None:
     check_average(config.average)
     accelerating.refuse_together(config)
     measuring.check_metrics(config.evaluation)
+    check_tracker(config)
     for name in ("train", "evaluation"):
         options = getattr(config.transform, name)
         components.check_arguments(getattr(transforms, name), options, f"transform.{name}")

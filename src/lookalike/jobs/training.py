@@ -22,6 +22,7 @@ from lookalike.errors import RunError
 from lookalike.files import write_text
 from lookalike.jobs import accelerating, building, measuring, selecting
 from lookalike.jobs.console import Console
+from lookalike.jobs.journal import Journal
 from lookalike.jobs.reporting import write_run_report
 from lookalike.jobs.train import RESUMABLE
 from lookalike.models import weights
@@ -40,6 +41,7 @@ from lookalike.train.loop import Loop
 from lookalike.train.optimizers import Schedule, create_optimizers, set_frozen
 from lookalike.train.schedules import Span
 from lookalike.train.step import SupervisedStep
+from lookalike.train.watch import Watch
 
 
 class Training:
@@ -102,7 +104,13 @@ class Training:
         self.step = self._step()
         self._frozen: list[str] | None = None  # not known yet
         self.started = time.perf_counter()
-        self.board: Any = None
+        self.journal = Journal(folder, config, console)
+        self.watch = Watch(
+            self.step,
+            every=config.watch.every,
+            folder=folder.folder,
+            path_of=self.training.path,
+        )
 
     # ── the run ────────────────────────────────────────────────────────────────────────────────
 
@@ -110,8 +118,12 @@ class Training:
         """Train to the end, evaluate the best model, write the report."""
         progress = self._resume() if resume else self._begin(overwrite=overwrite)
         self._choose_micro_batch(progress)
-        with self.console.training(self, progress):
-            self.loop().run(progress)
+        self.journal.begin(progress)
+        try:
+            with self.console.training(self, progress):
+                self.loop().run(progress)
+        finally:
+            self.journal.close()
         main = distributed.is_main()
         distributed.barrier()
         distributed.stop()  # what follows is the main process's alone
@@ -177,8 +189,8 @@ class Training:
         self.model.train()
         return Loop(
             epochs=c.epochs,
-            batches=self._batches,
-            step=self.step,
+            batches=lambda epoch, skip: self.watch.timed(self._batches(epoch, skip)),
+            step=self.watch,
             evaluate=self._evaluate,
             evaluate_every=c.evaluation.every,
             listener=self,
@@ -219,9 +231,7 @@ class Training:
             return
         measured = self._measure(model, self.table.evaluation_splits)
         table = measuring.values(measured, self.config.evaluation)
-        if distributed.is_main():
-            for split, found in table.items():
-                self._write({"kind": "evaluation", "split": split, "values": found}, progress)
+        self.journal.evaluation(progress, table)
         self.console.evaluated(progress, table, self.config.evaluation.monitor)
         better = True
         if self.choosing:
@@ -289,11 +299,7 @@ class Training:
 
     def train_row(self, progress: Progress, row: dict[str, Any]) -> None:
         """Write a row of losses."""
-        if distributed.is_main():
-            self.folder.log(row)
-            self._tensorboard("train/loss", row["loss"], progress)
-            for name, rate in row["lr"].items():
-                self._tensorboard(f"train/lr_{name}", rate, progress)
+        self.journal.train(row)
         self.console.loss(row["loss"])
 
     def step_done(self, progress: Progress) -> None:
@@ -301,6 +307,8 @@ class Training:
         if self.average is not None:
             self.average.step_done(self.model, progress.step, progress.epoch)
         self.console.step(progress)
+        if self.watch.row is not None:
+            self.journal.watch(self.watch.row)
         steps = self.config.checkpoint.steps
         if steps is not None and progress.step % steps == 0:
             self._save(progress)
@@ -346,6 +354,7 @@ class Training:
             "optimizer": self.optimizers,
             "scaler": self.scaler,
             "average": self.average,
+            "watch": self.watch,
         }
         return {name: part for name, part in found.items() if part is not None}
 
@@ -357,19 +366,6 @@ class Training:
         """What a resumed run must share with the one before."""
         data = {"fingerprint": self.table.fingerprint, "pictures": len(self.table)}
         return {"data": data, "options": _flat(asdict(self.config))}
-
-    def _write(self, row: dict[str, Any], progress: Progress) -> None:
-        place = {"kind": row["kind"], "epoch": progress.epoch, "step": progress.step}
-        self.folder.log(place | row)
-        for name, value in row["values"].items():
-            self._tensorboard(f"{row['split']}/{name}", value, progress)
-
-    def _tensorboard(self, name: str, value: float, progress: Progress) -> None:
-        if self.board is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(self.folder.tensorboard), purge_step=progress.step)
-        self.board.add_scalar(name, value, progress.step)
 
 
 # What does not touch the numbers, beside what a resumed run may change.

@@ -93,7 +93,8 @@ class RunReport:
         facts: (name, value) about the data, the model and the machine.
         evaluations: one a split.
         rows: the rows of ``metrics.jsonl``: ``{"kind": "train", "epoch", "step", "loss", "lr"}``
-            and ``{"kind": "evaluation", "epoch", "step", "split", "values": {…}}``.
+            ``{"kind": "watch", "epoch", "step", "values": {…}, "clock": {…}}`` and ``{"kind":
+            "evaluation", "epoch", "step", "split", "values": {…}}``.
         published: figures of papers.
         notes: warnings and whatever else the reader must know before trusting a number.
         subtitle: one line below the title.

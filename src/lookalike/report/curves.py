@@ -65,14 +65,14 @@ def charts(rows: Sequence[Row], *, levels: Sequence[str] = (), bins: int = 160) 
     train = list({row["step"]: row for row in rows if row.get("kind") == "train"}.values())
     tests = {(r["split"], r["step"]): r for r in rows if r.get("kind") == "evaluation"}
     train.sort(key=lambda row: row["step"])
-    epoch = _epochs([*train, *tests.values()])
+    epoch = epochs_of([*train, *tests.values()])
     end = max(epoch.values(), default=0.0)
     found = []
     losses = sorted({key for row in train for key in row if key.startswith("loss")})
     for title, keys in (("Training loss", losses), ("Learning rate", ["lr"])):
         lines, lost = [], 0
         for key in keys:
-            line, dropped = _thinned(train, key, epoch, bins)
+            line, dropped = thinned(train, key, epoch, bins)
             lost += dropped
             lines += [line] if line.x else []
         note = f"{lost} values that were not finite are left out." if lost else ""
@@ -85,7 +85,7 @@ def charts(rows: Sequence[Row], *, levels: Sequence[str] = (), bins: int = 160) 
     return sorted(found, key=lambda chart: chart.title == "Learning rate")
 
 
-def _epochs(rows: Iterable[Row]) -> Mapping[int, float]:
+def epochs_of(rows: Iterable[Row]) -> Mapping[int, float]:
     """Step → epochs gone by, straight from one epoch's last step to the next one's."""
     ends: dict[int, int] = {}
     for row in rows:
@@ -100,16 +100,19 @@ def _epochs(rows: Iterable[Row]) -> Mapping[int, float]:
     return dict(zip(every, values.tolist(), strict=True))
 
 
-def _thinned(rows: list[Row], key: str, epoch: Mapping[int, float], bins: int) -> tuple[Line, int]:
+def thinned(
+    rows: Sequence[Row], key: str, epoch: Mapping[int, float], bins: int, name: str | None = None
+) -> tuple[Line, int]:
+    """A figure of rows as a line of at most ``bins`` points, and how many were not finite."""
     pairs = [(epoch[row["step"]], float(row[key])) for row in rows if row.get(key) is not None]
     kept = [(x, y) for x, y in pairs if math.isfinite(y)]
     lost = len(pairs) - len(kept)
     if len(kept) <= bins:
-        return Line(name=key, x=[x for x, _ in kept], y=[y for _, y in kept]), lost
+        return Line(name=name or key, x=[x for x, _ in kept], y=[y for _, y in kept]), lost
     # Four values at least make an average; fewer would only thin the noise.
     chunks = np.array_split(np.array(kept), min(bins, len(kept) // 4))
     return Line(
-        name=key,
+        name=name or key,
         x=[float(chunk[:, 0].mean()) for chunk in chunks],
         y=[float(chunk[:, 1].mean()) for chunk in chunks],
         low=[float(chunk[:, 1].min()) for chunk in chunks],

@@ -9,6 +9,7 @@ from pathlib import Path
 from lookalike.files import write_text
 from lookalike.report.contents import EvaluationSection, Published, RunReport, Sheet
 from lookalike.report.curves import charts
+from lookalike.report.health import health_charts
 from lookalike.report.markup import Html, join, tag
 from lookalike.report.plots import join_charts
 from lookalike.report.results import headline_numbers, metric_tables
@@ -41,6 +42,8 @@ def render_report(report: RunReport) -> str:
         parts.append((_titled("Results", section, report), numbers))
     if curves:
         parts.append(("Training", join_charts(curves)))
+    if health := health_charts(report.rows):
+        parts.append(("Health of the training", join_charts(health)))
     for title, build in (
         ("Found for a query", sheet_section),
         ("Map of the embeddings", map_section),
