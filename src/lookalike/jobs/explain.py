@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lookalike.jobs.console import Console
 from lookalike.metrics import explain
+from lookalike.metrics.contract import EMPTY, TIES
+from lookalike.metrics.definitions import kind
 
 
 def run(metric: str) -> None:
@@ -12,4 +14,9 @@ def run(metric: str) -> None:
     Raises:
         LookalikeError: no such metric; the nearest is suggested.
     """
-    Console().say(str(explain(metric)))
+    console = Console()
+    console.say(str(explain(metric)))
+    if kind(metric) == "retrieval":
+        console.say(
+            f"  options    evaluation.ties={'|'.join(TIES)}, evaluation.empty={'|'.join(EMPTY)}"
+        )

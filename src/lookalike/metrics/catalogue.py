@@ -1,0 +1,187 @@
+"""Every metric there is, each with its contract."""
+
+from __future__ import annotations
+
+from lookalike.metrics.contract import Definition
+
+RETRIEVAL = (
+    Definition(
+        "precision_at_{k}",
+        "items of the query's class among its {k} nearest, divided by {k}",
+        "standard; precision_at_1 as in Musgrave et al. 2020",
+        aliases=("p_at_{k}",),
+    ),
+    Definition(
+        "recall_at_{k}",
+        "1 if any of the {k} nearest items is of the query's class, else 0 (the hit rate)",
+        "Jegou et al. 2011; the R@k of metric learning (Oh Song et al. 2016)",
+        aliases=("r_at_{k}", "hit_rate_at_{k}", "cmc_at_{k}", "rank_{k}"),
+    ),
+    Definition(
+        "true_recall_at_{k}",
+        "relevant items among the {k} nearest, divided by min(R, {k}), so that 1 can be reached",
+        "Patel et al. 2022; SupRank",
+        aliases=("tr_at_{k}",),
+    ),
+    Definition(
+        "r_precision",
+        "relevant items among the R nearest, divided by R",
+        "TREC; Musgrave et al. 2020",
+        aliases=("rp", "r_prec"),
+    ),
+    Definition(
+        "mean_average_precision",
+        "mean over the R relevant items of j / r_j, over the whole ranking, divided by R",
+        "TREC; scikit-learn's average_precision_score where nothing ties",
+        aliases=("map", "ap", "average_precision"),
+    ),
+    Definition(
+        "mean_average_precision_at_r",
+        "sum of j / r_j over the relevant items with r_j <= R, divided by R",
+        "Musgrave et al. 2020",
+        aliases=("map_at_r", "mapr"),
+    ),
+    Definition(
+        "mean_average_precision_at_{k}",
+        "sum of j / r_j over the relevant items with r_j <= {k}, divided by min(R, {k})",
+        "Google Landmarks v2 (k = 100)",
+        aliases=("map_at_{k}", "ap_at_{k}"),
+    ),
+    Definition(
+        "mean_reciprocal_rank",
+        "1 / r_1, the rank of the nearest relevant item",
+        "TREC",
+        aliases=("mrr",),
+    ),
+    Definition(
+        "ndcg",
+        "sum of (2^t - 1) / log2(1 + rank), t the number of label columns shared with the query, "
+        "divided by the same sum for the best possible ranking",
+        "Jarvelin and Kekalainen 2002, gains as in Burges et al. 2005",
+        graded=True,
+    ),
+    Definition(
+        "h_ap",
+        "hierarchical AP: sum over relevant items k of (rel_k + sum of min(rel_k, rel_m) over the "
+        "items m ranked before) / rank_k, divided by the sum of rel",
+        "Ramzi et al. 2022 (HAPPIER)",
+        aliases=("hap", "hierarchical_average_precision"),
+        graded=True,
+    ),
+    Definition(
+        "asi",
+        "average set intersection: mean over depths 1..R of the items, counted by number of "
+        "shared label columns, that the first ranks hold in common with the best ranking, "
+        "divided by the depth",
+        "Sun et al. 2021 (DyML)",
+        aliases=("average_set_intersection",),
+        graded=True,
+    ),
+    Definition(
+        "micro_average_precision",
+        "each query's nearest item is its one prediction; all predictions sorted by score, sum "
+        "of precision at the right ones, divided by the number of queries with a relevant item "
+        "(queries without one stay in the list as wrong predictions)",
+        "Google Landmarks v2 recognition; Perronnin et al. 2009",
+        aliases=("micro_ap", "map_micro", "gap", "global_average_precision"),
+        pooled=True,
+    ),
+    Definition(
+        "mean_average_precision_trapezoid",
+        "mean over the R relevant items of ((j - 1) / (r_j - 1) + j / r_j) / 2, the first "
+        "quotient 1 where r_j = 1",
+        "Oxford and Paris buildings, original and revisited; RAML",
+        aliases=("map_trapezoid", "trapezoid_map", "trapezoid_ap"),
+    ),
+    Definition(
+        "mean_average_precision_trapezoid_at_{k}",
+        "the terms of the trapezoidal average precision with r_j <= {k}, divided by min(R, {k})",
+        "the mAP@k of RAML",
+        aliases=("map_trapezoid_at_{k}", "trapezoid_map_at_{k}"),
+        special=True,
+    ),
+    Definition(
+        "mean_precision_at_{k}",
+        "relevant items among the q nearest, divided by q, where q is {k} or, if smaller, the rank "
+        "of the last relevant item",
+        "the mP@k of Oxford and Paris buildings, revisited; RAML",
+        aliases=("mp_at_{k}",),
+        special=True,
+    ),
+    Definition(
+        "exclusive_average_precision",
+        "average precision of the items that share this label column with the query and no finer "
+        "one, after those that share a finer one are taken out of the ranking",
+        "the AP#v of SupRank",
+        aliases=("hard_ap", "ap_exclude"),
+    ),
+)
+CLUSTERING = tuple(
+    Definition(
+        name,
+        words,
+        protocol,
+        ties="a clustering has none",
+        empty="every item counts",
+        aliases=aliases,
+        pooled=True,
+    )
+    for name, words, protocol, aliases in (
+        (
+            "pairwise_f",
+            "harmonic mean of the share of same-cluster pairs that share a class and the share "
+            "of same-class pairs that share a cluster",
+            "Hi-LANDER; Banerjee et al. 2005",
+            ("pairwise_f1", "f1"),
+        ),
+        (
+            "b_cubed_f",
+            "harmonic mean of the mean over items of the share of its cluster that has its class "
+            "and of the share of its class that is in its cluster",
+            "Amigo et al. 2009",
+            ("bcubed_f", "b_cubed"),
+        ),
+        (
+            "nmi",
+            "mutual information of clusters and classes, divided by the mean of their entropies",
+            "scikit-learn's normalized_mutual_info_score, arithmetic mean",
+            ("normalized_mutual_info",),
+        ),
+        (
+            "ami",
+            "mutual information of clusters and classes, less what chance gives, divided by the "
+            "mean of their entropies less the same",
+            "Vinh et al. 2010; scikit-learn's adjusted_mutual_info_score",
+            ("adjusted_mutual_info",),
+        ),
+    )
+)
+_SETUPS = {
+    "easy": "easy ones, the hard leaving the ranking with the junk",
+    "medium": "easy and hard ones, the junk leaving the ranking",
+    "hard": "hard ones, the easy leaving the ranking with the junk",
+    "original": "good and ok ones, the junk leaving the ranking",
+}
+LANDMARKS = tuple(
+    Definition(
+        f"{setup}_{stem}",
+        f"{words}; relevant: the {relevant}",
+        "Oxford and Paris buildings (Philbin et al. 2007, 2008)"
+        if setup == "original"
+        else "Revisited Oxford and Paris (Radenovic et al. 2018)",
+        special=True,
+    )
+    for setup, relevant in _SETUPS.items()
+    for stem, words in (
+        (
+            "map",
+            "mean over the R relevant items of ((j - 1) / (r_j - 1) + j / r_j) / 2, the first "
+            "quotient 1 where r_j = 1",
+        ),
+        (
+            "mp_at_{k}",
+            "relevant items among the q nearest, divided by q, where q is {k} or, if smaller, the "
+            "rank of the last relevant item",
+        ),
+    )
+)
