@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike.errors import ConfigError, DataError, NumericsError
-from lookalike.metrics import clustering, revisited
+from lookalike.metrics import clustering, evaluate, evaluate_landmarks, explain, kmeans, revisited
 
 
 def slow_landmark(ranking, positive, junk, ks):
@@ -61,6 +61,64 @@ def test_revisited_refuses_what_it_cannot_read():
         revisited(np.zeros((1, 2)), [{"good": [0]}])
     with pytest.raises(ConfigError, match="whole numbers from 1"):
         revisited(np.zeros((1, 2)), truth, k=[0])
+
+
+def test_a_landmark_report_holds_what_revisited_says():
+    random = np.random.default_rng(0)
+    query, gallery = random.standard_normal((4, 5)), random.standard_normal((30, 5))
+    kinds = random.integers(0, 6, (4, 30))
+    kinds[3] = np.where(kinds[3] == 1, 0, kinds[3])  # a query without hard ones
+    truth = [
+        {key: np.flatnonzero(row == code) for code, key in enumerate(("easy", "hard", "junk"))}
+        for row in kinds
+    ]
+    buildings = ["a", "a", "b", "b"], ["a"] * 30
+    report = evaluate_landmarks(query, buildings[0], gallery, buildings[1], truth, k=[1, 10])
+    expected = revisited(query @ gallery.T, truth, k=[1, 10])
+    for setup, numbers in expected.items():
+        assert report[f"{setup}_map"] == numbers["map"]
+        assert [report[f"{setup}_mp_at_{k}"] for k in (1, 10)] == numbers["mp_at_k"]
+        assert report.skipped[f"{setup}_map"] == 4 - numbers["queries"]
+    assert report.skipped["hard_map"] == 1
+    assert set(report.intervals(over="classes")) == set(report.values)
+    assert all(explain(name).words == d.words for name, d in report.definitions.items())
+    items, _ = report.neighbours(0, 30)
+    np.testing.assert_array_equal(items[0], np.argsort(-(gallery @ query[0])))
+    with pytest.raises(DataError, match="query 0, easy: row 30 of a gallery of 30"):
+        wrong = [{"easy": [30], "hard": [], "junk": []}] * 4
+        evaluate_landmarks(query, buildings[0], gallery, buildings[1], wrong)
+    with pytest.raises(DataError, match="4 queries, but the ground truth of 3"):
+        evaluate_landmarks(query, buildings[0], gallery, buildings[1], truth[:3])
+
+
+def test_kmeans_finds_clusters_that_are_there():
+    random = np.random.default_rng(1)
+    labels = np.repeat(np.arange(5), 20)
+    x = 10 * np.eye(5)[labels] + 0.1 * random.standard_normal((100, 5))
+    assert clustering(kmeans(x, 5, restarts=5), labels)["nmi"] == pytest.approx(1)
+    assert set(kmeans(x, 1)) == {0}
+    with pytest.raises(ConfigError, match="clusters=101, but there are 100 vectors"):
+        kmeans(x, 101)
+    with pytest.raises(NumericsError, match="NaN"):
+        kmeans([[np.nan]], 1)
+
+
+def test_numbers_of_no_query_join_a_report():
+    report = evaluate(np.eye(4), [0, 0, 1, 1], metrics="map").with_values({"nmi": 0.5})
+    assert report["NMI"] == 0.5 and report.skipped["nmi"] == 0
+    assert "nmi" not in report.intervals() and "nmi" in str(report)
+    assert report.to_dict()["definitions"]["nmi"]["protocol"].startswith("scikit-learn")
+    assert list(report.to_frame().index) == ["mean_average_precision", "nmi"]
+
+
+def test_class_means_count_every_class_the_same():
+    labels = np.array([0, 0, 0, 0, 1, 1, 2])
+    x = np.random.default_rng(2).standard_normal((7, 3))
+    report = evaluate(x, labels, metrics=["map", "r_at_1"], k=1)
+    for name, entries in report.per_query.items():
+        by_class = [entries[labels == c].mean() for c in (0, 1)]  # class 2 has no positive
+        assert report.class_means()[name] == pytest.approx(np.mean(by_class))
+        assert report.by_class(name) == pytest.approx(dict(enumerate(by_class)))
 
 
 def slow_clustering(pred, true):

@@ -40,7 +40,8 @@ class RetrievalReport:
 
     Attributes:
         values: name → mean over the queries that count.
-        per_query: name → ``(Nq,)`` float64, one entry a query, NaN where it was skipped.
+        per_query: name → ``(Nq,)`` float64, one entry a query, NaN where it was skipped; numbers
+            that are of no query are absent.
         definitions: name → what the number means (`Definition`).
         skipped: name → how many queries had nothing relevant.
         queries: how many queries there were.
@@ -87,7 +88,8 @@ class RetrievalReport:
             seed: of the resampling.
 
         Returns:
-            name → (low, high); NaN where no query counted. The micro average precision is
+            name → (low, high); NaN where no query counted; numbers that are of no query (such as
+            NMI) have none. The micro average precision is
             resampled by the share each query has in it, its one ranking of all queries kept.
         """
         groups = self.resampled(over, level)
@@ -150,10 +152,37 @@ class RetrievalReport:
         """The mean of one metric over the queries of each class; classes skipped are absent."""
         values, codes = self.per_query[name], self.classes(level)
         counted = ~np.isnan(values)
-        return {
-            int(code): float(values[counted & (codes == code)].mean())
-            for code in np.unique(codes[counted])
-        }
+        kinds, place = np.unique(codes[counted], return_inverse=True)
+        sums = np.bincount(place, values[counted], len(kinds))
+        means = sums / np.bincount(place, minlength=len(kinds))
+        return {int(code): float(mean) for code, mean in zip(kinds, means, strict=True)}
+
+    def class_means(self, level: int = 0) -> dict[str, float]:
+        """Each metric as the mean over classes of each class's mean: every class counts the same.
+
+        Args:
+            level: the label column that says what a class is.
+
+        Returns:
+            name → value; NaN where no query counted.
+        """
+        means = {name: list(self.by_class(name, level).values()) for name in self.per_query}
+        return {n: float(np.mean(v)) if v else float("nan") for n, v in means.items()}
+
+    def with_values(self, values: Mapping[str, float]) -> RetrievalReport:
+        """The report with more numbers in it, which are of all items together and of no query.
+
+        Args:
+            values: name or alias → value; each must be a metric that `explain` knows, such as
+                ``"nmi"``.
+        """
+        definitions = {name: explain(name) for name in values}
+        return replace(
+            self,
+            values=Named({**self.values, **values}),
+            definitions=Named({**self.definitions, **definitions}),
+            skipped=Named({**self.skipped, **dict.fromkeys(values, 0)}),
+        )
 
     def to_frame(self, *, per_query: bool = False) -> pd.DataFrame:
         """One row a metric (value, queries counted and skipped, meaning), or one row a query."""
