@@ -34,7 +34,12 @@ def table(tmp_path):
 def test_a_cache_holds_the_same_rows_in_small(table, tmp_path):
     seen = []
     small = build_cache(
-        table, tmp_path / "cache", shorter=40, shard_bytes=4000, progress=seen.append
+        table,
+        tmp_path / "cache",
+        shorter=40,
+        encoding="jpeg",
+        shard_bytes=4000,
+        progress=seen.append,
     )
     assert seen == [1, 2, 3, 4, 5, 6]
     assert small.labels.tolist() == table.labels.tolist() and small.levels == table.levels
@@ -53,20 +58,20 @@ def test_a_cache_holds_the_same_rows_in_small(table, tmp_path):
 
 
 def test_what_is_small_enough_is_copied_byte_for_byte(table, tmp_path):
-    small = build_cache(table, tmp_path / "cache", shorter=40)
+    small = build_cache(table, tmp_path / "cache", shorter=40, encoding="jpeg")
     for row in (2, 3):
         np.testing.assert_array_equal(read_picture(small.path(row)), read_picture(table.path(row)))
 
 
 def test_the_copy_differs_by_the_stated_resampling_alone(table, tmp_path):
-    small = build_cache(table, tmp_path / "cache", shorter=40)
+    small = build_cache(table, tmp_path / "cache", shorter=40, encoding="jpeg")
     want = Image.open(table.path(0)).convert("RGB").resize((60, 40), Image.Resampling.BICUBIC)
     off = np.abs(read_picture(small.path(0)).astype(int) - np.asarray(want))
     assert off.mean() < 5  # JPEG at quality 90
 
 
 def test_plain_pixels_lose_nothing_but_the_size(table, tmp_path):
-    small = build_cache(table, tmp_path / "cache", shorter=40, encoding="raw")
+    small = build_cache(table, tmp_path / "cache", shorter=40)
     assert small.notes[-1].endswith("by a bicubic filter, plain pixels")
     want = Image.open(table.path(0)).convert("RGB").resize((60, 40), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(read_picture(small.path(0)), np.asarray(want))
@@ -99,7 +104,7 @@ def test_boxes_rotation_and_transparency_are_settled_in_the_cache(tmp_path):
 
 
 def test_loading_from_a_cache(table, tmp_path):
-    small = build_cache(table, tmp_path / "cache", shorter=40)
+    small = build_cache(table, tmp_path / "cache", shorter=40, encoding="jpeg")
     (batch,) = eval_loader(small, transforms.evaluation(32), workers=1)
     assert batch["pictures"].shape == (6, 3, 32, 32)
     (original,) = eval_loader(table, transforms.evaluation(32))
@@ -167,3 +172,14 @@ def test_a_full_disk_leaves_nothing(table, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
         build_cache(table, tmp_path / "cache")
     assert not list(tmp_path.glob("*cache*"))
+
+
+def test_a_disk_that_will_be_full_is_named_at_once(table, tmp_path, monkeypatch):
+    class Nearly:
+        free = 20_000
+
+    monkeypatch.setattr("lookalike.data.cache.shutil.disk_usage", lambda _: Nearly)
+    with pytest.raises(DataError, match=r"about 0.0 GB \(encoding=jpeg takes a tenth\)"):
+        build_cache(table, tmp_path / "cache", shorter=40)
+    assert not list(tmp_path.glob("*cache*"))
+    build_cache(table, tmp_path / "cache", shorter=40, encoding="jpeg")

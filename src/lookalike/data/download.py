@@ -94,10 +94,8 @@ def _gather(
         except (URLError, HTTPException, TimeoutError, ConnectionError, SSLError) as e:
             reason = str(getattr(e, "reason", e) or type(e).__name__)
         if attempt == attempts:
-            raise DataError(
-                f"{url}: not fetched in {attempts} attempts ({reason}); what came is kept in {part}"
-                " and continued next time"
-            )
+            kept = f"; what came is kept in {part} and continued next time" if part.exists() else ""
+            raise DataError(f"{url}: not fetched in {attempts} attempts ({reason}){kept}")
         after = part.stat().st_size if part.exists() else 0
         time.sleep(0 if after > before else wait_s * 2 ** (attempt - 1))
 

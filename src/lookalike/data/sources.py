@@ -45,12 +45,14 @@ class Source:
         files: what `get` fetches and unpacks.
         steps: what remains to do by hand, where the owner asks for a form or hosts no plain file.
         terms: the licence in a word.
+        check: the words after ``lookalike data check``, where they are not the set's name.
     """
 
     folder: str
     files: tuple[File, ...] = ()
     steps: tuple[str, ...] = ()
     terms: str = ""
+    check: str = ""
 
 
 _INAT = "https://ml-inat-competition-datasets.s3.amazonaws.com/2018"
@@ -115,6 +117,7 @@ SOURCES = {
             File(f"{_REVISITED}/roxford5k/gnd_roxford5k.pkl"),
             File(f"{_OXFORD}/oxbuildings/oxbuild_images-v1.tgz", into="jpg", flat=True),
         ),
+        check="revisited dataset.collection=roxford5k",
     ),
     "rparis6k": Source(
         "rparis6k",
@@ -123,6 +126,7 @@ SOURCES = {
             File(f"{_OXFORD}/parisbuildings/paris_1-v1.tgz", into="jpg", flat=True),
             File(f"{_OXFORD}/parisbuildings/paris_2-v1.tgz", into="jpg", flat=True),
         ),
+        check="revisited dataset.collection=rparis6k",
     ),
     "cars196": Source(
         "cars196",
@@ -159,6 +163,17 @@ SOURCES = {
 }
 
 
+def source(name: str) -> Source:
+    """What is known of a data set.
+
+    Raises:
+        ConfigError: a name that is not known.
+    """
+    if name not in SOURCES:
+        raise ConfigError(f"data get {name}: no such data set. {suggest(name, SOURCES)}")
+    return SOURCES[name]
+
+
 def get(
     name: str,
     data_root: str | Path,
@@ -181,13 +196,11 @@ def get(
         ConfigError: a name that is not known.
         DataError: a file that cannot be fetched, or an archive that cannot be unpacked.
     """
-    if name not in SOURCES:
-        raise ConfigError(f"data get {name}: no such data set. {suggest(name, SOURCES)}")
-    source = SOURCES[name]
-    folder = Path(data_root).expanduser() / source.folder
-    for file in source.files:
+    wanted = source(name)
+    folder = Path(data_root).expanduser() / wanted.folder
+    for file in wanted.files:
         _get(file, folder, progress, keep_archives)
-    return folder, source.steps
+    return folder, wanted.steps
 
 
 def _get(

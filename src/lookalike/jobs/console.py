@@ -166,7 +166,8 @@ class Console:
         try:
             yield advance
         finally:
-            bar.stop()
+            if bar.live.is_started:  # else it would print an empty line
+                bar.stop()
 
     def metrics(self, sections: Sequence[EvaluationSection]) -> None:
         """Tables of metrics with their definitions."""
