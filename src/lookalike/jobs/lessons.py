@@ -1,10 +1,11 @@
-"""A run with a teacher: who it is, what both networks are shown, the step that compares them."""
+"""What a run learns from, labels or a teacher: the pictures it is shown and the step it takes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,43 +25,60 @@ from lookalike.models import weights
 from lookalike.models.embedder import Embedder, create_model
 from lookalike.models.encode import embed_rows
 from lookalike.train.distill import DistillStep, Teacher
+from lookalike.train.step import SupervisedStep
 
 MODES = ("ts_aug", "ts_reg")
 
 
 @dataclass(frozen=True)
-class Distillation:
-    """What :class:`~lookalike.jobs.training.Training` needs beside a student.
+class Lesson:
+    """What :class:`~lookalike.jobs.training.Training` needs beside a model and a loss.
 
     Attributes:
-        loader: of the student's pictures, and in ``ts_aug`` of the teacher's too.
-        teacher: asked about every view (``ts_aug``), or None.
-        targets: its embeddings of the training rows, ``(N, D)`` (``ts_reg``), or None.
+        loader: the batches.
+        step: makes the step, from the fields of :class:`~lookalike.train.step.SupervisedStep`.
     """
 
     loader: Loader
-    teacher: Teacher | None = None
-    targets: Tensor | None = None
-
-    def step(self, **parts: Any) -> DistillStep:
-        """The step of such a run."""
-        return DistillStep(teacher=self.teacher, targets=self.targets, **parts)
+    step: Callable[..., SupervisedStep]
 
 
-def distillation(
+def lesson(
+    config: Config,
+    model: Embedder,
+    loss: nn.Module,
+    training: Table,
+    sampler: Sampler[list[int]],
+    device: torch.device,
+) -> Lesson:
+    """The lesson of a config: distillation where ``teacher=`` is given, else labels.
+
+    Raises:
+        ConfigError: a loss, a mode or a width that does not go with the teacher, or its absence.
+        ModelError: a teacher that cannot be loaded.
+    """
+    if config.teacher is not None:
+        return _distillation(config, model, loss, training, sampler, device)
+    if isinstance(loss, AsymmetricDistillation):
+        raise ConfigError(
+            f"loss={config.loss['name']} learns from a teacher. Name it: teacher=RUN, a run or "
+            "model folder or a timm model."
+        )
+    transform = transforms.train(config.transform.size, **config.transform.train)
+    negatives = getattr(sampler, "negatives", 0)
+    return Lesson(
+        _loader(config, training, transform, sampler), partial(SupervisedStep, negatives=negatives)
+    )
+
+
+def _distillation(
     config: Config,
     student: Embedder,
     loss: nn.Module,
     training: Table,
     sampler: Sampler[list[int]],
     device: torch.device,
-) -> Distillation:
-    """The teacher of ``teacher=`` and the pictures it shares with a student.
-
-    Raises:
-        ConfigError: an unknown mode, a loss that asks no teacher, embeddings of two widths.
-        ModelError: a teacher that cannot be loaded.
-    """
+) -> Lesson:
     c = config.distillation
     if c.mode not in MODES:
         raise ConfigError(f"distillation.mode={c.mode}: no such mode. {suggest(c.mode, MODES)}")
@@ -75,18 +93,26 @@ def distillation(
             f"The student's embeddings have {student.width} numbers and the teacher's "
             f"{model.width}. Set model.embedding_size={model.width}."
         )
-    asked = Teacher(model, building.pick_precision(c.precision, device))
+    teacher = Teacher(model, building.pick_precision(c.precision, device))
     if c.mode == "ts_aug":
-        return Distillation(_coupled_loader(config, training, sampler), teacher=asked)
-    loader = train_loader(
+        loader = _coupled_loader(config, training, sampler)
+        return Lesson(loader, partial(DistillStep, teacher=teacher))
+    targets = _targets(config, model, teacher.precision, training)
+    loader = _loader(config, training, student.transform(), sampler)
+    return Lesson(loader, partial(DistillStep, targets=targets))
+
+
+def _loader(
+    config: Config, training: Table, transform: transforms.Transform, sampler: Sampler[list[int]]
+) -> Loader:
+    return train_loader(
         training,
-        student.transform(),
+        transform,
         sampler,
         workers=config.workers,
         seed=config.seed,
         broken=building.broken_policy(config),
     )
-    return Distillation(loader, targets=_targets(config, model, asked.precision, training))
 
 
 def load_teacher(config: Config) -> Embedder:

@@ -1,0 +1,105 @@
+"""Runs that learn from a teacher, and from negatives mined for each epoch."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import torch
+
+from lookalike.data.samplers import GroupedSampler
+from lookalike.errors import ConfigError, Interrupted
+from lookalike.jobs import train, training
+from lookalike.runs import Run
+
+MINED = [
+    "sampler=grouped",
+    "sampler.m=2",
+    "sampler.negatives=2",
+    "loss=triplet",
+    "loss.distance=squared",
+    "loss.reduction=anchors",
+]
+TAUGHT = [
+    "loss=asymmetric_distillation",
+    "sampler=random",
+    "transform.size=16",
+    "distillation.teacher_size=32",
+    "distillation.views=2",
+]
+
+
+def words(toy, *more):
+    """The toy run without its sampler's options, which are those of another sampler."""
+    return [*(word for word in toy if not word.startswith("sampler.")), *more]
+
+
+def weights_of(folder):
+    state = torch.load(Run(folder).checkpoints / "last.pt", weights_only=True)
+    return state["parts"]["model"] if "parts" in state else state["model"]
+
+
+@pytest.mark.parametrize("mode", ["ts_aug", "ts_reg"])
+def test_a_student_comes_nearer_to_its_teacher(toy, finished, tmp_path, mode):
+    given = words(toy, *TAUGHT, f"teacher={finished}", f"distillation.mode={mode}", "epochs=6")
+    if mode == "ts_reg":
+        given += ["loss.lam_1=0", "loss.lam_2=0"]
+    folder = train.run([*given, f"run={tmp_path / 'student'}"], quiet=True)
+    losses = [row["loss"] for row in Run(folder).history() if row["kind"] == "train"]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("lesson", ["mined", "taught"])
+def test_a_lesson_stopped_in_an_epoch_and_resumed_ends_with_the_same_bits(
+    toy, finished, tmp_path, monkeypatch, lesson
+):
+    more = MINED if lesson == "mined" else [*TAUGHT, f"teacher={finished}"]
+    whole = train.run([*words(toy, *more), f"run={tmp_path / 'whole'}"], quiet=True)
+    steps = Run(whole).read_manifest()["steps"]
+    count, backward = 0, training.SupervisedStep.descend
+
+    def stopping(self, *args):
+        nonlocal count
+        count += 1
+        if count == steps // 2 + 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return backward(self, *args)
+
+    monkeypatch.setattr(training.SupervisedStep, "descend", stopping)
+    folder = tmp_path / "broken"
+    with pytest.raises(Interrupted):
+        train.run([*words(toy, *more), f"run={folder}"], quiet=True)
+    monkeypatch.undo()
+    train.run([f"run={folder}"], resume=True, quiet=True)
+    expected, found = weights_of(whole), weights_of(folder)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_negatives_are_mined_for_every_epoch_with_the_model_as_it_is(toy, tmp_path, monkeypatch):
+    asked, set_negatives = [], GroupedSampler.set_negatives
+
+    def spy(self, epoch, rows, embeddings):
+        asked.append((epoch, embeddings.copy()))
+        set_negatives(self, epoch, rows, embeddings)
+
+    monkeypatch.setattr(GroupedSampler, "set_negatives", spy)
+    train.run([*words(toy, *MINED), f"run={tmp_path / 'x'}"], quiet=True)
+    assert [epoch for epoch, _ in asked] == [0, 1, 2]
+    assert not (asked[0][1] == asked[1][1]).all()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["teacher=nowhere/at/all"], "teacher=nowhere/at/all: there is no such run"),
+        (["teacher=FINISHED", "model.embedding_size=5"], "Set model.embedding_size=8"),
+        (["teacher=FINISHED", "loss=smooth_ap"], "would never ask the teacher"),
+        (["teacher=FINISHED", "distillation.mode=ts_agu"], "Did you mean 'ts_aug'?"),
+        ([], "loss=asymmetric_distillation learns from a teacher"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(toy, finished, tmp_path, more, message):
+    more = [word.replace("FINISHED", str(finished)) for word in more]
+    with pytest.raises(ConfigError, match=message):
+        train.run([*words(toy, *TAUGHT, *more), f"run={tmp_path / 'x'}"], quiet=True)
