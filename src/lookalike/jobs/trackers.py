@@ -80,7 +80,9 @@ class WandB:
             "resume": "allow",
             "dir": str(folder.folder),
             "config": asdict(config),
-            "settings": wandb.Settings(console="off", silent=True),
+            "settings": wandb.Settings(
+                console="off", silent=True, init_timeout=60, finish_timeout=60
+            ),
         }
         self._run = wandb.init(**given | config.tracker_options)
         self._run.define_metric("*", step_metric="step")
