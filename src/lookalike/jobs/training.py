@@ -15,14 +15,15 @@ from torch import nn
 from lookalike import components, distributed
 from lookalike.compose import to_yaml
 from lookalike.config import Config
-from lookalike.data import transforms
-from lookalike.data.loader import eval_loader, train_loader
+from lookalike.data.loader import eval_loader
+from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
 from lookalike.errors import RunError
 from lookalike.files import write_text
-from lookalike.jobs import accelerating, building, measuring, selecting
+from lookalike.jobs import accelerating, building, lessons, measuring, selecting
 from lookalike.jobs.console import Console
 from lookalike.jobs.journal import Journal
+from lookalike.jobs.mining import mine
 from lookalike.jobs.reporting import write_run_report
 from lookalike.jobs.train import RESUMABLE
 from lookalike.models import weights
@@ -32,6 +33,7 @@ from lookalike.train.averaging import Averaged, refresh_batch_norm
 from lookalike.train.checkpoints import (
     Progress,
     Stateful,
+    has_checkpoint,
     keep,
     latest_checkpoint,
     restore,
@@ -76,16 +78,12 @@ class Training:
             rank=distributed.rank(),
             world=distributed.world_size(),
         )
-        self.loader = train_loader(
-            self.training,
-            transforms.train(config.transform.size, **config.transform.train),
-            self.sampler,
-            workers=config.workers,
-            seed=config.seed,
-            broken=building.broken_policy(config),
-        )
         self.model: Embedder = building.build_model(config).to(self.device)
         self.loss = building.build_loss(config, self.training, self.model.width).to(self.device)
+        self.lesson = lessons.lesson(
+            config, self.model, self.loss, self.training, self.sampler, self.device
+        )
+        self.loader = self.lesson.loader
         self.parts = {
             "backbone": self.model.backbone,
             "pool": self.model.pool,
@@ -116,7 +114,10 @@ class Training:
 
     def train(self, *, resume: bool, overwrite: bool) -> None:
         """Train to the end, evaluate the best model, write the report."""
-        progress = self._resume() if resume else self._begin(overwrite=overwrite)
+        if resume and has_checkpoint(self.folder.checkpoints):
+            progress = self._resume()
+        else:  # a run that ended before its first checkpoint has nothing to go on from
+            progress = self._begin(overwrite=overwrite or resume)
         self._choose_micro_batch(progress)
         self.journal.begin(progress)
         try:
@@ -171,7 +172,7 @@ class Training:
 
     def _step(self) -> SupervisedStep:
         c = self.config
-        return SupervisedStep(
+        return self.lesson.step(
             model=self.model,
             loss=self.loss,
             optimizers=self.optimizers,
@@ -201,6 +202,7 @@ class Training:
 
     def _batches(self, epoch: int, skip: int) -> Any:
         self._let_move(epoch)
+        mine(self.sampler, epoch, self.model, self.training, self.config, self.precision)
         self.loader.set_epoch(epoch)
         if skip:
             self.loader.load_state_dict({"epoch": epoch, "batch": skip})
@@ -355,6 +357,8 @@ class Training:
             "scaler": self.scaler,
             "average": self.average,
             "watch": self.watch,
+            # the negatives it mined belong to the epoch
+            "sampler": self.sampler if isinstance(self.sampler, GroupedSampler) else None,
         }
         return {name: part for name, part in found.items() if part is not None}
 
