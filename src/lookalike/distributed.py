@@ -54,6 +54,16 @@ def start() -> None:
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 
+def restarts_allowed() -> bool:
+    """Whether ``torchrun`` starts all processes anew when one of them dies."""
+    return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0
+
+
+def restarted() -> bool:
+    """Whether it has done so."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
 def stop() -> None:
     """Leave the process group, if there is one."""
     import torch.distributed as dist

@@ -37,6 +37,8 @@ def run(
         RunError: a run folder that is in the way, or cannot be resumed.
     """
     distributed.start()
+    if distributed.restarts_allowed():
+        overrides, resume, overwrite = _elastic(overrides, resume=resume, overwrite=overwrite)
     try:
         folder, config = _prepare(overrides, resume=resume, overwrite=overwrite)
         # The network libraries take seconds to import: not before the options are known to be
@@ -66,9 +68,33 @@ def _status(folder: Run) -> Iterator[None]:
         raise
 
 
+def _elastic(
+    overrides: Sequence[str], *, resume: bool, overwrite: bool
+) -> tuple[list[str], bool, bool]:
+    """What torchrun's restart of all processes means, after one has died: go on with the run.
+
+    torchrun repeats the command it was given; the run folder tells that there is a run under way.
+    """
+    folder = _named_folder(overrides)
+    if folder is None:
+        raise ConfigError(
+            "torchrun --max-restarts: name the run's folder, so that a restarted process finds it: "
+            "run=runs/x."
+        )
+    if not distributed.restarted():
+        return list(overrides), resume, overwrite
+    kept = [o for o in overrides if o.partition("=")[0].partition(".")[0] in RESUMABLE]
+    begun = Run(folder).config.is_file()
+    return (kept, True, False) if begun else (list(overrides), False, True)
+
+
+def _named_folder(overrides: Sequence[str]) -> str | None:
+    return next((o.partition("=")[2] for o in overrides if o.startswith("run=")), None)
+
+
 def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tuple[Run, Config]:
     if resume:
-        folder = next((o.partition("=")[2] for o in overrides if o.startswith("run=")), None)
+        folder = _named_folder(overrides)
         if folder is None:
             raise ConfigError("--resume needs the run's folder: run=runs/x.")
         for override in overrides:

@@ -57,7 +57,7 @@ class SyncBatchNorm(_BatchNorm):
         """Normalise ``(B, C, …)``."""
         if not self.training or not distributed.is_active():
             return super().forward(input)
-        x = input.float()
+        x = input if input.dtype == torch.float64 else input.float()
         dims = [d for d in range(x.dim()) if d != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         own = torch.tensor([x.numel() / x.shape[1]], device=x.device)

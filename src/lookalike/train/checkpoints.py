@@ -120,6 +120,11 @@ def keep(folder: Path, name: str) -> None:
             shutil.copyfile(last, copy)
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is anything to resume, whole or not."""
+    return any((folder / name).is_file() for name in (LAST, PREVIOUS))
+
+
 def latest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], str | None]:
     """The newest whole checkpoint, its state, and a note where that is not the last one.
 
