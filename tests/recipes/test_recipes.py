@@ -24,6 +24,7 @@ DATA = ("cub", "cars196", "sop", "inaturalist", "gldv2")
 DATA += ("dyml_vehicle", "dyml_animal", "dyml_product")
 # What options are checked against, where they need a recipe's loss or data set.
 CONTEXT = {
+    "raml": "recipe=raml/cub",
     "pp": "recipe=pp/cub_resnet50",
     "roadmap": "recipe=roadmap/sop",
     "smooth_ap": "recipe=smooth_ap/inat",
@@ -44,6 +45,12 @@ def small(words: list[str]) -> list[str]:
     fewer += ["model.pretrained=false", "model.weights=null"]
     if config.sampler["name"] == "hierarchical":
         fewer += ["sampler.batches=2"]
+    if config.sampler["name"] == "grouped":
+        fewer += ["sampler.negatives=2"]
+    if config.teacher is not None:
+        fewer += ["distillation.teacher_size=64", "distillation.views=2"]
+    if config.update_every > 1:
+        fewer += ["update_every=2"]
     if config.optimizer.freeze_epochs:
         fewer += ["optimizer.freeze_epochs=1", "epochs=2"]
     if "vit" not in config.model.backbone and "deit" not in config.model.backbone:
@@ -61,20 +68,19 @@ def data_root(tmp_path_factory) -> Path:
 def test_every_command_of_a_page_runs(page, data_root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen: list[str] = []
-    folder = tmp_path / "nothing"
-    for number, command in enumerate(c for c in rows(page) if c.startswith("lookalike")):
+    for command in (c for c in rows(page) if c.startswith("lookalike")):
         verb, *words = shlex.split(command)[1:]
         if verb == "train" and "--resume" not in words:
-            folder = tmp_path / str(number)
-            extra = [*small(words), f"data_root={data_root}", f"run={folder}"]
-            train.run([*words, *extra], quiet=True)
+            run = [] if any(word.startswith("run=") for word in words) else ["run=RUN"]
+            extra = [*small(words), *run, f"data_root={data_root}"]
+            folder = train.run([*words, *extra], overwrite=True, quiet=True)
             seen += [word for word in words if word.startswith("recipe=")]
             learned(folder)
         elif verb == "train":
             with pytest.raises(RunError, match="is finished"):
-                train.run([f"run={folder}"], resume=True, quiet=True)
+                train.run([word for word in words if word != "--resume"], resume=True, quiet=True)
         elif verb == "evaluate":
-            evaluate.run(str(folder), [*words[1:], f"data_root={data_root}"])
+            evaluate.run(words[0], [*words[1:], f"data_root={data_root}"])
         else:
             raise AssertionError(f"{page.name}: nobody runs '{command}'")
     mine = [f"recipe={r}" for r in RECIPES if r.startswith(f"{page.stem}/")]
