@@ -6,17 +6,29 @@ import pytest
 import torch
 from golden_files import load
 from pytorch_metric_learning import losses as pml
+from pytorch_metric_learning import miners
 from pytorch_metric_learning.distances import CosineSimilarity
+from pytorch_metric_learning.utils.loss_and_miner_utils import remove_self_comparisons
 
+from lookalike import losses
 from lookalike.errors import ConfigError, LookalikeError
 from lookalike.losses import (
     ROADMAP,
+    BlackboxAP,
     Calibration,
     Contrastive,
     CrossBatchMemory,
+    FastAP,
     MultiSimilarity,
     PairContrastive,
+    ProxyAnchor,
+    RecallAtK,
     SmoothAP,
+    SoftBinAP,
+    SupAP,
+    SupHAP,
+    SupNDCG,
+    SupRecall,
     Triplet,
     WeightedSum,
 )
@@ -62,12 +74,7 @@ class PeerMemory(pml.CrossBatchMemory):
 
     @staticmethod
     def supported_losses():
-        return [
-            *pml.CrossBatchMemory.supported_losses(),
-            "Calibration",
-            "Triplet",
-            "MultiSimilarity",
-        ]
+        return [*pml.CrossBatchMemory.supported_losses(), *losses.__all__]
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -86,6 +93,56 @@ def test_memory_is_pmls_whichever_loss_stands_in_which(name):
         for value, slope in zip(values[:3], slopes[:3], strict=True):
             assert value.item() == pytest.approx(values[3].item(), rel=1e-9)
             assert torch.allclose(slope, slopes[3], rtol=1e-8, atol=1e-12)
+
+
+RANKED = {
+    # PML's tuple leaves the own copies out, whatever a loss would make of them.
+    "SmoothAP": (SmoothAP(), SmoothAP(include_self=False)),
+    "SupHAP": (SupHAP(offset=1.44), SupHAP(offset=1.44, include_self=False)),
+    "SupRecall": (SupRecall(), SupRecall(include_self=False)),
+    "FastAP": (FastAP(), FastAP()),
+    "SoftBinAP": (SoftBinAP(), SoftBinAP(include_self=False)),
+    "BlackboxAP": (BlackboxAP(margin=0.0), BlackboxAP(margin=0.0, include_self=False)),
+    "ROADMAP": (ROADMAP(), ROADMAP(SupAP(include_self=False))),
+}
+
+
+@pytest.mark.parametrize("name", RANKED)
+def test_rank_losses_work_in_pmls_memory(name):
+    in_theirs, in_ours = RANKED[name]
+    theirs, ours = PeerMemory(in_theirs, 6, 20), CrossBatchMemory(in_ours, 6, 20)
+    for x, y in batches(6):
+        values = [memory(x, y) for memory in (theirs, ours)]
+        slopes = [torch.autograd.grad(value, x)[0] for value in values]
+        assert values[0].item() == pytest.approx(values[1].item(), rel=1e-9)
+        assert values[0].item() > 0
+        assert torch.allclose(*slopes, rtol=1e-8, atol=1e-12)
+
+
+def test_a_miner_in_pmls_memory_says_what_a_rank_loss_ranks():
+    miner = miners.BatchHardMiner(distance=CosineSimilarity())
+    memory = PeerMemory(SmoothAP(), 6, 20, miner=miner)
+    for x, y in batches(4):
+        value = memory(x, y)
+    bank, codes = memory.embedding_memory, memory.label_memory
+    anchors, hardest, negatives = remove_self_comparisons(
+        miner(x, y, bank, codes), memory.curr_batch_idx, 20
+    )
+    # Each query ranks its hardest positive and its hardest negative and nothing else.
+    unit = torch.nn.functional.normalize(x)
+    good, bad = (
+        (unit[anchors] * torch.nn.functional.normalize(bank)[j]).sum(1)
+        for j in (hardest, negatives)
+    )
+    precision = 1 / (1 + torch.sigmoid((bad - good) / 0.01))
+    assert value.item() == pytest.approx(1 - precision.mean().item(), rel=1e-9)
+
+
+def test_proxies_are_the_reference_in_any_memory():
+    loss = ProxyAnchor(5, 6).double()
+    theirs, ours = PeerMemory(loss, 6, 20), CrossBatchMemory(loss, 6, 20)
+    for x, y in batches(3):
+        assert theirs(x, y).item() == ours(x, y).item() == loss(x, y).item()
 
 
 def test_the_batch_stands_in_the_bank_and_never_meets_itself():
@@ -116,8 +173,25 @@ def test_a_rank_loss_finds_its_own_copy_first():
             bank, codes = torch.cat([x, x2]).detach(), torch.cat([y, y2])
             expected = loss(x2, y2, ref_emb=bank, ref_labels=codes)
             assert memory(x2, y2).item() == pytest.approx(expected.item(), rel=1e-12)
-    with pytest.raises(ConfigError, match="SmoothAP leaves the query out of its references"):
-        CrossBatchMemory(WeightedSum([SmoothAP(include_self=False)]), 6, 32)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        SmoothAP(include_self=False),
+        FastAP(),
+        RecallAtK(),
+        SupNDCG(include_self=False),
+        BlackboxAP(include_self=False, margin=0.0),
+        WeightedSum([FastAP(), Calibration()]),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_a_copy_in_the_bank_is_to_the_query_what_it_is_to_itself(loss):
+    """A bank that holds the batch alone changes nothing, wherever in the bank the batch stands."""
+    memory = CrossBatchMemory(loss, 6, 12, max_age=1)
+    for x, y in batches(5):
+        assert memory(x, y).item() == pytest.approx(loss(x, y).item(), rel=1e-9)
 
 
 def test_a_picture_seen_again_drops_its_older_copy():

@@ -19,13 +19,39 @@ def test_positives_are_the_equal_labels(data):
     levels = data.draw(st.sampled_from([1, 1, 3]))
     query = labels(data.draw, data.draw(st.integers(1, 9)), levels)
     role = data.draw(st.sampled_from(["positive", "competitor", "absent"]))
-    other = query
-    if role == "positive" and data.draw(st.booleans()):
+    other, own, candidates = query, None, None
+    form = data.draw(st.sampled_from(["itself", "another", "copies", "candidates"]))
+    if form != "itself":
         other = labels(data.draw, data.draw(st.integers(1, 9)), levels)
+    if form == "copies":
+        # Some queries have a copy somewhere among the references, and some have none.
+        copied = torch.tensor(data.draw(st.lists(st.booleans(), min_size=9, max_size=9)))
+        copied = copied[: len(query)]
+        other = torch.cat([other, query[copied]])
+        order = torch.tensor(data.draw(st.permutations(range(len(other)))))
+        other = other[order]
+        own = torch.full((len(query),), -1)
+        own[copied] = order.argsort()[len(other) - int(copied.sum()) :]
+    elif form != "itself":
+        role = "positive"
     shared = (query[:, None] == other[None]).sum(2)
+    absent = torch.zeros(shared.shape, dtype=torch.bool)
+    if form == "candidates":
+        draws = st.lists(st.booleans(), min_size=absent.numel(), max_size=absent.numel())
+        candidates = torch.tensor(data.draw(draws)).reshape(absent.shape)
+        absent = ~candidates
+        shared[absent] = 0
     if role != "positive":
-        shared.fill_diagonal_(0)
-    positives = Positives(query, other, role)
+        columns = torch.arange(len(query)) if own is None else own
+        for row, column in enumerate(columns.tolist()):
+            if column >= 0:
+                shared[row, column] = 0
+                absent[row, column] = role == "absent"
+    positives = Positives(query, other, role, own, candidates)
+    scores = torch.zeros(shared.shape)
+    left = positives.leave_out_(scores, 0)
+    assert torch.equal(scores == -torch.inf, absent)
+    assert torch.equal(left[:, 0], (~absent).sum(1).float())
     assert positives.exists.tolist() == (shared > 0).any(1).tolist()
     assert (positives.largest > 0) == bool(positives.exists.any())
     start = data.draw(st.integers(0, len(query) - 1))

@@ -89,7 +89,7 @@ class BlackboxAP(RowLoss):
         return torch.randn(queries, references, device=like.device, dtype=like.dtype).abs_()
 
     @staticmethod
-    def _loss(rank: Tensor, among: Tensor, mask: Tensor, items: int) -> Tensor:
+    def _loss(rank: Tensor, among: Tensor, mask: Tensor, items: Tensor) -> Tensor:
         count = mask.sum(dim=1).to(rank.dtype)
         return 1 - (among / rank * mask).sum(dim=1) / (count + 1e-5)
 
@@ -163,7 +163,7 @@ class BlackboxRecall(RowLoss):
         """The row function for so many queries."""
         is_published = self.scale == "queries"
 
-        def loss(rank: Tensor, among: Tensor, mask: Tensor, items: int) -> Tensor:
+        def loss(rank: Tensor, among: Tensor, mask: Tensor, items: Tensor) -> Tensor:
             ahead = (rank - among) * (queries / items if is_published else 1)
             return (WEIGHTS[self.weight](ahead) * mask).sum(dim=1)
 

@@ -16,7 +16,10 @@ def comes_from(loss: nn.Module, package: str) -> bool:
 
 
 def takes_pairs(loss: nn.Module) -> bool:
-    """Whether a loss reads ``indices_tuple``: ours say so, others do unless they deny it."""
+    """Whether a loss reads the pairs mined in a batch: ours say so, others do unless they deny it.
+
+    With a reference set all of ours take an ``indices_tuple``.
+    """
     return bool(getattr(loss, "takes_pairs", not comes_from(loss, "lookalike")))
 
 
@@ -37,13 +40,15 @@ def call(
         loss: any module of PML's calling convention.
         embeddings: ``(B, D)``.
         labels: ``(B,)`` or ``(B, L)``.
-        indices_tuple: ``OwnCopies``, PML's tuple, or None; handed only to losses that read it.
+        indices_tuple: ``OwnCopies``, PML's tuple, or None; handed only to losses that take it.
         ref_emb: ``(M, D)`` or None.
         ref_labels: ``(M,)`` or ``(M, L)`` or None.
     """
-    pairs = indices_tuple if takes_pairs(loss) else None
+    is_ours = comes_from(loss, "lookalike")
+    is_self = ref_emb is None or ref_emb is embeddings
+    pairs = indices_tuple if takes_pairs(loss) or (is_ours and not is_self) else None
     with torch.autocast(embeddings.device.type, enabled=False):
-        if comes_from(loss, "lookalike"):
+        if is_ours:
             return loss(embeddings, labels, pairs, ref_emb=ref_emb, ref_labels=ref_labels)
         if isinstance(pairs, OwnCopies):
             against = labels if ref_labels is None else ref_labels

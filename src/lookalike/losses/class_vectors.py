@@ -58,7 +58,8 @@ class ProxyLoss(nn.Module):
         Args:
             embeddings: ``(B, embedding_size)``.
             labels: ``(B,)`` or ``(B, L)`` int64; those of ``level`` are codes below num_classes.
-            indices_tuple: refused: a proxy loss has no pairs.
+            indices_tuple: refused: a proxy loss has no pairs. With ``ref_emb`` it speaks of pairs
+                with the reference, and is without effect as that is.
             ref_emb: checked, otherwise without effect.
             ref_labels: as ``ref_emb``.
         """

@@ -104,7 +104,8 @@ class WeightedSum(nn.Module):
         ref_labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The value of each part before weighting, by name."""
-        if indices_tuple is not None and not self.takes_pairs:
+        is_self = ref_emb is None or ref_emb is embeddings
+        if indices_tuple is not None and is_self and not self.takes_pairs:
             raise LookalikeError(
                 f"{type(self).__name__}: none of {', '.join(self.losses)} takes an indices_tuple "
                 "(mined pairs). Drop the miner."

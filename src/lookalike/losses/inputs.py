@@ -21,6 +21,9 @@ class Pairing:
         query_labels: ``(B, L)`` int64, column 0 the finest level.
         reference_labels: ``(M, L)`` int64.
         is_self: whether row i of ``reference`` is query i itself, so that the diagonal is self.
+        own: ``(B,)`` the reference that is a copy of each query, -1 where there is none; None when
+            nothing is known of copies, or ``is_self`` says it all.
+        candidates: ``(B, M)`` bool, the references each query is compared with; None is all.
     """
 
     query: Tensor
@@ -28,6 +31,13 @@ class Pairing:
     query_labels: Tensor
     reference_labels: Tensor
     is_self: bool
+    own: Tensor | None = None
+    candidates: Tensor | None = None
+
+    @property
+    def knows_self(self) -> bool:
+        """Whether it is known which reference is the query itself."""
+        return self.is_self or self.own is not None
 
     def level(self, level: int) -> tuple[Tensor, Tensor]:
         """The labels of one level, ``(B,)`` and ``(M,)``."""
@@ -54,8 +64,9 @@ def pair(
     Args:
         loss: the loss's name, for messages.
         embeddings: ``(B, D)`` of any floating type; float64 stays, all else becomes float32.
-        labels: ``(B,)`` or ``(B, L)`` integers.
-        indices_tuple: must be None here; losses that take mined tuples read it before.
+        labels: ``(B,)`` or ``(B, L)`` integers, on any device.
+        indices_tuple: must be None unless there is a reference set; what it means there, the loss
+            knows (:func:`lookalike.losses.pairs.among`).
         ref_emb: ``(M, D)``, or None for the batch itself.
         ref_labels: ``(M,)`` or ``(M, L)``; required with ``ref_emb``.
         normalize: divide every embedding by its Euclidean norm.
@@ -64,14 +75,14 @@ def pair(
         LookalikeError: shapes that do not fit, a mined tuple, a reference without labels.
         NumericsError: NaN or infinity among the embeddings.
     """
-    if indices_tuple is not None:
+    is_self = ref_emb is None or ref_emb is embeddings
+    if indices_tuple is not None and is_self:
         raise LookalikeError(
             f"{loss} ranks whole batches and takes no indices_tuple (mined pairs). "
             "Drop the miner, or use a pair loss such as Triplet."
         )
-    is_self = ref_emb is None or ref_emb is embeddings
     query = real(loss, embeddings, "embeddings", normalize)
-    query_labels = columns(loss, labels, query.shape[0], "labels")
+    query_labels = columns(loss, labels, query.shape[0], "labels").to(query.device)
     if ref_emb is None or ref_emb is embeddings:
         if ref_labels is not None and ref_emb is None:
             raise LookalikeError(f"{loss}: ref_labels were given without ref_emb.")
@@ -89,7 +100,7 @@ def pair(
             f"{loss}: labels have {query_labels.shape[1]} level(s) and ref_labels "
             f"{reference_labels.shape[1]}."
         )
-    return Pairing(query, reference, query_labels, reference_labels.to(query_labels.device), False)
+    return Pairing(query, reference, query_labels, reference_labels.to(query.device), False)
 
 
 def real(loss: str, x: Tensor, name: str, normalize: bool) -> Tensor:

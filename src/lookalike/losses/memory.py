@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lookalike.errors import ConfigError, LookalikeError, suggest
-from lookalike.losses.calling import call, takes_pairs
+from lookalike.losses.calling import call
 from lookalike.losses.inputs import columns, real
 from lookalike.losses.pairs import OwnCopies
 
@@ -22,8 +22,9 @@ class CrossBatchMemory(nn.Module):
 
     Wang et al., *Cross-batch memory for embedding learning*, CVPR 2020 (arXiv 1912.06798). The
     batch enters the bank before the bank is read, so that the batch's own pictures are among the
-    references. A pair loss never sees a picture paired with its own copy; a rank loss finds that
-    copy as its first positive, as ``include_self=True`` has it without a bank.
+    references. A pair loss never sees a picture paired with its own copy; to a rank loss that copy
+    is what the query is to itself without a bank: its first positive with ``include_self=True``,
+    absent without, a mere competitor in :class:`RecallAtK`.
 
     The bank keeps the last ``memory_size`` embeddings. With ``indices`` (the number of each
     picture in its data set) an older copy of a picture is dropped as soon as the picture is seen
@@ -42,8 +43,7 @@ class CrossBatchMemory(nn.Module):
             from the first row; ``"tail"`` writes over the last rows and starts again (SupRank).
 
     Raises:
-        ConfigError: sizes below 1, or a loss that must leave the query out of its references and
-            cannot tell it from the bank.
+        ConfigError: sizes below 1.
         LookalikeError: a batch larger than the bank.
 
     Relations:
@@ -87,13 +87,6 @@ class CrossBatchMemory(nn.Module):
             )
         if wrap not in ("ring", "tail"):
             raise ConfigError(f"CrossBatchMemory: wrap={wrap!r}. {suggest(wrap, ['ring', 'tail'])}")
-        for part in loss.modules():
-            if getattr(part, "include_self", True) is False:
-                raise ConfigError(
-                    f"CrossBatchMemory: {type(part).__name__} leaves the query out of its "
-                    "references (include_self=False) and cannot tell its copy in the bank. Use "
-                    "include_self=True where there is the choice, or a pair loss."
-                )
         self.loss = loss
         self.embedding_size = embedding_size
         self.memory_size = memory_size
@@ -173,10 +166,8 @@ class CrossBatchMemory(nn.Module):
     def _against_bank(self, embeddings: Tensor, labels: Tensor, own: Tensor | None) -> Tensor:
         alive = self._alive()
         references, codes = self.bank[alive], self.bank_labels[alive]
-        pairs = None
-        if own is not None and takes_pairs(self.loss):
-            # The bank's rows stand in ascending order, the batch's own among them.
-            pairs = OwnCopies(torch.searchsorted(alive, own))
+        # The bank's rows stand in ascending order, the batch's own among them.
+        pairs = None if own is None else OwnCopies(torch.searchsorted(alive, own))
         if labels.dim() == 1:
             codes = codes[:, 0]
         return call(self.loss, embeddings, labels, pairs, references, codes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -41,10 +41,12 @@ class Mined:
 
 @dataclass(frozen=True)
 class OwnCopies:
-    """All pairs but the query with its own copy; our pair losses take it as ``indices_tuple``.
+    """Which references are the queries themselves; our losses take it as ``indices_tuple``.
+
+    For a pair loss it stands for all pairs but those of a query with its copy.
 
     Attributes:
-        columns: ``(B,)`` the reference that is a copy of each query.
+        columns: ``(B,)`` the reference that is a copy of each query, with its labels.
     """
 
     columns: Tensor
@@ -82,6 +84,32 @@ def chosen(loss: str, batch: Pairing, level: int, indices_tuple: Any) -> Pairs |
         return all_pairs(batch, level)
     if isinstance(indices_tuple, OwnCopies):
         return indices_tuple.pairs(*batch.level(level))
+    return _mined(loss, batch, indices_tuple)
+
+
+def among(loss: str, batch: Pairing, indices_tuple: Any) -> Pairing:
+    """A pairing whose queries are ranked among the references an ``indices_tuple`` names.
+
+    PML's tuple lists pairs, and a rank loss ranks a query among the references that it is paired
+    with, as positive or negative alike: a pair that is not listed does not exist. Who matches whom
+    is a matter of the labels. So inside PML's ``CrossBatchMemory``, whose tuple leaves out each
+    query's own copy, the query is no longer its own first positive.
+
+    Args:
+        loss: its name, for messages.
+        batch: queries with a reference set.
+        indices_tuple: as :func:`chosen` takes it, ``OwnCopies`` included: then nothing is left out
+            but the copies are known, for ``include_self`` to decide.
+    """
+    if isinstance(indices_tuple, OwnCopies):
+        return replace(batch, own=indices_tuple.columns)
+    shape = torch.Size((len(batch.query), len(batch.reference)))
+    pairs = as_masks(_mined(loss, batch, indices_tuple), shape)
+    return replace(batch, candidates=pairs.positive | pairs.negative)
+
+
+def _mined(loss: str, batch: Pairing, indices_tuple: Any) -> Mined:
+    """PML's tuple of pairs or triplets, its numbers checked."""
     if not isinstance(indices_tuple, (tuple, list)) or len(indices_tuple) not in (3, 4):
         raise LookalikeError(
             f"{loss}: indices_tuple must be (anchors, positives, negatives) or (anchors, "
@@ -90,8 +118,25 @@ def chosen(loss: str, batch: Pairing, level: int, indices_tuple: Any) -> Pairs |
     device = batch.query.device
     parts = [torch.as_tensor(part, device=device, dtype=torch.long) for part in indices_tuple]
     if len(parts) == 3:
-        return Mined((parts[0], parts[1], parts[0], parts[2]), triplets=True)
-    return Mined((parts[0], parts[1], parts[2], parts[3]), triplets=False)
+        parts = [parts[0], parts[1], parts[0], parts[2]]
+    a1, p, a2, n = parts
+    for name, part, size in (
+        ("anchor", a1, len(batch.query)),
+        ("positive", p, len(batch.reference)),
+        ("anchor", a2, len(batch.query)),
+        ("negative", n, len(batch.reference)),
+    ):
+        if part.numel() and not 0 <= int(part.min()) <= int(part.max()) < size:
+            raise LookalikeError(
+                f"{loss}: indices_tuple names {name} {int(part.min())} to {int(part.max())}, but "
+                f"there are {size}, numbered from 0. Mine in the embeddings the loss is given."
+            )
+    if len(a1) != len(p) or len(a2) != len(n):
+        raise LookalikeError(
+            f"{loss}: indices_tuple has {len(a1)} anchors for {len(p)} positives and {len(a2)} "
+            f"for {len(n)} negatives; they go in pairs."
+        )
+    return Mined((a1, p, a2, n), triplets=len(indices_tuple) == 3)
 
 
 def as_masks(pairs: Pairs | Mined, shape: torch.Size) -> Pairs:

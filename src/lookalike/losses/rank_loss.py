@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lookalike.errors import LookalikeError, suggest
 from lookalike.losses.inputs import Pairing, pair
+from lookalike.losses.pairs import among
 from lookalike.ops.positives import Positives, SelfRole
 from lookalike.ops.ranked_rows import RankedRows
 from lookalike.ops.ranks import Ranked, Steps
@@ -63,9 +64,14 @@ class RowLoss(nn.Module, ABC):
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
     ) -> Tensor:
-        """The loss of ``(B, D)`` embeddings; see :mod:`lookalike.losses` for the call."""
+        """The loss of ``(B, D)`` embeddings; see :mod:`lookalike.losses` for the call.
+
+        An ``indices_tuple`` is refused for a batch against itself, and with a reference set says
+        which references each query is ranked among (:func:`lookalike.losses.pairs.among`).
+        """
+        name = type(self).__name__
         pairing = pair(
-            type(self).__name__,
+            name,
             embeddings,
             labels,
             indices_tuple,
@@ -73,6 +79,8 @@ class RowLoss(nn.Module, ABC):
             ref_labels,
             normalize=self.normalize,
         )
+        if indices_tuple is not None:
+            pairing = among(name, pairing, indices_tuple)
         return self.of_pairing(pairing)
 
     def of_pairing(self, pairing: Pairing) -> Tensor:
@@ -101,11 +109,12 @@ class RowLoss(nn.Module, ABC):
         query, reference = pairing.query_labels, pairing.reference_labels
         if self.level is not None:
             query, reference = (labels[:, None] for labels in pairing.level(self.level))
-        return Positives(query, reference, self.self_role(pairing))
+        role = self.self_role(pairing)
+        return Positives(query, reference, role, pairing.own, pairing.candidates)
 
     def self_role(self, pairing: Pairing) -> SelfRole:
         """What the query is to its own ranking."""
-        return "absent" if pairing.is_self and not self.include_self else "positive"
+        return "absent" if pairing.knows_self and not self.include_self else "positive"
 
     @abstractmethod
     def rows(self, positives: Positives, pairing: Pairing) -> RowFunction:

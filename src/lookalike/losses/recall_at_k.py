@@ -84,8 +84,8 @@ class RecallAtK(RankLoss):
     def mixed(self, pairing: Pairing) -> Pairing:
         """The batch with the mixes of its pairs appended."""
         query, labels = pairing.query, pairing.query_labels
-        own, _ = pairing.level(self.level or 0)
-        first, second = torch.triu(own[:, None] == own[None, :], diagonal=1).nonzero().T
+        codes, _ = pairing.level(self.level or 0)
+        first, second = torch.triu(codes[:, None] == codes[None, :], diagonal=1).nonzero().T
         share = self.shares(len(first), query)[:, None]
         query = torch.cat([query, share * query[first] + (1 - share) * query[second]])
         labels = torch.cat([labels, labels[first]])
@@ -97,7 +97,13 @@ class RecallAtK(RankLoss):
                 query_labels=labels,
                 reference_labels=labels,
             )
-        return replace(pairing, query=query, query_labels=labels)
+        # No reference is a mix, and a mix may meet whatever one of its two pictures may.
+        own, candidates = pairing.own, pairing.candidates
+        if own is not None:
+            own = torch.cat([own, own.new_full((len(first),), -1)])
+        if candidates is not None:
+            candidates = torch.cat([candidates, candidates[first] | candidates[second]])
+        return replace(pairing, query=query, query_labels=labels, own=own, candidates=candidates)
 
     def shares(self, pairs: int, like: Tensor) -> Tensor:
         """``a`` of each pair, uniform in [0, 1)."""
@@ -105,7 +111,7 @@ class RecallAtK(RankLoss):
 
     def self_role(self, pairing: Pairing) -> SelfRole:
         """The query takes a place, but is no positive."""
-        return "competitor" if pairing.is_self else "positive"
+        return "competitor" if pairing.knows_self else "positive"
 
     def steps(self) -> Steps:
         """The sigmoid everywhere."""

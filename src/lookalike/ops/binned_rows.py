@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -46,13 +45,11 @@ class BinnedRows:
             torch.sub(1, root, out=scores)
         stop = start + len(scores)
         positives = self.positives.rows(start, stop)
-        is_absent = self.positives.self_role == "absent"
-        if is_absent:
-            scores[:, start:stop].fill_diagonal_(-math.inf)
+        left = self.positives.leave_out_(scores, start)
         own = scores.gather(1, positives.index)
         every = histogram(scores, self.bins)
-        if is_absent:
-            every[:, -1] -= 1
+        # What is absent lies beyond the last bin and was counted there.
+        every[:, -1:] -= scores.shape[1] - left
         matching = histogram(own, self.bins, positives.mask)
         exists = positives.mask.any(dim=1)
         with torch.set_grad_enabled(weights is not None):

@@ -28,8 +28,8 @@ class BlackboxRows:
         lambda_: how far the scores are moved along the gradient of the ranks.
         margin: positives are lowered and the others raised by half of it times the noise.
         noise: ``(B, M)`` non-negative, or None for 1 everywhere.
-        loss: from ranks ``(c, P)``, ranks among the positives, the mask and the number of items to
-            ``(c,)`` losses; differentiated by autograd in the first.
+        loss: from ranks ``(c, P)``, ranks among the positives, the mask and the number of items
+            ``(c, 1)`` to ``(c,)`` losses; differentiated by autograd in the first.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class BlackboxRows:
         lambda_: float,
         margin: float,
         noise: Tensor | None,
-        loss: Callable[[Tensor, Tensor, Tensor, int], Tensor],
+        loss: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
     ) -> None:
         self.positives = positives
         self.lambda_ = lambda_
@@ -49,18 +49,18 @@ class BlackboxRows:
     def __call__(self, scores: Tensor, start: int, weights: Tensor | None) -> Tensor:
         """The loss of each row, 0 where there is no positive."""
         stop = start + len(scores)
-        if self.positives.self_role == "absent":
-            scores[:, start:stop].fill_diagonal_(-math.inf)
+        items = self.positives.leave_out_(scores, start)
         noise = None if self.noise is None else self.noise[start:stop]
         losses = scores.new_zeros(len(scores))
         for rows, group in self.positives.rows(start, stop).groups():
             if rows is None:
-                return self._group(scores, group, weights, noise)
+                return self._group(scores, group, items, weights, noise)
             part = scores[rows]
             if group.index.shape[1]:
                 losses[rows] = self._group(
                     part,
                     group,
+                    items[rows],
                     None if weights is None else weights[rows],
                     None if noise is None else noise[rows],
                 )
@@ -71,10 +71,14 @@ class BlackboxRows:
         return losses
 
     def _group(
-        self, scores: Tensor, positives: RowPositives, weights: Tensor | None, noise: Tensor | None
+        self,
+        scores: Tensor,
+        positives: RowPositives,
+        items: Tensor,
+        weights: Tensor | None,
+        noise: Tensor | None,
     ) -> Tensor:
         index, mask = positives.index, positives.mask
-        items = scores.shape[1] - (self.positives.self_role == "absent")
         own = self._spread(scores, index, noise).masked_fill_(~mask, math.inf)
         scores.scatter_(1, index, -math.inf)
         among = count_above(own, own, mask) + 0.5

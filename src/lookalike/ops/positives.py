@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -64,12 +65,16 @@ class Positives:
     Args:
         query_labels: ``(B, L)`` int64, column 0 the finest level.
         reference_labels: ``(M, L)``.
-        self_role: what column i is to query i: an ordinary ``"positive"``, a mere
-            ``"competitor"``, or ``"absent"`` from the ranking. Only for a batch ranked against
-            itself; otherwise leave ``"positive"``, which treats column i as any other.
+        self_role: what the query's own column is to it: an ordinary ``"positive"``, a mere
+            ``"competitor"``, or ``"absent"`` from the ranking.
+        own: ``(B,)`` the column of each query itself, which has its labels; -1 for none. None is
+            column i for query i, a batch ranked against itself. Unused for ``"positive"``, which
+            treats the own column as any other.
+        candidates: ``(B, M)`` bool, False for references that are absent from a query's ranking;
+            None is all. Not together with another ``self_role`` than ``"positive"``.
 
     The lists of one label column come from one sort of the labels, ``O(M log M)``; of several,
-    which need not be nested, from comparing ``c × M`` labels a chunk.
+    which need not be nested, or with candidates, from comparing ``c × M`` labels a chunk.
 
     >>> import torch
     >>> positives = Positives(torch.tensor([[7], [8]]), torch.tensor([[8], [7], [8]]))
@@ -78,20 +83,39 @@ class Positives:
     """
 
     def __init__(
-        self, query_labels: Tensor, reference_labels: Tensor, self_role: SelfRole = "positive"
+        self,
+        query_labels: Tensor,
+        reference_labels: Tensor,
+        self_role: SelfRole = "positive",
+        own: Tensor | None = None,
+        candidates: Tensor | None = None,
     ) -> None:
         self.query_labels = query_labels
         self.reference_labels = reference_labels
         self.self_role: SelfRole = self_role
-        groups = [_group(q, r) for q, r in zip(query_labels.T, reference_labels.T, strict=True)]
-        own = 0 if self_role == "positive" else 1
-        counts = torch.stack([count for _, _, count in groups]) - own
-        self.order, self.first, _ = groups[0]
+        self.candidates = candidates
+        if own is None:
+            own = torch.arange(len(query_labels), device=query_labels.device)
+        self.own = own
+        if candidates is None:
+            groups = [_group(q, r) for q, r in zip(query_labels.T, reference_labels.T, strict=True)]
+            self.order, self.first, _ = groups[0]
+            counts = torch.stack([count for _, _, count in groups])
+        else:
+            counts = torch.stack(
+                [
+                    ((q[:, None] == r[None, :]) & candidates).sum(dim=1)
+                    for q, r in zip(query_labels.T, reference_labels.T, strict=True)
+                ]
+            )
+        if self_role != "positive":
+            counts = counts - (own >= 0).long()
         self.exists = (counts > 0).any(dim=0)
         """``(B,)``, whether the query has a positive at all."""
         self.largest = int(counts.max()) if counts.numel() else 0
         """The most positives at any one level: 0 means that no query has any."""
         self.counts = counts[0]
+        """``(B,)`` positives of each query at the first level."""
 
     @property
     def levels(self) -> int:
@@ -100,25 +124,50 @@ class Positives:
 
     def rows(self, start: int, stop: int) -> RowPositives:
         """The positives of queries ``start .. stop - 1``."""
-        if self.levels == 1:
-            return self._rows_of_one_level(start, stop)
-        return self._rows_of_all_levels(start, stop)
+        if self.levels == 1 and self.candidates is None:
+            return self._rows_by_sort(start, stop)
+        return self._rows_by_comparison(start, stop)
 
-    def _rows_of_one_level(self, start: int, stop: int) -> RowPositives:
+    def leave_out_(self, scores: Tensor, start: int) -> Tensor:
+        """Write ``-inf`` over the references that are absent, in rows of scores from ``start`` on.
+
+        Returns:
+            ``(c, 1)``, of the scores' type: how many references remain in each row.
+        """
+        stop = start + len(scores)
+        left = scores.new_full((len(scores), 1), scores.shape[1])
+        if self.candidates is not None:
+            part = self.candidates[start:stop]
+            scores.masked_fill_(~part, -math.inf)
+            left = part.sum(dim=1, keepdim=True).to(scores.dtype)
+        elif self.self_role == "absent":
+            row, column = self._own_places(start, stop)
+            scores[row, column] = -math.inf
+            left[row] -= 1
+        return left
+
+    def _own_places(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Row and column of the queries ``start .. stop - 1`` that have a column of their own."""
+        own = self.own[start:stop]
+        row = (own >= 0).nonzero().flatten()
+        return row, own[row]
+
+    def _rows_by_sort(self, start: int, stop: int) -> RowPositives:
         count = self.counts[start:stop]
         width = int(count.max())
         slot = torch.arange(width, device=count.device).expand(stop - start, width)
         mask = slot < count[:, None]
         place = torch.where(mask, slot, 0) + self.first[start:stop, None]
         if self.self_role != "positive":
-            own = torch.empty_like(self.order)
-            own[self.order] = torch.arange(len(self.order), device=own.device)
-            place = place + (place >= own[start:stop, None])
+            row, column = self._own_places(start, stop)
+            rank = torch.empty_like(self.order)
+            rank[self.order] = torch.arange(len(self.order), device=rank.device)
+            place[row] += place[row] >= rank[column, None]
         # A row without positives may sit at the very end of the sorted labels.
         index = self.order[place.clamp(max=len(self.order) - 1)]
         return RowPositives(index, mask, mask.long())
 
-    def _rows_of_all_levels(self, start: int, stop: int) -> RowPositives:
+    def _rows_by_comparison(self, start: int, stop: int) -> RowPositives:
         query = self.query_labels[start:stop]
         level = torch.zeros(
             stop - start, len(self.reference_labels), dtype=torch.uint8, device=query.device
@@ -126,8 +175,9 @@ class Positives:
         for column in range(self.levels):
             level += query[:, column, None] == self.reference_labels[None, :, column]
         if self.self_role != "positive":
-            own = torch.arange(stop - start, device=query.device)
-            level[own, own + start] = 0
+            level[self._own_places(start, stop)] = 0
+        if self.candidates is not None:
+            level *= self.candidates[start:stop]
         row, column = level.nonzero(as_tuple=True)
         count = torch.bincount(row, minlength=stop - start)
         slot = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]

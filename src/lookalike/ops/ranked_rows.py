@@ -42,8 +42,7 @@ class RankedRows:
     def __call__(self, scores: Tensor, start: int, weights: Tensor | None) -> Tensor:
         """``1 - score`` of each row, 0 where there is no positive."""
         stop = start + len(scores)
-        if self.positives.self_role == "absent":
-            scores[:, start:stop].fill_diagonal_(-math.inf)
+        self.positives.leave_out_(scores, start)
         positives = self.positives.rows(start, stop)
         mixup = None if self.mixup is None else self.mixup[start:stop]
         losses = scores.new_zeros(len(scores))
