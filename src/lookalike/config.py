@@ -144,6 +144,13 @@ class EvaluationConfig:
     alpha: Any = 1.0  # the exponent of pop; for map a weight a level, coarsest first
     # sizes of a picture whose vectors are averaged: [1,0.7071,0.5] as landmark papers do
     scales: list[float] = field(default_factory=lambda: [1.0])
+    average_levels: bool = False  # also the mean over test splits and levels, as for DyML
+    ties: str = "stable"  # equal scores: by gallery row, or optimistic, pessimistic, mean
+    empty: str = "skip"  # queries without a positive: skip (and count), or zero
+    relevance: str = "pop"  # what H-AP gives each level: pop or map
+    alpha: Any = 1.0  # the exponent of pop; for map a weight a level, coarsest first
+    # sizes of a picture whose vectors are averaged: [1,0.7071,0.5] as landmark papers do
+    scales: list[float] = field(default_factory=lambda: [1.0])
     monitor: str = "mean_average_precision_at_r"  # of level 0, the larger the better
     # whose monitor chooses the model kept: null: the validation splits (val…), or without one none:
     # the last epoch is kept (dataset.hold_out=0.1 makes one of training classes); test: the test

@@ -17,7 +17,8 @@ from lookalike.errors import ConfigError, DataError
 from lookalike.files import write_text, write_with
 from lookalike.jobs.comparing import change_sheets, changed_queries, load, require_same_rows
 from lookalike.jobs.console import Console
-from lookalike.jobs.measuring import Measured, check_metrics, values
+from lookalike.jobs.figures import check_metrics
+from lookalike.jobs.measuring import Measured
 from lookalike.metrics.compare import Comparison, compare_reports
 from lookalike.report.comparison import ComparedRun, ComparisonReport, MetricDifference
 from lookalike.report.comparison_page import write_comparison
@@ -66,7 +67,7 @@ def run(
     first, *others = (load(folder, split, c) for folder in folders)
     for one, name in zip(others, names[1:], strict=True):
         require_same_rows(first.table, one.table, (names[0], name))
-    shown = _shown(first, c)
+    shown = _shown(first)
     # No p-value is below 1 / exchanges: the more tests to correct for, the more exchanges.
     exchanges = max(_PERMUTATIONS, 100 * len(shown) * len(others))
     found = [
@@ -145,9 +146,10 @@ def _settings(folder: Path, metrics: Sequence[str]) -> EvaluationConfig:
     return chosen
 
 
-def _shown(first: Measured, c: EvaluationConfig) -> list[str]:
-    """The metrics that are not excluded and in which any query counts."""
-    kept = [name for name, value in values([first], c)[first.split].items() if not np.isnan(value)]
+def _shown(first: Measured) -> list[str]:
+    """The metrics in which any query counts; those of no query cannot be paired."""
+    entries, values = first.report.per_query, first.report.values
+    kept = [name for name in entries if not np.isnan(values[name])]
     if not kept:
         raise DataError(f"split '{first.split}': no query counts in any metric; none has a match")
     return kept

@@ -12,6 +12,7 @@ from lookalike.config import Config
 from lookalike.errors import DataError, suggest
 from lookalike.jobs import building, measuring
 from lookalike.jobs.console import Console
+from lookalike.jobs.figures import check_metrics
 from lookalike.jobs.reporting import numbers
 from lookalike.models import weights
 from lookalike.runs import Run
@@ -44,7 +45,7 @@ def run(
     console = Console(silent=as_json)
     model = weights.load(folder)
     config, own_data = _config(Path(folder), overrides)
-    measuring.check_metrics(config.evaluation)
+    check_metrics(config.evaluation)
     device = building.pick_device(config.device)
     model.to(device)
     table = building.build_table(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,23 +16,17 @@ from lookalike.data.dataset import Broken
 from lookalike.data.datasets.table_files import write_table
 from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import DataError
 from lookalike.files import write_text, write_with
-from lookalike.metrics import RetrievalReport
+from lookalike.jobs.figures import landmark_names, metric_names
+from lookalike.jobs.ground_truth import ground_truth, without_others
+from lookalike.metrics import RetrievalReport, clustering, evaluate_landmarks, kmeans
 from lookalike.metrics import evaluate as evaluate_vectors
-from lookalike.metrics.definitions import parse
+from lookalike.metrics.inputs import chosen_levels
+from lookalike.metrics.labels import DISTRACTOR
+from lookalike.metrics.landmark_report import CUTS
 from lookalike.models.embedder import Embedder
 from lookalike.models.encode import embed_rows
-
-_USUAL = (
-    "precision_at_1",
-    "recall_at_k",
-    "r_precision",
-    "mean_average_precision_at_r",
-    "mean_average_precision",
-    "mean_reciprocal_rank",
-)
-_USUAL_GRADED = ("h_ap", "ndcg", "asi")
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,30 @@ def measure(
     excluded from its own ranking by index. Where several processes work together, all must call
     this: each embeds its share, and all get the whole.
     """
-    rows = _with_roles(table.split(split))
+    rows = with_roles(table.split(split))
+    embeddings, rows = embedded(
+        model,
+        rows,
+        c,
+        workers=workers,
+        broken=broken,
+        precision=precision,
+        on_batch=on_batch,
+    )
+    return measure_vectors(split, rows, embeddings, c)
+
+
+def embedded(
+    model: Embedder,
+    rows: Table,
+    c: EvaluationConfig,
+    *,
+    workers: int,
+    broken: Broken,
+    precision: torch.dtype | None,
+    on_batch: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, Table]:
+    """The vectors of some rows, and those of the rows that could be read."""
     loader = eval_loader(
         rows,
         model.transform(),
@@ -98,102 +115,91 @@ def measure(
         rank=distributed.rank(),
         world=distributed.world_size(),
     )
-    share = embed_rows(model, loader, precision=precision, on_batch=on_batch)
+    share = embed_rows(model, loader, precision=precision, scales=c.scales, on_batch=on_batch)
     shares = distributed.gather_objects(share)
     embeddings, order = (np.concatenate(part) for part in zip(*shares, strict=True))
     if len(order) < len(rows):
-        rows = rows.where(order).with_notes(f"{len(rows) - len(order)} unreadable pictures skipped")
-    return measure_vectors(split, rows, embeddings, c)
+        left_out = f"{len(rows) - len(order)} unreadable pictures skipped"
+        rows = without_others(rows, order).with_notes(left_out)
+    return embeddings, rows
 
 
 def measure_vectors(
-    split: str, rows: Table, embeddings: np.ndarray, c: EvaluationConfig
+    split: str,
+    rows: Table,
+    embeddings: np.ndarray,
+    c: EvaluationConfig,
+    gallery: np.ndarray | None = None,
 ) -> Measured:
-    """Measure embeddings of a split's rows."""
+    """Measure embeddings of a split's rows.
+
+    Args:
+        split: its name.
+        rows: its rows.
+        embeddings: ``(N, D)``, one a row.
+        c: what to measure.
+        gallery: ``(N, D)`` of another model, for the gallery; None: the same.
+    """
     is_query = rows.frame["is_query"].to_numpy(bool)
     is_gallery = rows.frame["is_gallery"].to_numpy(bool)
     if not is_query.any() or not is_gallery.any():
         raise DataError(f"{rows.name}, split '{split}': there are no queries, or no gallery.")
-    metrics = _metrics(c, len(rows.levels))
+    queries, labels = embeddings[is_query], rows.labels[is_query]
+    items = (embeddings if gallery is None else gallery)[is_gallery]
+    if (truth := ground_truth(rows)) is not None:
+        cuts = sorted({*CUTS, *c.k})
+        report = evaluate_landmarks(queries, labels, items, rows.labels[is_gallery], truth, k=cuts)
+        return Measured(split, rows, embeddings, report.only(landmark_names(report.values, c)))
+    levels = [level for level in _levels(c, rows) if (labels[:, level] != DISTRACTOR).any()]
+    if not levels:
+        raise DataError(f"{rows.name}, split '{split}': no query has a label to be found by.")
+    wanted, partitions = metric_names(c, len(rows.levels), levels)
+    place = np.cumsum(is_gallery) - 1
     sequence = rows.frame["sequence"].to_numpy() if "sequence" in rows.frame else None
-    if is_query.all() and is_gallery.all():
-        sequences = None if sequence is None else (sequence, sequence)
-        report = evaluate_vectors(
-            embeddings,
-            rows.labels,
-            metrics=metrics,
-            k=tuple(c.k),
-            levels=c.levels,
-            sequences=sequences,
-        )
-    else:
-        place = np.cumsum(is_gallery) - 1
-        own = np.where(is_gallery, place, -1)[is_query]
-        report = evaluate_vectors(
-            embeddings[is_query],
-            rows.labels[is_query],
-            embeddings[is_gallery],
-            rows.labels[is_gallery],
-            metrics=metrics,
-            k=tuple(c.k),
-            levels=c.levels,
-            exclude_self=own,
-            sequences=None if sequence is None else (sequence[is_query], sequence[is_gallery]),
-        )
+    alone = gallery is None and bool(is_query.all() and is_gallery.all())
+    report = evaluate_vectors(
+        queries,
+        labels,
+        None if alone else items,
+        None if alone else rows.labels[is_gallery],
+        metrics=wanted,
+        k=tuple(c.k),
+        levels=levels,
+        exclude_self=None if alone else np.where(is_gallery, place, -1)[is_query],
+        sequences=None if sequence is None else (sequence[is_query], sequence[is_gallery]),
+        ties=c.ties,
+        empty=c.empty,
+        relevance=c.relevance,
+        alpha=c.alpha,
+    )
+    if partitions:
+        report = report.with_values(_clusters(partitions, queries, labels, levels))
     return Measured(split, rows, embeddings, report)
 
 
-def values(measured: list[Measured], c: EvaluationConfig) -> dict[str, dict[str, float]]:
-    """Split → metric → value, without the excluded; several test splits also have a mean."""
-    table = {
-        m.split: {name: v for name, v in m.report.values.items() if not _excluded(name, c.exclude)}
-        for m in measured
-    }
-    tests = [name for name in table if name.startswith("test")]
-    if c.average_splits and len(tests) > 1:
-        shared = set.intersection(*(set(table[name]) for name in tests))
-        table["test (mean)"] = {
-            name: float(np.mean([table[test][name] for test in tests]))
-            for name in table[tests[0]]
-            if name in shared
-        }
-    return table
+def _levels(c: EvaluationConfig, rows: Table) -> list[int]:
+    return chosen_levels(c.levels, len(rows.levels))
 
 
-def _with_roles(rows: Table) -> Table:
+def _clusters(
+    names: Sequence[str], x: np.ndarray, labels: np.ndarray, levels: Sequence[int]
+) -> dict[str, float]:
+    """Metrics of k-means partitions into as many clusters as the queries have classes."""
+    found: dict[str, float] = {}
+    for level in levels:
+        known = labels[:, level] != DISTRACTOR
+        true = labels[known, level]
+        numbers = clustering(kmeans(x[known], len(np.unique(true))), true)
+        suffix = f"_level{level}" if labels.shape[1] > 1 else ""
+        found |= {f"{name}{suffix}": numbers[name] for name in names}
+    return found
+
+
+def with_roles(rows: Table) -> Table:
     """Training rows have no roles; asked for, each is a query and an item of the gallery."""
     if rows.frame[["is_query", "is_gallery"]].to_numpy(bool).any():
         return rows
     return replace(rows, frame=rows.frame.assign(is_query=True, is_gallery=True))
-
-
-def check_metrics(c: EvaluationConfig) -> None:
-    """Refuse names of metrics that do not exist, before anything is embedded.
-
-    Raises:
-        ConfigError: names the option and the nearest metric.
-    """
-    options = {
-        "metrics": [m for m in c.metrics or [] if m != "all"],
-        "exclude": c.exclude,
-        "monitor": [c.monitor],
-    }
-    for option, names in options.items():
-        for name in names:
-            try:
-                parse(name)
-            except ConfigError as error:
-                raise ConfigError(f"evaluation.{option}: {error}") from error
-
-
-def _metrics(c: EvaluationConfig, levels: int) -> list[str] | None:
-    if c.metrics is None:
-        return [*_USUAL, *(_USUAL_GRADED if levels > 1 else ())]
-    return None if "all" in c.metrics else list(c.metrics)
-
-
-def _excluded(name: str, exclude: list[str]) -> bool:
-    return any(name == word or name.startswith(f"{word}_level") for word in exclude)
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:

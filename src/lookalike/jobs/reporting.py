@@ -85,7 +85,7 @@ def numbers(one: Measured, config: Config) -> EvaluationSection:
     queries, gallery = one.queries, one.gallery
     return EvaluationSection(
         split=one.split,
-        values={k: v for k, v in report.values.items() if k not in config.evaluation.exclude},
+        values=report.values,
         definitions={name: d.words for name, d in report.definitions.items()},
         intervals=report.intervals(over="classes"),
         interval_note="95 % bootstrap over classes",

@@ -44,7 +44,9 @@ def monitored(table: dict[str, dict[str, float]], metric: str, splits: list[str]
     """
     found = []
     for split in splits:
-        name = metric if metric in table[split] else f"{metric}_level0"
+        # The finest level that the split has: each benchmark of DyML has one of its own.
+        leveled = [name for name in table[split] if name.startswith(f"{metric}_level")]
+        name = metric if metric in table[split] else min(leveled, default=metric)
         if name not in table[split]:
             raise ConfigError(
                 f"evaluation.monitor={metric}: not among what is measured. "

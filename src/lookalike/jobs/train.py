@@ -117,7 +117,8 @@ def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tupl
 def _check(config: Config) -> None:
     """What can be refused before data is read or a network is built."""
     from lookalike.data import transforms
-    from lookalike.jobs import accelerating, building, measuring
+    from lookalike.jobs import accelerating, building
+    from lookalike.jobs.figures import check_metrics
     from lookalike.jobs.trackers import check_tracker
     from lookalike.train.averaging import check_average
     from lookalike.train.optimizers import check_optimizer
@@ -125,7 +126,7 @@ def _check(config: Config) -> None:
     check_optimizer(config.optimizer)
     check_average(config.average)
     accelerating.refuse_together(config)
-    measuring.check_metrics(config.evaluation)
+    check_metrics(config.evaluation)
     check_tracker(config)
     for name in ("train", "evaluation"):
         options = getattr(config.transform, name)

@@ -20,7 +20,7 @@ from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
 from lookalike.errors import RunError
 from lookalike.files import write_text
-from lookalike.jobs import accelerating, building, lessons, measuring, selecting
+from lookalike.jobs import accelerating, averages, building, lessons, measuring, selecting
 from lookalike.jobs.console import Console
 from lookalike.jobs.journal import Journal
 from lookalike.jobs.mining import mine
@@ -232,7 +232,7 @@ class Training:
                 weights.save(model, self.folder.model)
             return
         measured = self._measure(model, self.table.evaluation_splits)
-        table = measuring.values(measured, self.config.evaluation)
+        table = averages.values(measured, self.config.evaluation)
         self.journal.evaluation(progress, table)
         self.console.evaluated(progress, table, self.config.evaluation.monitor)
         better = True

@@ -169,6 +169,16 @@ class RetrievalReport:
         means = {name: list(self.by_class(name, level).values()) for name in self.per_query}
         return {n: float(np.mean(v)) if v else float("nan") for n, v in means.items()}
 
+    def only(self, names: Sequence[str]) -> RetrievalReport:
+        """The report with some of its numbers."""
+        return replace(
+            self,
+            values=Named({n: self.values[n] for n in names}),
+            per_query=Named({n: self.per_query[n] for n in names if n in self.per_query}),
+            definitions=Named({n: self.definitions[n] for n in names}),
+            skipped=Named({n: self.skipped[n] for n in names}),
+        )
+
     def with_values(self, values: Mapping[str, float]) -> RetrievalReport:
         """The report with more numbers in it, which are of all items together and of no query.
 

@@ -19,6 +19,11 @@ _TITLES = {
     "h_ap": "H-AP",
     "asi": "ASI",
     "exclusive_average_precision": "Exclusive AP",
+    "nmi": "NMI",
+    "ami": "AMI",
+    "pairwise_f": "Pairwise F",
+    "b_cubed_f": "B-cubed F",
+    **{f"{setup}_map": f"mAP ({setup})" for setup in ("easy", "medium", "hard", "original")},
 }
 _FAMILIES = {
     "precision": "Precision",
@@ -27,6 +32,7 @@ _FAMILIES = {
     "mean_average_precision": "mAP",
     "mean_average_precision_trapezoid": "mAP (trapezoid)",
     "mean_precision": "mP",
+    **{f"{setup}_mp": f"mP ({setup})" for setup in ("easy", "medium", "hard", "original")},
 }
 _HEADLINES = (
     "recall_at_1",

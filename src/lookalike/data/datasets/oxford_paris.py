@@ -12,6 +12,7 @@ from lookalike.data.datasets.layout import existing
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
 
+LISTS = ("easy", "hard", "junk")  # columns of the table, see `revisited`
 _NAMES = ("roxford5k", "rparis6k")
 
 
@@ -21,8 +22,9 @@ def revisited(
     """70 queries, cut to their boxes, against 4,993 or 6,322 photos (Radenović et al., CVPR 2018).
 
     All rows are of split ``test``: first the queries, then the gallery in the order that the
-    ground truth counts. The label is the building in the file's name; the protocol's easy, hard
-    and junk lists come from `ground_truth`.
+    ground truth counts. The label is the building in the file's name, which decides no number: the
+    columns ``easy``, ``hard`` and ``junk`` list, for each query, positions in the gallery, and
+    `lookalike evaluate` judges by them.
 
     Args:
         root: the folder with ``jpg/`` and ``gnd_roxford5k.pkl`` or ``gnd_rparis6k.pkl``, or the
@@ -40,7 +42,9 @@ def revisited(
     boxes = [g["bbx"] for g in truth["gnd"]]
     for place, corner in enumerate(("x_1", "y_1", "x_2", "y_2")):
         queries[corner] = [float(box[place]) for box in boxes]
-    gallery = pd.DataFrame({"path": truth["imlist"]}, dtype="str")
+    for name in LISTS:
+        queries[name] = [as_text(entry[name]) for entry in truth["gnd"]]
+    gallery = pd.DataFrame({"path": truth["imlist"], **dict.fromkeys(LISTS, "")}, dtype="str")
     frame = pd.concat(
         [
             queries.assign(is_query=True, is_gallery=False),
@@ -54,12 +58,21 @@ def revisited(
     return Table.from_frame(frame, name=collection, root=base, source=base)
 
 
+def as_text(positions: Any) -> str:
+    """A list of positions as a table holds it, with blanks between them.
+
+    >>> as_text([3, 17])
+    '3 17'
+    """
+    return " ".join(str(int(place)) for place in positions)
+
+
 def ground_truth(
     root: str | Path, *, collection: Literal["roxford5k", "rparis6k"] = "roxford5k"
 ) -> list[dict[str, Any]]:
     """Per query: ``easy``, ``hard`` and ``junk``, positions in the gallery of `revisited`."""
     _, truth = _read(root, collection)
-    return [{key: g[key] for key in ("easy", "hard", "junk")} for g in truth["gnd"]]
+    return [{key: g[key] for key in LISTS} for g in truth["gnd"]]
 
 
 def _read(root: str | Path, collection: str) -> tuple[Path, dict[str, Any]]:
@@ -79,7 +92,7 @@ def _read(root: str | Path, collection: str) -> tuple[Path, dict[str, Any]]:
             f" {len(truth['qimlist'])} queries"
         )
     for number, entry in enumerate(truth["gnd"]):
-        missing = [key for key in ("bbx", "easy", "hard", "junk") if key not in entry]
+        missing = [key for key in ("bbx", *LISTS) if key not in entry]
         if missing:
             raise DataError(f"{base / marker}: query {number} has no {', '.join(missing)}")
     return base, truth

@@ -1,0 +1,56 @@
+"""One number out of several test splits, or out of several levels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from lookalike.config import EvaluationConfig
+from lookalike.jobs.measuring import Measured
+from lookalike.metrics.definitions import parse
+
+OVER_SPLITS = "test (mean)"
+OVER_LEVELS = "test (all levels)"
+
+Values = Mapping[str, float]
+
+
+def values(measured: Sequence[Measured], c: EvaluationConfig) -> dict[str, dict[str, float]]:
+    """Split → metric → value, and the means that `means` adds."""
+    table = {one.split: dict(one.report.values) for one in measured}
+    return table | means(table, c)
+
+
+def means(table: Mapping[str, Values], c: EvaluationConfig) -> dict[str, dict[str, float]]:
+    """What is averaged over the test splits.
+
+    ``test (mean)``: each metric over the test splits in which a query counts, where there are
+    several and ``evaluation.average_splits`` is on. ``test (all levels)``: each metric of a level,
+    its suffix dropped, over all test splits and levels, with ``evaluation.average_levels``: the
+    figures of DyML, whose three benchmarks are three splits, or one split of three levels.
+
+    Args:
+        table: split → metric → value; NaN where no query counts.
+        c: which of them.
+    """
+    tests = [found for split, found in table.items() if split.startswith("test")]
+    result = {}
+    if c.average_splits and len(tests) > 1:
+        result[OVER_SPLITS] = _mean((name, value) for one in tests for name, value in one.items())
+    if c.average_levels:
+        leveled = [(parse(n), value) for one in tests for n, value in one.items()]
+        result[OVER_LEVELS] = _mean(
+            (asked.name.removesuffix(f"_level{asked.level}"), value)
+            for asked, value in leveled
+            if asked.level is not None
+        )
+    return {title: numbers for title, numbers in result.items() if numbers}
+
+
+def _mean(named: Iterable[tuple[str, float]]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for name, value in named:
+        found.setdefault(name, []).extend([] if math.isnan(value) else [value])
+    return {name: float(np.mean(counted)) for name, counted in found.items() if counted}
