@@ -16,6 +16,8 @@ from lookalike.models.backbones import create_backbone, feature_map
 from lookalike.models.pooling import GeM, create_pool, l2_normalize
 from lookalike.models.scales import multi_scale
 
+HEAD_NORMS = (False, True, "layer", "l2")
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -24,7 +26,7 @@ class Spec:
     backbone: str
     pool: str = "auto"
     embedding_size: int | None = 128
-    head_norm: bool = False
+    head_norm: bool | str = False  # True or "layer", "l2"
     head_bias: bool = True
     freeze_batch_norm: bool = False
     options: dict[str, Any] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class Centred(nn.Module):
 
 
 class Embedder(nn.Module):
-    """Backbone, pooling, optional parameter-free layer norm, linear head, L2 norm.
+    """Backbone, pooling, optional norm without parameters, linear head, L2 norm.
 
     Args:
         spec: what to build, and how pictures are prepared for it.
@@ -85,6 +87,10 @@ class Embedder(nn.Module):
         if pool == "token" and not (tokens and built.prefix_tokens):
             raise ConfigError(
                 f"model.pool=token: {spec.backbone} has no class token. Use avg or gem."
+            )
+        if spec.head_norm not in HEAD_NORMS:
+            raise ConfigError(
+                f"model.head_norm={spec.head_norm}: write true (the same as layer), l2 or false."
             )
         self.pool = create_pool(pool, built.channels)
         self._keep_tokens = pool == "token"
@@ -150,7 +156,9 @@ class Embedder(nn.Module):
 
     def _describe(self, pictures: Tensor) -> Tensor:
         x = self.features(pictures)
-        if self.spec.head_norm:
+        if self.spec.head_norm == "l2":
+            x = l2_normalize(x)
+        elif self.spec.head_norm:
             x = F.layer_norm(x.float(), x.shape[1:])
         return l2_normalize(self.head(x))
 
@@ -222,7 +230,7 @@ def create_model(
     *,
     pool: str = "auto",
     embedding_size: int | None = 128,
-    head_norm: bool = False,
+    head_norm: bool | str = False,
     head_bias: bool = True,
     pretrained: bool = True,
     freeze_batch_norm: bool = False,
@@ -237,7 +245,8 @@ def create_model(
         pool: auto (class token where there is one, else avg), avg, max, avgmax, gem, gemmp, rmac,
             token.
         embedding_size: width of the linear head; None: the pooled features themselves.
-        head_norm: layer norm without parameters between pooling and head.
+        head_norm: what stands between pooling and head: True or ``"layer"``, a layer norm without
+            parameters; ``"l2"``, unit length, as before RAML's whitening.
         head_bias: whether the linear head adds a bias.
         pretrained: start from published weights.
         freeze_batch_norm: keep batch norm's running statistics.

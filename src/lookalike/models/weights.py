@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lookalike import __version__
 from lookalike.errors import ModelError
 from lookalike.files import replacing, sha256, write_text
+from lookalike.models import published
 from lookalike.models.embedder import Embedder, Spec
 
 WEIGHTS = "model.safetensors"
@@ -74,12 +75,24 @@ def load(path: str | Path, device: str = "cpu") -> Embedder:
 
 
 def load_into(model: Embedder, path: str | Path) -> None:
-    """Start a network from a safetensors file, or from the model of a run folder.
+    """Start a network from weights.
+
+    Args:
+        model: the network, of the same kind.
+        path: a safetensors file, a run folder, or a checkpoint of one of the five published
+            systems (``.pth``, ``.ckpt``, ``.tar``, …), see `lookalike.models.published`.
 
     Raises:
+        DataError: a checkpoint that is damaged.
         ModelError: nothing there, or weights of another network.
     """
-    path = Path(path).expanduser()
+    name, path = str(path), Path(path).expanduser()
+    if not path.exists():
+        published.refuse_a_bare_name(name)
+    if path.suffix in published.SUFFIXES and not path.is_dir():
+        state = published.complete(published.read(path), model.state_dict())
+        fit_state(model, state, str(path))
+        return
     load_state(model, path if path.suffix == ".safetensors" else model_folder(path) / WEIGHTS)
 
 

@@ -159,7 +159,7 @@ def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         layer, name, norm, kind = match.groups()
         place = f"{layer}.{name}.{'bn' if norm else 'conv'}"
         # Some copies keep a leading one from Caffe's shapes of the norms.
-        found[f"{place}.{kind}"] = tensor.flatten() if norm else tensor
+        found[f"{place}.{kind}"] = tensor.flatten() if norm and tensor.dim() > 1 else tensor
         if norm:  # younger than these weights
             found.setdefault(f"{place}.num_batches_tracked", torch.tensor(0))
     return found
