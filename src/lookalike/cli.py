@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lookalike import cli_search
 from lookalike.errors import LookalikeError
 
 app = typer.Typer(
@@ -18,9 +19,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(help="Fetch data, look at it, copy it to load faster.", no_args_is_help=True)
-index_app = typer.Typer(help="Make folders of pictures searchable.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-app.add_typer(index_app, name="index")
+app.add_typer(cli_search.index_app, name="index")
 
 Overrides = Annotated[
     list[str] | None,
@@ -70,6 +70,9 @@ def evaluate(
     job.run(run, overrides or [], splits=split, as_json=as_json)
 
 
+app.command()(cli_search.search)
+
+
 @app.command()
 def compare(
     runs: Annotated[
@@ -94,60 +97,6 @@ def compare(
     from lookalike.jobs import compare as job
 
     job.run(runs, split=split, metrics=metric or (), over=over, as_json=as_json, out=out)
-
-
-@app.command()
-def search(
-    index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")],
-    query: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="What to look for.")],
-    top: Annotated[int, typer.Option("--top", min=1, help="How many neighbours.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    sheet: Annotated[
-        Path | None, typer.Option("--sheet", help="Write a contact sheet (PNG).")
-    ] = None,
-) -> None:
-    """Find the nearest pictures: `lookalike search INDEX query.jpg --top 10`."""
-    from lookalike.jobs import search as job
-
-    job.run(index, query, top=top, as_json=as_json, sheet=sheet)
-
-
-@index_app.command("build")
-def index_build(
-    model: RunFolder,
-    source: Annotated[str, typer.Argument(metavar="FOLDER|TABLE", help="Pictures to index.")],
-    out: Annotated[Path, typer.Option("--out", help="The index folder to write.")],
-    overrides: Overrides = None,
-    split: Annotated[
-        str | None, typer.Option("--split", help="Only the gallery rows of this split.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 64,
-    workers: Annotated[int, typer.Option("--workers", min=0)] = 2,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index.")] = False,
-) -> None:
-    """Embed a folder of pictures: `lookalike index build runs/x photos/ --out INDEX`."""
-    from lookalike.jobs import index as job
-
-    job.build(
-        model,
-        source,
-        out,
-        overrides or [],
-        split=split,
-        batch_size=batch_size,
-        workers=workers,
-        overwrite=overwrite,
-    )
-
-
-@index_app.command("info")
-def index_info(
-    index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")],
-) -> None:
-    """Say what an index holds and which model made it."""
-    from lookalike.jobs import index as job
-
-    job.info(index)
 
 
 @data_app.command("check")

@@ -1,20 +1,28 @@
-"""``lookalike index``: make pictures searchable, and say what an index holds."""
+"""``lookalike index build | info | verify | tune``: make pictures searchable, keep them so."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from lookalike.compose import compose
+import numpy as np
+import pandas as pd
+
 from lookalike.data.datasets.folders import loose_folder
-from lookalike.data.loader import eval_loader
+from lookalike.data.datasets.table_files import table_file
 from lookalike.data.table import Table
-from lookalike.errors import DataError
-from lookalike.jobs import building
+from lookalike.errors import DataError, RunError
 from lookalike.jobs.console import Console
-from lookalike.models import weights
-from lookalike.models.encode import embed_rows
-from lookalike.search.index import MODEL, Index
+from lookalike.search.encoders import describe, open_encoder, weights_folder
+from lookalike.search.generations import writing
+from lookalike.search.index import Index
+from lookalike.search.journal import Journal, embed_table
+from lookalike.search.writing import BUILDING, refuse_in_the_way
+
+STAMP = ("file_bytes", "file_mtime_ns")
+_TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
 def build(
@@ -27,13 +35,17 @@ def build(
     batch_size: int = 64,
     workers: int = 2,
     overwrite: bool = False,
+    engine: str = "exact",
+    storage: str = "float32",
+    precision: str = "float32",
 ) -> Index:
     """Embed every picture of a source and write an index folder.
 
-    Pictures that cannot be read are left out, counted and named.
+    Killed, the same command goes on where it stopped. Pictures that cannot be read are left out,
+    counted and named.
 
     Args:
-        model: a run folder or a model folder.
+        model: a run folder, a model folder, or an exported model.
         source: a folder of pictures, a table file, or a data set's name.
         out: the index folder to write.
         overrides: settings of the data set.
@@ -41,44 +53,58 @@ def build(
         batch_size: pictures at a time.
         workers: processes that read pictures.
         overwrite: replace an index that is there.
+        engine: ``exact``, ``hnsw`` or ``ivfpq``.
+        storage: ``float32``, ``float16``, ``int8`` or ``binary``.
+        precision: ``float32``, or ``bf16``, several times faster where the processor knows it.
 
     Raises:
         LookalikeError: no model, no pictures, or a folder that cannot be written.
     """
     console = Console()
-    embedder = weights.load(model)
-    table = read_source(source, overrides)
-    if split is not None:
-        rows = table.split(split)
-        table = rows.where(rows.frame["is_gallery"].to_numpy(bool))
-    loader = eval_loader(
-        table, embedder.transform(), batch_size=batch_size, workers=workers, broken="skip"
-    )
-    with console.embedding(str(source), len(table)) as advance:
-        vectors, order = embed_rows(embedder, loader, on_batch=advance)
-    if not len(order):
+    out = Path(out)
+    refuse_in_the_way(out, overwrite=overwrite)
+    encoder = open_encoder(model, precision)
+    table = read_source(source, overrides, split)
+    about = describe(encoder)
+    plan = {"model": about, "precision": precision, "pictures": table.fingerprint}
+    plan["stamps"] = int(pd.util.hash_pandas_object(stamps(table.paths), index=False).sum() >> 1)
+    with writing(out):
+        journal = Journal(out / BUILDING, plan)
+        before = len(journal.read()[0])
+        if before:
+            console.say(f"resumed  {before:,} of {len(table):,} pictures were embedded before")
+        with console.embedding(str(source), len(table)) as advance:
+            vectors, rows, broken = embed_table(
+                encoder, table, journal, batch_size=batch_size, workers=workers, on_batch=advance
+            )
+    if not len(rows):
+        journal.remove()
         raise DataError(f"{source}: none of its {len(table)} pictures can be read.")
-    items = table.where(order).frame.assign(path=[table.paths[i] for i in order])
-    about = weights.read_about(weights.model_folder(model))
     index = Index.build(
         out,
         vectors,
-        items.drop(columns=["is_query", "is_gallery"]),
-        model=weights.model_folder(model),
+        items_of(table, rows),
+        model=weights_folder(model),
         about={
-            "source": table.name,
+            "source": origin(source, overrides, split, table),
             "levels": list(table.levels),
-            "model": {"sha256": about["sha256"], "backbone": embedder.spec.backbone},
-            "size": embedder.spec.size,
+            "model": about,
+            "precision": precision,
+            "size": encoder.size,
         },
         overwrite=overwrite,
+        engine=engine,
+        storage=storage,
     )
-    skipped = len(table) - len(order)
-    console.say(f"{index.folder}: {len(index)} pictures, {vectors.shape[1]} numbers each")
-    if skipped:
-        missing = sorted(set(range(len(table))) - set(order.tolist()))
-        named = ", ".join(table.paths[i] for i in missing[:5])
-        console.say(f"{skipped} pictures could not be read and were left out: {named}")
+    journal.remove()
+    console.say(f"{out}: {len(index):,} pictures, {vectors.shape[1]} numbers each")
+    if storage != "float32":
+        loss = index.manifest["storage_loss"]
+        console.say(
+            f"storage  {storage}: recall@10 {loss['recall_at_10']:.4f} of float32's, scores off by "
+            f"at most {loss['largest_error']:.4f}"
+        )
+    report_broken(console, table, broken)
     return index
 
 
@@ -87,25 +113,148 @@ def info(folder: str | Path) -> None:
     index = Index.open(folder)
     console = Console()
     about = index.manifest
-    console.say(f"pictures  {len(index)}, {about['width']} numbers each")
+    size = sum(file["bytes"] for file in about["files"].values())
+    console.say(f"pictures  {len(index):,}, {about['width']} numbers each, {size / 1e6:,.1f} MB")
     console.say(f"made      {about['created']} by lookalike {about['lookalike']}")
+    if about["changed"] != about["created"]:
+        console.say(f"changed   {about['changed']}")
+    settings = ", ".join(f"{k} {v}" for k, v in index.engine.items() if k != "name")
+    console.say(f"engine    {index.engine['name']}{f' ({settings})' if settings else ''}")
+    loss = about["storage_loss"]
+    console.say(f"storage   {about['storage']}, recall@10 {loss['recall_at_10']:.4f} of float32's")
     if "model" in about:
         console.say(
             f"model     {about['model']['backbone']}, sha256 {about['model']['sha256'][:16]}…"
         )
-        console.say(f"pictures prepared at {about['size']} px")
+        console.say(f"prepared  {about['model']['preprocessing']}")
     if "source" in about:
-        console.say(f"source    {about['source']}; labels: {', '.join(about['levels']) or 'none'}")
-    has_model = (index.folder / MODEL).is_dir()
+        levels = ", ".join(about["levels"]) or "none"
+        console.say(f"source    {about['source']['name']}; labels: {levels}")
+    has_model = index.model_folder is not None
     console.say(f"queries   {'pictures and vectors' if has_model else 'vectors only (no model)'}")
 
 
-def read_source(source: str, overrides: Sequence[str] = ()) -> Table:
+def verify(folder: str | Path, *, pictures: bool = True) -> None:
+    """Check every file of an index, and whether the pictures are still there.
+
+    Raises:
+        RunError: something is wrong; the message names each.
+    """
+    console = Console()
+    index = Index.open(folder)
+    wrong = index.verify()
+    missing = [p for p in index.items["path"] if not Path(p).is_file()] if pictures else []
+    if wrong:
+        raise RunError(f"{folder} is damaged:\n  " + "\n  ".join(wrong) + "\nBuild it again.")
+    console.say(
+        f"{folder}: {len(index):,} pictures, {len(index.manifest['files'])} files as written"
+    )
+    if missing:
+        named = ", ".join(missing[:3])
+        console.say(
+            f"{len(missing):,} pictures are no longer there (first: {named}). They are still "
+            "found; `lookalike index update` removes them."
+        )
+
+
+def tune(folder: str | Path, *, recall: float = 0.99, dry_run: bool = False) -> None:
+    """Measure engines and settings on an index, print the curve, and take the best.
+
+    Args:
+        folder: the index.
+        recall: the least share of the true ten nearest that a setting must find.
+        dry_run: only print.
+    """
+    from lookalike.search.tuning import tune as measure
+
+    console = Console()
+    index = Index.open(folder)
+    curve, chosen = measure(index, recall=recall, progress=console.say)
+    console.say(f"{'engine':36s} recall@10  ms/query        MB")
+    for point in curve:
+        settings = {k: v for k, v in point.spec.items() if k in ("search", "probes", "refine")}
+        name = " ".join([point.engine, *(f"{k}={v}" for k, v in settings.items())])
+        mark = "←" if point is chosen else ""
+        console.say(
+            f"{name:36s}    {point.recall:.4f}  {1e3 * point.seconds:8.3f}  "
+            f"{point.bytes / 1e6:8.1f}  {mark}"
+        )
+    if dry_run:
+        return
+    if chosen.spec != index.engine:
+        index.use(chosen.spec)
+    console.say(f"{folder} now uses {chosen.engine}; `lookalike index info` shows its settings.")
+
+
+def read_source(source: str, overrides: Sequence[str] = (), split: str | None = None) -> Table:
     """A folder, a table file or a data set's name, as a table.
 
     A folder may hold its pictures in any way; those in no sub-folder have no label.
+
+    Args:
+        source: which.
+        overrides: settings of the data set.
+        split: only the gallery rows of this split.
     """
     path = Path(source).expanduser()
     if path.is_dir() and not overrides:
-        return loose_folder(path)
-    return building.build_table(compose([f"dataset={source}", *overrides]))
+        table = loose_folder(path)
+    elif path.suffix.lower() in _TABLES and not overrides:
+        table = table_file(path)
+    else:
+        from lookalike.compose import compose
+        from lookalike.jobs import building
+
+        table = building.build_table(compose([f"dataset={source}", *overrides]))
+    if split is None:
+        return table
+    rows = table.split(split)
+    return rows.where(rows.frame["is_gallery"].to_numpy(bool))
+
+
+def origin(
+    source: str, overrides: Sequence[str], split: str | None, table: Table
+) -> dict[str, Any]:
+    """What a manifest says of the source: enough to read it again, and the folders it may show."""
+    path = Path(source).expanduser()
+    absolute = all(os.path.isabs(p) for p in table.frame["path"])  # noqa: PTH117 (a column)
+    if absolute:
+        root = os.path.commonpath([os.path.dirname(p) for p in table.frame["path"]])  # noqa: PTH120
+    else:
+        root = os.path.abspath(table.root)  # noqa: PTH100 (links stay as they are)
+    return {
+        "name": table.name,
+        "of": str(path.absolute()) if path.exists() else source,
+        "overrides": list(overrides),
+        "split": split,
+        "roots": [root],
+    }
+
+
+def items_of(table: Table, rows: np.ndarray) -> pd.DataFrame:
+    """The rows of an index: absolute paths, labels, further columns, and each file's stamp."""
+    taken = table.where(rows)
+    paths = [os.path.abspath(path) for path in taken.paths]  # noqa: PTH100 (links stay)
+    frame = taken.frame.drop(columns=["is_query", "is_gallery"]).reset_index(drop=True)
+    return pd.concat([frame.assign(path=paths), stamps(paths)], axis=1)
+
+
+def stamps(paths: Sequence[str]) -> pd.DataFrame:
+    """Size and time of change of files, −1 where there is none: what tells a changed picture."""
+    seen = np.full((len(paths), 2), -1, np.int64)
+    for row, path in enumerate(paths):
+        try:
+            stat = os.stat(path.partition(".shard#")[0])  # noqa: PTH116 (a million of them)
+        except OSError:
+            continue  # a missing picture is found, and named, when it is read
+        seen[row] = stat.st_size, stat.st_mtime_ns
+    return pd.DataFrame(seen, columns=list(STAMP))
+
+
+def report_broken(console: Console, table: Table, broken: dict[int, str]) -> None:
+    """Say which pictures were left out, and why the first was."""
+    if broken:
+        rows = sorted(broken)
+        named = ", ".join(table.paths[i] for i in rows[:5])
+        console.say(f"{len(rows)} pictures could not be read and were left out: {named}")
+        console.say(f"         the first: {broken[rows[0]]}")

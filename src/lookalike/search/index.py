@@ -1,18 +1,18 @@
 """An index folder: vectors, what they stand for, and the model that made them.
 
-index.json       format, counts, width, the model's hash
-vectors.npy      float32 (N, D), memory-mapped when read
-items.parquet    a row a vector: path and whatever columns the source had
-model/           the embedder, so that the folder alone can answer a query
+index.json                 which generation is the present one; counts, width, model, checksums
+generations/NNNNNN/
+  vectors.npy              float32, float16, int8 or bits (N, D), memory-mapped when read
+  items.parquet            a row a vector: path and whatever columns the source had
+  ids.npy                  int64 (N,), a number for each item that no other ever gets
+  engine.faiss, places.npy of an approximate engine
+models/SHA/                the embedder, so that the folder alone can answer a query
 """
 
 from __future__ import annotations
 
 import datetime
-import json
-import os
-import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +20,38 @@ import numpy as np
 import pandas as pd
 
 from lookalike import __version__
-from lookalike.errors import DataError, NumericsError, RunError
+from lookalike.errors import DataError, NumericsError
+from lookalike.files import sha256
+from lookalike.search import engines, generations
+from lookalike.search.exact import nearest
+from lookalike.search.hits import Hits
+from lookalike.search.storage import Stored, check_storage, storage_loss
+from lookalike.search.writing import (
+    IDS,
+    ITEMS,
+    MODELS,
+    Before,
+    keep_model,
+    refuse_in_the_way,
+    write_generation,
+)
 
-MANIFEST = "index.json"
-VECTORS = "vectors.npy"
-ITEMS = "items.parquet"
-MODEL = "model"
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Hits:
-    """The nearest items of each query, best first.
-
-    Attributes:
-        rows: int64 ``(Q, k)``, row numbers of the index.
-        scores: float32 ``(Q, k)``, dot products: cosines, since embeddings have unit length.
-    """
-
-    rows: np.ndarray
-    scores: np.ndarray
+# Below this many allowed rows, or this share, comparing all of them beats steering a graph.
+_FEW, _SHARE = 20_000, 0.05
 
 
 class Index:
-    """Embedded pictures that can be searched; exact, by dot product.
+    """Embedded pictures that can be searched by dot product, added to and removed from.
 
-    Args:
-        folder: an index folder, as :meth:`build` writes it.
+    Make one with `build` or `open`. An `Index` is a view of one generation: `add` and `remove`
+    return the index after the change, and the old view goes on answering as before.
+
+    Attributes:
+        folder: where it is.
+        manifest: what ``index.json`` says.
+        vectors: the stored vectors; ``index.vectors[rows]`` is float32.
+        items: a row a vector.
+        ids: int64 ``(N,)``: a number for each item that stays the same and is never given again.
 
     Example:
         >>> import tempfile
@@ -57,18 +62,39 @@ class Index:
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        self.folder = folder
-        self.manifest = manifest
-        self.vectors: np.ndarray = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-        self.items = pd.read_parquet(folder / ITEMS)
-        if not len(self.vectors) == len(self.items) == manifest["count"]:
+        self.folder, self.manifest = folder, manifest
+        place = self.generation
+        self.vectors = Stored.open(place, manifest["storage"], manifest["width"])
+        try:
+            self.items = pd.read_parquet(place / ITEMS)
+            self.ids: np.ndarray = np.load(place / IDS, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{place} cannot be read ({error}). Build the index again.") from error
+        if not len(self.vectors) == len(self.items) == len(self.ids) == manifest["count"]:
             raise DataError(
                 f"{folder}: {len(self.vectors)} vectors, {len(self.items)} items and a manifest "
                 f"that says {manifest['count']}. Build the index again."
             )
+        self._engine: tuple[Any, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    @property
+    def generation(self) -> Path:
+        """The folder of the present files."""
+        return self.folder / generations.GENERATIONS / self.manifest["generation"]
+
+    @property
+    def engine(self) -> dict[str, Any]:
+        """The engine's spec."""
+        return self.manifest["engine"]
+
+    @property
+    def model_folder(self) -> Path | None:
+        """The embedder that made the vectors, where the index holds it."""
+        named = self.manifest.get("model", {}).get("folder")
+        return None if named is None else self.folder / MODELS / named
 
     @classmethod
     def build(
@@ -80,52 +106,53 @@ class Index:
         model: str | Path | None = None,
         about: dict[str, Any] | None = None,
         overwrite: bool = False,
+        engine: str = "exact",
+        engine_options: dict[str, Any] | None = None,
+        storage: str = "float32",
     ) -> Index:
         """Write an index folder, whole or not at all.
 
         Args:
-            folder: where; must not exist unless ``overwrite``.
+            folder: where; must hold no index unless ``overwrite``.
             vectors: float32 ``(N, D)``, a row an item.
             items: ``path`` and any other columns, in the order of the vectors.
             model: folder of the embedder that made the vectors; copied into the index.
             about: more facts for the manifest.
             overwrite: replace an index that is there.
+            engine: ``exact``, ``hnsw`` or ``ivfpq``.
+            engine_options: see `engines.engine_spec`.
+            storage: ``float32``, ``float16``, ``int8`` or ``binary``; what it loses is measured
+                and written into the manifest.
 
         Raises:
-            RunError: the folder exists, or the disk refuses.
+            RunError: the folder exists, another process writes, or the disk refuses.
             DataError: vectors and items do not fit.
             NumericsError: NaN or infinity among the vectors.
+            ConfigError: an unknown engine or storage.
         """
         folder = Path(folder)
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         _check(vectors, items)
-        if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
-            hint = "Add --overwrite" if (folder / MANIFEST).is_file() else "It is no index"
-            raise RunError(f"{folder} exists already. {hint}, or choose another --out.")
-        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        try:
-            part.mkdir(parents=True)
-            np.save(part / VECTORS, vectors)
-            items.reset_index(drop=True).to_parquet(part / ITEMS)
-            manifest = {
-                "format": FORMAT,
-                "lookalike": __version__,
-                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "count": len(vectors),
-                "width": int(vectors.shape[1]),
-                **(about or {}),
-            }
+        check_storage(storage)
+        spec = engines.engine_spec(engine, len(vectors), vectors.shape[1], **(engine_options or {}))
+        refuse_in_the_way(folder, overwrite=overwrite)
+        about = dict(about or {})
+        with generations.writing(folder):
             if model is not None:
-                shutil.copytree(model, part / MODEL)
-            (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-            if folder.exists():
-                shutil.rmtree(folder)
-            part.replace(folder)
-        except OSError as error:
-            raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        return cls(folder, manifest)
+                about["model"] = about.get("model", {}) | {"folder": keep_model(folder, model)}
+            manifest = {
+                "lookalike": __version__,
+                "created": _now(),
+                "changed": _now(),
+                "width": int(vectors.shape[1]),
+                "storage": storage,
+                "storage_loss": storage_loss(vectors, storage),
+                "engine": spec,
+                "next_id": len(vectors),
+                **about,
+            }
+            ids = np.arange(len(vectors))
+            return cls(folder, write_generation(folder, manifest, vectors, items, ids))
 
     @classmethod
     def open(cls, folder: str | Path) -> Index:
@@ -133,55 +160,188 @@ class Index:
 
         Raises:
             DataError: there is none, or its parts do not fit together.
-            NumericsError: the vectors hold NaN.
         """
         folder = Path(folder)
-        try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise DataError(
-                f"{folder} is no index (it has no {MANIFEST}). Make one: "
-                "lookalike index build RUN FOLDER --out INDEX"
-            ) from error
-        except json.JSONDecodeError as error:
-            raise DataError(f"{folder / MANIFEST} is not JSON ({error}).") from error
-        if manifest["format"] > FORMAT:
-            raise DataError(f"{folder} is of a newer format. Update lookalike.")
-        index = cls(folder, manifest)
-        if not np.isfinite(index.vectors).all():
-            raise NumericsError(f"{folder / VECTORS} holds NaN or infinity. Build the index again.")
-        return index
+        manifest = generations.read_manifest(folder)
+        for _ in range(10):
+            # A writer may have removed what index.json named a moment ago: then it names another.
+            try:
+                return cls(folder, manifest)
+            except DataError:
+                again = generations.read_manifest(folder)
+                if again["generation"] == manifest["generation"]:
+                    raise
+                manifest = again
+        raise DataError(f"{folder} changes faster than it can be read. Try again.")
 
-    def search(self, queries: np.ndarray, top: int = 10) -> Hits:
+    def search(
+        self,
+        queries: np.ndarray,
+        top: int = 10,
+        *,
+        allowed: np.ndarray | None = None,
+        own: np.ndarray | None = None,
+        exact: bool = False,
+    ) -> Hits:
         """The ``top`` nearest items of each query.
 
         Args:
             queries: float32 ``(Q, D)``.
             top: how many; at most all there are.
+            allowed: bool ``(N,)``, rows that may be found; None for all.
+            own: int64 ``(Q,)``, the row that each query may not find (−1: none).
+            exact: compare every vector, whatever the engine.
 
         Raises:
             DataError: queries of another width.
             NumericsError: NaN among the queries.
         """
-        import faiss
-
         queries = np.ascontiguousarray(np.atleast_2d(queries), dtype=np.float32)
-        if queries.shape[1] != self.vectors.shape[1]:
+        if queries.shape[1] != self.vectors.width:
             raise DataError(
-                f"The queries are {queries.shape[1]} wide and this index {self.vectors.shape[1]}."
+                f"The queries are {queries.shape[1]} wide and this index {self.vectors.width}."
             )
         if not np.isfinite(queries).all():
             raise NumericsError("The query's embedding holds NaN or infinity.")
-        top = min(top, len(self))
-        scores, rows = faiss.knn(
-            queries, np.asarray(self.vectors), top, metric=faiss.METRIC_INNER_PRODUCT
+        count = len(self) if allowed is None else int(allowed.sum())
+        top = min(top, count)
+        few = allowed is not None and (count <= _FEW or count <= _SHARE * len(self))
+        if exact or few or self.engine["name"] == "exact":
+            rows = None if allowed is None else np.flatnonzero(allowed)
+            return nearest(queries, self.vectors, top, rows=rows, own=own)
+        engine, places = self.open_engine()
+        hits = engines.search(
+            engine,
+            self.engine,
+            queries,
+            top + (own is not None),
+            stored=self.vectors,
+            places=places,
+            allowed=allowed,
         )
-        return Hits(rows.astype(np.int64), scores)
+        return hits if own is None else hits.without(own).top(top)
+
+    def open_engine(self) -> tuple[Any, np.ndarray]:
+        """The approximate engine and the index row of each of its rows."""
+        if self._engine is None:
+            places: np.ndarray = np.load(self.generation / engines.PLACES, allow_pickle=False)
+            self._engine = engines.read(self.generation / engines.ENGINE), places
+        return self._engine
+
+    def rows_of(self, ids: Sequence[int]) -> np.ndarray:
+        """Row numbers of items by their id.
+
+        Raises:
+            DataError: an id that no item has.
+        """
+        rows = np.searchsorted(self.ids, ids)
+        for row, number in zip(rows, ids, strict=True):
+            if row >= len(self.ids) or self.ids[row] != number:
+                raise DataError(f"{self.folder} holds no item with id {number}.")
+        return rows
+
+    def add(self, vectors: np.ndarray, items: pd.DataFrame) -> Index:
+        """The index with more items, in a new generation.
+
+        Raises:
+            RunError: another process writes, or the disk refuses.
+            DataError: another width or other columns.
+        """
+        return self.change(add=(vectors, items))
+
+    def remove(self, ids: Sequence[int]) -> Index:
+        """The index without some items, in a new generation.
+
+        Raises:
+            RunError: another process writes, or the disk refuses.
+            DataError: an id that no item has, or nothing would be left.
+        """
+        return self.change(remove=ids)
+
+    def change(
+        self,
+        *,
+        add: tuple[np.ndarray, pd.DataFrame] | None = None,
+        remove: Sequence[int] = (),
+        about: dict[str, Any] | None = None,
+    ) -> Index:
+        """Remove some items and add others, in one new generation; see `add` and `remove`."""
+        with generations.writing(self.folder):
+            # Another writer may have been here since this view was opened.
+            now = Index.open(self.folder)
+            kept = np.ones(len(now), bool)
+            if len(remove):
+                kept[now.rows_of(remove)] = False
+            vectors, items = add if add is not None else (np.empty((0, now.vectors.width)), None)
+            vectors = np.ascontiguousarray(vectors, np.float32)
+            if items is not None:
+                _check(vectors, items, width=now.vectors.width)
+            if not kept.any() and not len(vectors):
+                raise DataError(f"{self.folder}: nothing would be left. Delete the folder instead.")
+            first = now.manifest["next_id"]
+            ids = np.concatenate([now.ids[kept], np.arange(first, first + len(vectors))])
+            frames = [now.items[kept], *([] if items is None else [items])]
+            manifest = now.manifest | {
+                "changed": _now(),
+                "next_id": first + len(vectors),
+                **(about or {}),
+            }
+            merged = pd.concat(frames, ignore_index=True)
+            before = Before(now.vectors, now.engine, now.generation, kept)
+            manifest = write_generation(self.folder, manifest, vectors, merged, ids, before)
+            return Index(self.folder, manifest)
+
+    def use(self, engine: dict[str, Any]) -> Index:
+        """The index with another engine, or other settings of search, in a new generation.
+
+        Args:
+            engine: a spec, of `engines.engine_spec` or of `tuning.tune`.
+        """
+        with generations.writing(self.folder):
+            now = Index.open(self.folder)
+            kept = np.ones(len(now), bool)
+            before = Before(now.vectors, now.engine, now.generation, kept)
+            nothing = np.empty((0, now.vectors.width), np.float32)
+            manifest = now.manifest | {"engine": dict(engine), "changed": _now()}
+            manifest = write_generation(self.folder, manifest, nothing, now.items, now.ids, before)
+            return Index(self.folder, manifest)
+
+    def verify(self) -> list[str]:
+        """What is wrong with the folder's files; nothing when all are as they were written.
+
+        Checks the size and SHA-256 of every file, that the vectors are finite, that ids rise, and
+        that the model is the one that the manifest names.
+        """
+        wrong = []
+        for name, said in self.manifest["files"].items():
+            path = self.generation / name
+            if not path.is_file():
+                wrong.append(f"{path}: missing")
+            elif path.stat().st_size != said["bytes"]:
+                wrong.append(f"{path}: {path.stat().st_size} bytes, not {said['bytes']}")
+            elif sha256(path) != said["sha256"]:
+                wrong.append(f"{path}: its content has changed")
+        if not all(np.isfinite(part).all() for _, part in self.vectors.chunks()):
+            wrong.append(f"{self.generation}: vectors hold NaN or infinity")
+        if (np.diff(self.ids) <= 0).any():
+            wrong.append(f"{self.generation / IDS}: ids do not rise")
+        model = self.model_folder
+        if model is not None:
+            weights = [p for p in model.glob("model.*") if p.suffix in (".safetensors", ".onnx")]
+            if [sha256(p) for p in weights] != [self.manifest["model"]["sha256"]]:
+                wrong.append(f"{model}: not the model that made the vectors")
+        return wrong
 
 
-def _check(vectors: np.ndarray, items: pd.DataFrame) -> None:
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _check(vectors: np.ndarray, items: pd.DataFrame, width: int | None = None) -> None:
     if vectors.ndim != 2 or len(vectors) == 0:
         raise DataError(f"An index needs (N, D) vectors, N above 0, not {vectors.shape}.")
+    if width is not None and vectors.shape[1] != width:
+        raise DataError(f"The vectors are {vectors.shape[1]} wide and this index {width}.")
     if len(vectors) != len(items):
         raise DataError(f"{len(vectors)} vectors for {len(items)} items.")
     if not np.isfinite(vectors).all():

@@ -1,0 +1,173 @@
+"""The verbs of search, as `cli` adds them to its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+index_app = typer.Typer(help="Make folders of pictures searchable.", no_args_is_help=True)
+
+Index = Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")]
+Source = Annotated[
+    str, typer.Argument(metavar="FOLDER|TABLE", help="Pictures: a folder, a table, a data set.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[OPTION=VALUE]...", help="Settings of a data set."),
+]
+Split = Annotated[str | None, typer.Option("--split", help="Only the gallery rows of this split.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures at a time.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read pictures.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="COLUMN=VALUE, also !=, <, >, ~ (contains); may be repeated."),
+]
+
+
+def search(
+    index: Index,
+    query: Annotated[
+        list[str],
+        typer.Argument(metavar="PICTURE...", help="Picture files, or items of the index as '#12'."),
+    ],
+    top: Annotated[int, typer.Option("--top", min=1, help="How many neighbours.")] = 10,
+    box: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option("--box", metavar="X1 Y1 X2 Y2", help="Search with this part, in pixels."),
+    ] = None,
+    fuse: Annotated[
+        str | None,
+        typer.Option("--fuse", help="The queries show one thing: average or best."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="The queries' class: mark right and wrong.")
+    ] = None,
+    where: Where = None,
+    min_score: Annotated[
+        float | None, typer.Option("--min-score", help="Leave out what scores less.")
+    ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            "--rerank", help="exact, average_qe, alpha_qe, dba, k_reciprocal or diffusion."
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Embed the queries by this model.")
+    ] = None,
+    student: Annotated[
+        bool, typer.Option("--student", help="--model was distilled into the index's space.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Write a contact sheet (PNG).")
+    ] = None,
+    why: Annotated[
+        Path | None, typer.Option("--why", help="Write which regions made them alike (PNG).")
+    ] = None,
+) -> None:
+    """Find the nearest pictures: `lookalike search INDEX query.jpg --top 10`."""
+    from lookalike.jobs import search as job
+
+    job.run(
+        index, query, top=top, box=box, fuse=fuse, label=label, where=where or [],
+        min_score=min_score, rerank=rerank, model=model, student=student, as_json=as_json,
+        sheet=sheet, why=why,
+    )  # fmt: skip
+
+
+@index_app.command("build")
+def index_build(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run or an exported model.")],
+    source: Source,
+    out: Annotated[Path, typer.Option("--out", help="The index folder to write.")],
+    overrides: Overrides = None,
+    split: Split = None,
+    batch_size: BatchSize = 64,
+    workers: Workers = 2,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index.")] = False,
+    engine: Annotated[str, typer.Option("--engine", help="exact, hnsw or ivfpq.")] = "exact",
+    storage: Annotated[
+        str, typer.Option("--storage", help="float32, float16, int8 or binary.")
+    ] = "float32",
+    precision: Annotated[str, typer.Option("--precision", help="float32 or bf16.")] = "float32",
+) -> None:
+    """Embed a folder of pictures: `lookalike index build runs/x photos/ --out INDEX`.
+
+    Killed, the same command goes on where it stopped.
+    """
+    from lookalike.jobs import index as job
+
+    job.build(
+        model, source, out, overrides or [], split=split, batch_size=batch_size, workers=workers,
+        overwrite=overwrite, engine=engine, storage=storage, precision=precision,
+    )  # fmt: skip
+
+
+@index_app.command("add")
+def index_add(
+    index: Index,
+    source: Source,
+    overrides: Overrides = None,
+    split: Split = None,
+    batch_size: BatchSize = 64,
+    workers: Workers = 2,
+) -> None:
+    """Embed more pictures into an index: `lookalike index add INDEX more/`."""
+    from lookalike.jobs import index_changes as job
+
+    job.add(index, source, overrides or [], split=split, batch_size=batch_size, workers=workers)
+
+
+@index_app.command("update")
+def index_update(index: Index, batch_size: BatchSize = 64, workers: Workers = 2) -> None:
+    """Embed new and changed files of the source, remove those that are gone."""
+    from lookalike.jobs import index_changes as job
+
+    job.update(index, batch_size=batch_size, workers=workers)
+
+
+@index_app.command("remove")
+def index_remove(
+    index: Index,
+    pictures: Annotated[
+        list[str] | None, typer.Argument(metavar="[PICTURE|#ID]...", help="Which.")
+    ] = None,
+    where: Where = None,
+) -> None:
+    """Take pictures out of an index; their files stay."""
+    from lookalike.jobs import index_changes as job
+
+    job.remove(index, pictures or [], where=where or [])
+
+
+@index_app.command("info")
+def index_info(index: Index) -> None:
+    """Say what an index holds and which model made it."""
+    from lookalike.jobs import index as job
+
+    job.info(index)
+
+
+@index_app.command("verify")
+def index_verify(index: Index) -> None:
+    """Check every file of an index against what was written, and that the pictures are there."""
+    from lookalike.jobs import index as job
+
+    job.verify(index)
+
+
+@index_app.command("tune")
+def index_tune(
+    index: Index,
+    recall: Annotated[
+        float, typer.Option("--recall", help="The least share of the true nearest to find.")
+    ] = 0.99,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the curve.")] = False,
+) -> None:
+    """Choose the fastest engine and settings that reach a recall on this index's vectors."""
+    from lookalike.jobs import index as job
+
+    job.tune(index, recall=recall, dry_run=dry_run)

@@ -1,0 +1,173 @@
+"""``lookalike index add | update | remove``: change an index without building it again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lookalike.data.table import Table
+from lookalike.errors import ConfigError, DataError
+from lookalike.jobs.console import Console
+from lookalike.jobs.index import STAMP, items_of, origin, read_source, report_broken, stamps
+from lookalike.search.encoders import Encoder, open_encoder, refuse_stranger
+from lookalike.search.filters import matching
+from lookalike.search.index import Index
+from lookalike.search.journal import embed_table
+
+
+def add(
+    folder: str | Path,
+    source: str,
+    overrides: Sequence[str] = (),
+    *,
+    split: str | None = None,
+    batch_size: int = 64,
+    workers: int = 2,
+) -> Index:
+    """Embed more pictures with the index's own model; paths that it holds already are left alone.
+
+    Args:
+        folder: the index.
+        source: a folder of pictures, a table file, or a data set's name.
+        overrides: settings of the data set.
+        split: only the gallery rows of this split.
+        batch_size: pictures at a time.
+        workers: processes that read pictures.
+    """
+    console = Console()
+    index = Index.open(folder)
+    table = read_source(source, overrides, split)
+    known = _keys(index)
+    new = [row for row, key in enumerate(_table_keys(table)) if key not in known]
+    if len(new) < len(table):
+        console.say(f"{len(table) - len(new):,} pictures are in the index already")
+    if not new:
+        return index
+    about = dict(index.manifest.get("source", {}))
+    about["roots"] = sorted(
+        {*about.get("roots", []), *origin(source, overrides, split, table)["roots"]}
+    )
+    return _replace(index, console, table.where(np.array(new)), [], about, batch_size, workers)
+
+
+def update(folder: str | Path, *, batch_size: int = 64, workers: int = 2) -> Index:
+    """Read an index's source again: embed new and changed files, remove those that are gone.
+
+    A file is changed when its size or its time of change is another. Pictures that came by ``add``
+    stay while their files do.
+    """
+    console = Console()
+    index = Index.open(folder)
+    source = index.manifest.get("source")
+    if source is None:
+        raise DataError(f"{folder} does not say what it was built from; use `index add`.")
+    table = read_source(source["of"], source["overrides"], source["split"])
+    known, keys = _keys(index), _table_keys(table)
+    now = stamps(index.items["path"].tolist())
+    gone = now["file_bytes"].to_numpy() < 0
+    had = index.items.reindex(columns=list(STAMP), fill_value=-1).to_numpy()
+    changed = (now.to_numpy() != had).any(axis=1) & ~gone
+    anew = {key for key, row in known.items() if changed[row]}
+    rows = [row for row, key in enumerate(keys) if key not in known or key in anew]
+    listed = {keys[row] for row in rows}
+    replaced = [row for key, row in known.items() if key in anew and key in listed]
+    removed = [*np.flatnonzero(gone).tolist(), *replaced]
+    console.say(
+        f"{len(rows) - len(replaced):,} new, {len(replaced):,} changed, {int(gone.sum()):,} gone, "
+        f"{len(index) - len(removed):,} as they were"
+    )
+    if not rows and not removed:
+        return index
+    ids = index.ids[np.array(removed, int)].tolist()
+    taken = table.where(np.array(rows, int))
+    return _replace(index, console, taken, ids, source, batch_size, workers)
+
+
+def remove(folder: str | Path, pictures: Sequence[str] = (), *, where: Sequence[str] = ()) -> Index:
+    """Take pictures out of an index; their files stay.
+
+    Args:
+        folder: the index.
+        pictures: paths, or ids as ``search`` prints them (``#12``).
+        where: conditions on columns, such as ``label=fox``; all must hold.
+
+    Raises:
+        DataError: a picture that the index does not hold, or a column that it lacks.
+    """
+    console = Console()
+    if not pictures and not where:
+        raise ConfigError("index remove: name pictures, ids (#12), or --where COLUMN=VALUE.")
+    index = Index.open(folder)
+    ids = set()
+    paths = index.items["path"].to_numpy(object)
+    for word in pictures:
+        if word.startswith("#") and word[1:].isdecimal():
+            ids.add(int(word[1:]))
+            continue
+        rows = np.flatnonzero(paths == os.path.abspath(word))  # noqa: PTH100 (links stay)
+        if not len(rows):
+            raise DataError(f"{folder} holds no picture {word}.")
+        ids |= set(index.ids[rows].tolist())
+    if where:
+        ids |= set(index.ids[matching(index.items, where)].tolist())
+    changed = index.remove(sorted(ids)) if ids else index
+    console.say(f"{len(index) - len(changed):,} pictures removed, {len(changed):,} left")
+    return changed
+
+
+def _replace(
+    index: Index,
+    console: Console,
+    table: Table,
+    ids: Sequence[int],
+    source: dict,
+    batch_size: int,
+    workers: int,
+) -> Index:
+    """Embed a table, and put it in the place of some items."""
+    encoder = own_encoder(index)
+    with console.embedding(table.name, len(table)) as advance:
+        vectors, rows, broken = (
+            embed_table(
+                encoder, table, None, batch_size=batch_size, workers=workers, on_batch=advance
+            )
+            if len(table)
+            else (np.empty((0, encoder.width), np.float32), np.empty(0, np.int64), {})
+        )
+    items = items_of(table, rows) if len(rows) else None
+    new = None if items is None else (vectors, items)
+    changed = index.change(add=new, remove=ids, about={"source": source})
+    console.say(f"{index.folder}: {len(changed):,} pictures ({len(rows):,} embedded now)")
+    report_broken(console, table, broken)
+    return changed
+
+
+def own_encoder(index: Index) -> Encoder:
+    """The model that an index holds, checked against its manifest.
+
+    Raises:
+        DataError: the index holds none.
+    """
+    if index.model_folder is None:
+        raise DataError(f"{index.folder} holds no model, so it cannot embed a picture.")
+    encoder = open_encoder(index.model_folder, index.manifest.get("precision", "float32"))
+    refuse_stranger(encoder, index.manifest, index.folder)
+    return encoder
+
+
+def _keys(index: Index) -> dict[tuple, int]:
+    """Path and box → row."""
+    return {key: row for row, key in enumerate(_frame_keys(index.items, index.items["path"]))}
+
+
+def _table_keys(table: Table) -> list[tuple]:
+    paths = [os.path.abspath(path) for path in table.paths]  # noqa: PTH100 (links stay)
+    return _frame_keys(table.frame, paths)
+
+
+def _frame_keys(frame, paths) -> list[tuple]:  # noqa: ANN001
+    boxes = frame.reindex(columns=["x_1", "x_2", "y_1", "y_2"]).fillna(-1).to_numpy()
+    return [(path, *box) for path, box in zip(paths, boxes.tolist(), strict=True)]

@@ -1,0 +1,204 @@
+"""What turns pictures into vectors for an index: an embedder of ours, or an exported one.
+
+Both are used through the same few methods. The exported one runs in onnxruntime and imports no
+torch, so that a server of it starts in a second or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from lookalike.data.table import Table
+from lookalike.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from lookalike.models.embedder import Embedder
+
+PRECISIONS = ("float32", "bf16")
+
+
+class Encoder(Protocol):
+    """Pictures to vectors.
+
+    Attributes:
+        sha256: of the weights' file: what an index is bound to.
+        backbone: the network's name.
+        width: numbers a vector.
+        size: side of the prepared picture in pixels.
+        preprocessing: the transform in words; equal words give equal pictures.
+        teacher: SHA-256 of the model whose space this one was trained into, or None.
+    """
+
+    sha256: str
+    backbone: str
+    width: int
+    size: int
+    preprocessing: str
+    teacher: str | None
+
+    def pictures(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """float32 ``(N, D)`` of decoded pictures, uint8 ``(H, W, 3)``."""
+        ...
+
+    def rows(
+        self, table: Table, rows: np.ndarray, *, batch_size: int, workers: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
+        """Embed rows of a table batch by batch.
+
+        Yields:
+            row numbers int64 ``(n,)``, vectors float32 ``(n, D)``, and row → reason of the files
+            that could not be read since the batch before.
+        """
+        ...
+
+    def prepare(self, picture: np.ndarray) -> np.ndarray:
+        """What the network sees of a picture: uint8 ``(size, size, 3)``."""
+        ...
+
+    def embed(self, prepared: np.ndarray) -> np.ndarray:
+        """float32 ``(N, D)`` of prepared pictures, uint8 ``(N, size, size, 3)``."""
+        ...
+
+
+class TorchEncoder:
+    """An `Embedder` as an `Encoder`."""
+
+    def __init__(self, model: Embedder, about: dict[str, Any], precision: str = "float32") -> None:
+        if precision not in PRECISIONS:
+            raise ConfigError(f"--precision {precision}: give {' or '.join(PRECISIONS)}.")
+        self.model = model
+        self.transform = model.transform()
+        self.precision = precision
+        self.sha256: str = about["sha256"]
+        self.teacher: str | None = about.get("teacher")
+        self.backbone, self.width = model.spec.backbone, model.width
+        self.size, self.preprocessing = model.spec.size, repr(self.transform)
+
+    def pictures(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """See `Encoder.pictures`."""
+        return self.embed(np.stack([self.prepare(picture) for picture in pictures]))
+
+    def prepare(self, picture: np.ndarray) -> np.ndarray:
+        """See `Encoder.prepare`."""
+        import torch
+
+        pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+        return self.transform(pixels).permute(1, 2, 0).numpy()
+
+    def rows(
+        self, table: Table, rows: np.ndarray, *, batch_size: int, workers: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
+        """See `Encoder.rows`."""
+        from lookalike.data.loader import eval_loader
+
+        loader = eval_loader(
+            table.where(rows),
+            self.transform,
+            batch_size=batch_size,
+            workers=workers,
+            broken="skip",
+        )
+        told: set[int] = set()
+        for batch in loader:
+            bad = {int(rows[i]): why for i, why in loader.broken.items() if i not in told}
+            told |= set(loader.broken)
+            yield rows[batch["index"].numpy()], self._batch(batch), bad
+        bad = {int(rows[i]): why for i, why in loader.broken.items() if i not in told}
+        if bad:
+            yield np.empty(0, np.int64), np.empty((0, self.width), np.float32), bad
+
+    def embed(self, prepared: np.ndarray) -> np.ndarray:
+        """See `Encoder.embed`."""
+        import torch
+
+        return self._batch({"pictures": torch.from_numpy(prepared).permute(0, 3, 1, 2)})
+
+    def _batch(self, batch: dict[str, Any]) -> np.ndarray:
+        import torch
+
+        from lookalike.models.encode import embed
+
+        precision = torch.bfloat16 if self.precision == "bf16" else None
+        return embed(self.model, [batch], precision=precision)
+
+
+def open_encoder(path: str | Path, precision: str = "float32") -> Encoder:
+    """The encoder in a run folder, a model folder or an exported model's folder.
+
+    Raises:
+        ModelError: there is none.
+        ConfigError: an unknown precision.
+    """
+    from lookalike.search.exported import EXPORTED, ExportedEncoder
+
+    path = Path(path).expanduser()
+    if (path / EXPORTED).is_file():
+        return ExportedEncoder(path)
+    if not path.exists():
+        raise ModelError(f"{path} does not exist. Give a run folder or a model folder.")
+    from lookalike.models import weights
+
+    return TorchEncoder(
+        weights.load(path), weights.read_about(weights.model_folder(path)), precision
+    )
+
+
+def weights_folder(path: str | Path) -> Path:
+    """The folder to copy into an index: of the weights and the JSON beside them."""
+    from lookalike.search.exported import EXPORTED
+
+    path = Path(path).expanduser()
+    if (path / EXPORTED).is_file():
+        return path
+    from lookalike.models import weights
+
+    return weights.model_folder(path)
+
+
+def refuse_stranger(
+    encoder: Encoder, manifest: dict[str, Any], where: Path, *, student: bool = False
+) -> None:
+    """Refuse a model that neither made an index's vectors nor is a student of the one that did.
+
+    A student is known by the ``teacher`` in its ``model.json``, or declared by the person.
+
+    Raises:
+        ModelError: says what differs.
+    """
+    bound = manifest.get("model")
+    if bound is None:
+        raise ModelError(f"{where} says of no model, so no picture can be searched in it.")
+    if encoder.width != manifest["width"]:
+        raise ModelError(
+            f"The model gives {encoder.width} numbers a picture, {where} holds {manifest['width']}."
+        )
+    if student or encoder.teacher == bound["sha256"]:
+        return
+    if encoder.sha256 not in (bound["sha256"], bound.get("exported_from")):
+        raise ModelError(
+            f"{where} was made by another model ({bound['backbone']}, {bound['sha256'][:12]}…) "
+            f"than this one ({encoder.backbone}, {encoder.sha256[:12]}…): their vectors cannot be "
+            "compared. Build the index again, or add --student if this model was distilled into "
+            "that one's space."
+        )
+    if encoder.preprocessing != bound["preprocessing"] and encoder.sha256 == bound["sha256"]:
+        raise ModelError(
+            f"{where} was made of pictures prepared by {bound['preprocessing']}; this model "
+            f"prepares them by {encoder.preprocessing}. Build the index again."
+        )
+
+
+def describe(encoder: Encoder) -> dict[str, Any]:
+    """What a manifest says of the model."""
+    return {
+        "sha256": encoder.sha256,
+        "backbone": encoder.backbone,
+        "width": encoder.width,
+        "preprocessing": encoder.preprocessing,
+        "normalised": True,
+        "teacher": encoder.teacher,
+    }

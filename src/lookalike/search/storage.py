@@ -1,0 +1,162 @@
+"""How vectors lie on disk: float32, float16, int8 or one bit a number, read as float32.
+
+Every storage is two functions, ``encode`` and the reading of `Stored`; search is the same for all.
+What a storage costs in recall is measured on the index's own vectors by `storage_loss`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lookalike.errors import ConfigError, DataError, suggest
+
+STORAGES = ("float32", "float16", "int8", "binary")
+VECTORS = "vectors.npy"
+SCALES = "scales.npy"
+CHUNK = 65_536  # rows widened to float32 at a time: 32 MB at width 128
+
+
+def check_storage(storage: str) -> None:
+    """Refuse a storage that does not exist.
+
+    Raises:
+        ConfigError: names the nearest.
+    """
+    if storage not in STORAGES:
+        raise ConfigError(
+            f"--storage {storage}: no such storage. {suggest(storage, list(STORAGES))}"
+        )
+
+
+def encode(vectors: np.ndarray, storage: str) -> dict[str, np.ndarray]:
+    """Vectors as the arrays that lie on disk, by file name.
+
+    * ``float32``, ``float16``: the numbers themselves, 4 or 2 bytes each;
+    * ``int8``: ``round(127 x / max|x|)`` a row, with the row's ``max|x| / 127`` beside it;
+    * ``binary``: the sign of each number, 8 to a byte; read as ± 1/√D, so that a dot product with
+      a unit query estimates the cosine up to a factor that is the same for all rows.
+
+    Args:
+        vectors: float32 ``(N, D)``.
+        storage: one of ``STORAGES``.
+
+    >>> encode(np.array([[0.5, -1.0]], dtype="f4"), "int8")["vectors.npy"].tolist()
+    [[64, -127]]
+    """
+    check_storage(storage)
+    if storage == "float32":
+        return {VECTORS: np.ascontiguousarray(vectors, np.float32)}
+    if storage == "float16":
+        return {VECTORS: vectors.astype(np.float16)}
+    if storage == "binary":
+        return {VECTORS: np.packbits(vectors > 0, axis=1)}
+    widest = np.abs(vectors).max(axis=1, keepdims=True)
+    scales = np.where(widest > 0, widest / 127, 1).astype(np.float32)
+    codes = np.rint(vectors / scales).clip(-127, 127).astype(np.int8)
+    return {VECTORS: codes, SCALES: scales[:, 0]}
+
+
+class Stored:
+    """Vectors of a folder, memory-mapped; what is asked for comes as float32.
+
+    Args:
+        codes: as `encode` makes them.
+        storage: which storage that is.
+        width: numbers a vector.
+        scales: of int8.
+
+    >>> stored = Stored(np.eye(3, dtype="f2"), "float16", 3)
+    >>> stored[np.array([2])].tolist()
+    [[0.0, 0.0, 1.0]]
+    """
+
+    def __init__(
+        self, codes: np.ndarray, storage: str, width: int, scales: np.ndarray | None = None
+    ) -> None:
+        self.codes, self.storage, self.width, self.scales = codes, storage, width, scales
+
+    @classmethod
+    def open(cls, folder: Path, storage: str, width: int) -> Stored:
+        """Map the files of a folder.
+
+        Raises:
+            DataError: a file that is missing or cut.
+        """
+        try:
+            codes = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+            scales = np.load(folder / SCALES, allow_pickle=False) if storage == "int8" else None
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(
+                f"{folder / VECTORS} cannot be read ({error}). Run `lookalike index verify`, or "
+                "build the index again."
+            ) from error
+        return cls(codes, storage, width, scales)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and numbers a row."""
+        return len(self.codes), self.width
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk."""
+        return self.codes.nbytes + (0 if self.scales is None else self.scales.nbytes)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        codes = self.codes[rows]
+        if self.storage == "float32":
+            return codes
+        if self.storage == "binary":
+            signs = np.unpackbits(codes, axis=1, count=self.width).astype(np.float32)
+            return (2 * signs - 1) / np.float32(np.sqrt(self.width))
+        numbers = codes.astype(np.float32)
+        return numbers if self.scales is None else numbers * self.scales[rows][:, None]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[slice(None)], dtype=dtype)
+
+    def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """First row and float32 rows of each chunk, in order."""
+        for start in range(0, len(self), CHUNK):
+            yield start, self[slice(start, start + CHUNK)]
+
+
+def storage_loss(
+    vectors: np.ndarray, storage: str, *, top: int = 10, queries: int = 256, rows: int = 100_000
+) -> dict[str, float]:
+    """What a storage costs on these very vectors.
+
+    Queries are rows drawn from the vectors, each without itself, against at most ``rows`` of them.
+
+    Returns:
+        ``recall_at_10``: share of the true ten nearest (of float32) among the ten found; and
+        ``largest_error``: of a score, of those found.
+    """
+    from lookalike.search.exact import nearest
+
+    if storage == "float32":
+        return {"recall_at_10": 1.0, "largest_error": 0.0}
+    draw = np.random.default_rng(0)
+    some = vectors if len(vectors) <= rows else vectors[draw.choice(len(vectors), rows, False)]
+    some = np.ascontiguousarray(some, np.float32)
+    chosen = draw.choice(len(some), min(queries, len(some)), replace=False)
+    parts = encode(some, storage)
+    stored = Stored(parts[VECTORS], storage, some.shape[1], parts.get(SCALES))
+    top = min(top, len(some) - 1)
+    if top < 1:
+        return {"recall_at_10": 1.0, "largest_error": 0.0}
+    true = nearest(some[chosen], Stored(some, "float32", some.shape[1]), top, own=chosen)
+    found = nearest(some[chosen], stored, top, own=chosen)
+    hit = [len(set(a) & set(b)) / top for a, b in zip(true.rows, found.rows, strict=True)]
+    exact = np.einsum("qd,qkd->qk", some[chosen], some[found.rows])
+    return {
+        "recall_at_10": float(np.mean(hit)),
+        "largest_error": float(np.abs(exact - found.scores).max()),
+    }

@@ -1,0 +1,131 @@
+"""What a writer of an index does: keep the model, write the next generation's files."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lookalike.errors import RunError
+from lookalike.files import sha256
+from lookalike.search import engines, generations
+from lookalike.search.storage import SCALES, VECTORS, Stored, encode
+
+ITEMS = "items.parquet"
+IDS = "ids.npy"
+MODELS = "models"
+BUILDING = "building"
+
+
+def refuse_in_the_way(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a place that holds something which a new index must not replace.
+
+    Raises:
+        RunError: an index, unless ``overwrite``; or anything that is no index.
+    """
+    there = folder / generations.MANIFEST
+    ours = {generations.LOCK, generations.GENERATIONS, MODELS, BUILDING}
+    if there.is_file():
+        if not overwrite:
+            raise RunError(
+                f"{folder} exists already. Add --overwrite, or choose another --out. "
+                "(`index add` and `index update` change an index.)"
+            )
+    elif folder.exists() and (not folder.is_dir() or _foreign(folder, ours)):
+        raise RunError(f"{folder} exists already. It is no index; choose another --out.")
+
+
+def _foreign(folder: Path, ours: set[str]) -> bool:
+    names = {p.name for p in folder.iterdir()}
+    return not names or bool(names - ours)
+
+
+@dataclass(frozen=True)
+class Before:
+    """The generation that the next one grows from, and which of its rows go on."""
+
+    vectors: Stored
+    engine: dict[str, Any]
+    folder: Path
+    kept: np.ndarray
+
+
+def write_generation(
+    folder: Path,
+    manifest: dict[str, Any],
+    vectors: np.ndarray,
+    items: pd.DataFrame,
+    ids: np.ndarray,
+    before: Before | None = None,
+) -> dict[str, Any]:
+    """Commit a generation: the kept rows of the one before, then the new vectors.
+
+    Args:
+        folder: the index folder, whose writer the caller is.
+        manifest: what to say of it; ``storage``, ``width`` and ``engine`` are obeyed.
+        vectors: float32 ``(n, D)``, the new ones.
+        items: all rows, those kept and the new ones.
+        ids: int64, one a row of ``items``.
+        before: what came before; None: nothing.
+
+    Returns:
+        The manifest as written.
+    """
+    manifest = manifest | {"count": len(ids)}
+
+    def write(part: Path) -> None:
+        arrays = encode(vectors, manifest["storage"])
+        if before is not None:
+            old = {VECTORS: before.vectors.codes, SCALES: before.vectors.scales}
+            arrays = {
+                name: np.concatenate([np.asarray(old[name])[before.kept], new])
+                for name, new in arrays.items()
+            }
+        for name, array in arrays.items():
+            np.save(part / name, array)
+        np.save(part / IDS, ids.astype(np.int64))
+        items.reset_index(drop=True).to_parquet(part / ITEMS)
+        if manifest["engine"]["name"] != "exact":
+            _write_engine(part, manifest, before)
+
+    return generations.commit(folder, manifest, write)
+
+
+def _write_engine(part: Path, manifest: dict[str, Any], before: Before | None) -> None:
+    """The engine before with removed rows marked and new ones added, or built anew when stale."""
+    stored = Stored.open(part, manifest["storage"], manifest["width"])
+    spec = manifest["engine"]
+    if before is not None and engines.same_build(before.engine, spec):
+        places = np.load(before.folder / engines.PLACES, allow_pickle=False)
+        now = np.where(before.kept, np.cumsum(before.kept) - 1, -1)
+        places = np.where(places >= 0, now[places], -1)
+        if (places < 0).mean() <= engines.STALE:
+            engine = engines.read(before.folder / engines.ENGINE, to_change=True)
+            old = int(before.kept.sum())
+            engines.append(engine, stored, old)
+            np.save(part / engines.PLACES, np.concatenate([places, np.arange(old, len(stored))]))
+            engines.write(engine, part / engines.ENGINE)
+            return
+    np.save(part / engines.PLACES, np.arange(len(stored)))
+    engines.write(engines.build(stored, spec), part / engines.ENGINE)
+
+
+def keep_model(folder: Path, model: str | Path) -> str:
+    """Copy a model folder into the index, under a name of its own; whole or not at all."""
+    weights = next(p for p in Path(model).glob("model.*") if p.suffix in (".safetensors", ".onnx"))
+    name = sha256(weights)[:16]
+    place = folder / MODELS / name
+    if place.is_dir():
+        return name
+    part = folder / MODELS / f".{name}.part"
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(model, part)
+        part.replace(place)
+    except OSError as error:
+        raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
+    return name
