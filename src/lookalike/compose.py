@@ -20,7 +20,8 @@ from lookalike.errors import ConfigError, suggest
 
 CONF = Path(__file__).parent / "conf"
 OPEN_GROUPS = tuple(components.ROOMS)
-GROUPS = tuple(sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name[0] != "_"))
+_OPTIONS = {f.name for f in fields(Config)}  # beside the groups, conf/ holds search spaces
+GROUPS = tuple(sorted(p.name for p in CONF.iterdir() if p.name in _OPTIONS))
 _TABLES = (".csv", ".parquet", ".tsv", ".pq")
 _CONVERSION = re.compile(r"Value '(.*)' of type '\w+' could not be converted to (\w+)")
 _KINDS = {"Integer": "whole number", "Float": "number", "Boolean": "true or false"}
@@ -211,7 +212,7 @@ def _hydra(parsed: Sequence[Override]) -> Config:
     store.store(name="schema", node=Config)
     _store_public_names(store)
     words: list[str] = []
-    chosen = {o.key for o in parsed if o.key in GROUPS}
+    chosen = {o.key for o in parsed}
     if root := os.environ.get("LOOKALIKE_DATA"):
         words.append(f"data_root={_quote(root)}")
     for number, override in enumerate(parsed):
@@ -249,22 +250,33 @@ def _hydra_word(store: Any, number: int, override: Override, chosen: set[str]) -
     return f"{override.key}={value}"
 
 
-def _recipe_word(store: Any, number: int, name: str, chosen: set[str]) -> str:
-    """A recipe, without its options for groups that the person chose otherwise.
+# Options that belong to what another option names.
+_BELONGS = {
+    "optimizer.name": "optimizer.options",
+    "optimizer.schedule": "optimizer.schedule_options",
+    "model.backbone": "model.options",
+    "dataset": "published",  # figures of that data set
+}
 
-    A recipe's options are for the loss, the model, … that it names itself: ``recipe=roadmap/sop
-    loss=triplet`` would else hand SupAP's arguments to a triplet loss.
+
+def _recipe_word(store: Any, number: int, name: str, chosen: set[str]) -> str:
+    """A recipe, without its options for what the person chose otherwise.
+
+    A recipe's options are for the loss, the model, the optimiser that it names itself:
+    ``recipe=roadmap/sop loss=triplet`` would else hand SupAP's arguments to a triplet loss.
     """
     from omegaconf import DictConfig, OmegaConf
 
     body = cast("DictConfig", OmegaConf.load(CONF / "recipe" / f"{name}.yaml"))
-    dropped = [group for group in chosen if group in body]
-    if "dataset" in chosen and "published" in body:
-        dropped.append("published")  # figures of another data set
+    foreign = {group for group in GROUPS if group in chosen}
+    foreign |= {options for choice, options in _BELONGS.items() if choice in chosen}
+    dropped = [key for key in foreign if OmegaConf.select(body, key) is not None]
     if not dropped:
         return f"recipe={name}"
-    for group in dropped:
-        del body[group]
+    for key in dropped:
+        node, _, last = key.rpartition(".")
+        parent = OmegaConf.select(body, node) if node else body
+        parent.pop(last, None)
     store.store(group="recipe", name=f"given_{number}", node=body, package="_global_")
     return f"recipe=given_{number}"
 

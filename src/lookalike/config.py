@@ -64,7 +64,7 @@ class OptimizerConfig:
     # cosine, multistep, step, exponential, one_cycle, cyclic, constant
     schedule: str = "cosine"
     schedule_every: str = "step"  # the rate moves every step, or every epoch
-    schedule_options: dict[str, Any] | None = None  # of one_cycle and cyclic
+    schedule_options: dict[str, Any] = field(default_factory=dict)  # of one_cycle and cyclic
     warmup_epochs: float = 0.0  # linear, counted in epochs, moved every step
     min_lr_ratio: float = 0.0  # cosine ends at this fraction of lr
     milestones: list[int] = field(default_factory=list)  # epochs, for multistep
@@ -137,13 +137,6 @@ class EvaluationConfig:
     k: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
     levels: list[int] | None = None  # null: all the table has
     average_splits: bool = True  # several test splits: also their mean
-    average_levels: bool = False  # also the mean over test splits and levels, as for DyML
-    ties: str = "stable"  # equal scores: by gallery row, or optimistic, pessimistic, mean
-    empty: str = "skip"  # queries without a positive: skip (and count), or zero
-    relevance: str = "pop"  # what H-AP gives each level: pop or map
-    alpha: Any = 1.0  # the exponent of pop; for map a weight a level, coarsest first
-    # sizes of a picture whose vectors are averaged: [1,0.7071,0.5] as landmark papers do
-    scales: list[float] = field(default_factory=lambda: [1.0])
     average_levels: bool = False  # also the mean over test splits and levels, as for DyML
     ties: str = "stable"  # equal scores: by gallery row, or optimistic, pessimistic, mean
     empty: str = "skip"  # queries without a positive: skip (and count), or zero

@@ -34,6 +34,19 @@ def test_a_group_chosen_beside_a_recipe_drops_the_recipes_options_for_it():
     assert config.recipe == "pp/cub_resnet50" and config.sampler["drop_last"] is False
 
 
+def test_options_of_what_a_recipe_names_go_with_it():
+    recipe = compose(["recipe=pp/cub_resnet50"])
+    assert recipe.optimizer.options["delta"] == 0.1
+    config = compose(
+        ["recipe=pp/cub_resnet50", "optimizer.name=sgd", "optimizer.options.momentum=0.9"]
+    )
+    assert config.optimizer.options == {"momentum": 0.9} and config.optimizer.lr == 1e-4
+    config = compose(["recipe=raml/cub", "optimizer.schedule=cyclic"])
+    assert config.optimizer.schedule_options == {}
+    config = compose(["recipe=demo", "model.backbone=resnet18", "model=conv4"])
+    assert config.model.options == {} and config.model.backbone == "resnet18"
+
+
 @pytest.mark.parametrize("spelling", ["smooth_ap", "SmoothAP", "smoothap"])
 def test_a_loss_answers_to_any_spelling(spelling):
     assert compose([f"loss={spelling}"]).loss == {"name": spelling}

@@ -159,7 +159,7 @@ def _cycling(name: str, update: int, span: Span, c: OptimizerConfig) -> float:
         given = _given(one_cycle, c)
         return one_cycle(update, span.updates * span.epochs, **given)
     whole = int(span.epochs * span.batches / span.update_every / 6)
-    half = _options(c).get("half_cycle") or max(1, whole)
+    half = c.schedule_options.get("half_cycle") or max(1, whole)
     return cyclic(update, half, **_given(cyclic, c))
 
 
@@ -168,7 +168,7 @@ def momentum_at(
 ) -> float | None:
     """The momentum that a cycle sets at an update; None where the schedule sets none."""
     name = (group and group.schedule) or c.schedule
-    if name != "one_cycle" or not _options(c).get("cycle_momentum", True):
+    if name != "one_cycle" or not c.schedule_options.get("cycle_momentum", True):
         return None
     wait = c.freeze_epochs if c.freeze_schedule else 0
     if c.schedule_every == "epoch":
@@ -180,16 +180,12 @@ def momentum_at(
 def shared_peak(c: OptimizerConfig, group: GroupConfig) -> bool:
     """Whether a group peaks at ``optimizer.lr`` whatever its own rate is (RAML's cycles do)."""
     cycles = (group.schedule or c.schedule) in ("one_cycle", "cyclic")
-    return cycles and bool(_options(c).get("shared_max_lr", False))
-
-
-def _options(c: OptimizerConfig) -> dict[str, Any]:
-    return c.schedule_options or {}
+    return cycles and bool(c.schedule_options.get("shared_max_lr", False))
 
 
 def _given(function: Any, c: OptimizerConfig) -> dict[str, Any]:
     keys = _keywords(function)
-    return {key: value for key, value in _options(c).items() if key in keys}
+    return {key: value for key, value in c.schedule_options.items() if key in keys}
 
 
 def _keywords(function: Any) -> list[str]:
@@ -237,13 +233,13 @@ def check_schedule(c: OptimizerConfig, groups: Iterable[str]) -> None:
 
 def _check_options(c: OptimizerConfig, names: list[str]) -> None:
     accepted = [key for name in names for key in _OPTIONS.get(name, ())]
-    for key in _options(c):
+    for key in c.schedule_options:
         if key not in accepted:
             raise ConfigError(
                 f"optimizer.schedule_options.{key}: {' and '.join(names)} takes no such option. "
                 f"{suggest(key, accepted)}"
             )
-    mode = _options(c).get("mode", "triangular2")
+    mode = c.schedule_options.get("mode", "triangular2")
     if mode not in ("triangular", "triangular2"):
         raise ConfigError(
             f"optimizer.schedule_options.mode={mode}: write triangular or triangular2."
