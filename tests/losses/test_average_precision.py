@@ -7,10 +7,12 @@ from golden_files import assert_close, cases, load, settings, value_and_gradient
 
 from lookalike.losses import SmoothAP, SupAP
 from lookalike.losses.average_precision import average_precision
+from lookalike.ops.pair_sums import PairSteps, pair_sums
 from lookalike.ops.positives import Positives
 from lookalike.ops.ranked_rows import RankedRows
 from lookalike.ops.ranks import Steps
 from lookalike.ops.row_losses import row_losses_of_scores
+from lookalike.ops.steps import Heaviside
 
 SUP = ("tau", "rho", "offset", "delta", "start")
 
@@ -66,7 +68,7 @@ def test_ties_are_roadmap():
     checked = 0
     for _, case in cases("suprank/roadmap_ap_ties_scores"):
         if int(case["kind"]) not in steps:
-            continue  # the exact AP is a metric
+            continue  # the exact AP, below
         checked += 1
         labels = torch.tensor(case["labels"])
         rows = RankedRows(Positives(labels, labels), steps[int(case["kind"])], average_precision)
@@ -78,6 +80,41 @@ def test_ties_are_roadmap():
         assert_close(scores.grad.numpy(), case["grad_scores"], 1e-6, atol=1e-14)
         assert_close(1 - rows(scores.detach().clone(), 0, None), case["ap_per_query"], 0, atol=1e-8)
     assert checked == 6
+
+
+def exact_ap(scores, matches):
+    """AP of Heaviside ranks, a tie counting against the item, by the kernel of positives."""
+    exact = PairSteps(Heaviside(), Heaviside(), Heaviside())
+    real = matches.double()
+    rank = 1 + pair_sums(scores, torch.ones_like(real), None, exact)
+    among = real + pair_sums(scores, real, None, exact)
+    return (real * among / rank).sum(1) / real.sum(1)
+
+
+def test_exact_ap_is_roadmaps_and_the_limit_of_ours():
+    for _, case in cases("suprank/roadmap_heavisideap"):
+        x, y = torch.tensor(case["embeddings"]), torch.tensor(case["labels"])
+        against = {}
+        if "ref_embeddings" in case:
+            against = {
+                "ref_emb": torch.tensor(case["ref_embeddings"]),
+                "ref_labels": torch.tensor(case["ref_labels"]),
+            }
+        matches = y == against.get("ref_labels", y)[:, 0]
+        exact = exact_ap(x @ against.get("ref_emb", x).T, matches)
+        assert_close(exact.numpy(), case["ap_per_query"], 0, atol=1e-12)
+        assert_close(1 - exact.mean(), case["loss"], 0, atol=1e-12)
+        for limit in (
+            SmoothAP(tau=1e-13),
+            SupAP(tau=1e-13, rho=0.0, delta=None, start=0.0, offset=1),
+        ):
+            # The sigmoid makes half a step of a tie, and there is none here.
+            assert_close(limit(x, y, **against), case["loss"], 0, atol=1e-8)
+    ties = [c for _, c in cases("suprank/roadmap_ap_ties_scores") if int(c["kind"]) == 2]
+    assert len(ties) == 3
+    for case in ties:
+        scores, y = torch.tensor(case["scores"]), torch.tensor(case["labels"])
+        assert_close(exact_ap(scores, y == y[:, 0]).numpy(), case["ap_per_query"], 0, atol=1e-12)
 
 
 def test_score_gradients_are_roadmap():

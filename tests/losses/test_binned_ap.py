@@ -7,6 +7,7 @@ from golden_files import assert_close, cases, load, value_and_gradient
 
 from lookalike.errors import LookalikeError
 from lookalike.losses import FastAP, SoftBinAP
+from lookalike.ops.histograms import Bins, histogram
 
 
 @pytest.mark.parametrize("chunk_size", [None, 5])
@@ -29,6 +30,12 @@ def test_fast_ap_is_the_original(number):
     assert_close(value, case["loss_autodiff"], 0, atol=1e-9)
     assert_close(gradient, case["grad_autodiff"], 0, atol=1e-9)
     assert_close(gradient * (len(case["x"]) - loss.skipped) / 2, case["grad"], 1e-6)
+
+
+def test_the_quantiser_is_the_original():
+    case = load("smoothap/softbin_quantizer_nq5")
+    shares = histogram(torch.tensor(case["x"])[:, None], Bins(5, 0.0, 1.0))
+    assert_close(shares.T.numpy(), case["memberships_bin_by_x"], 0, atol=1e-12)
 
 
 def tangent(gradient, x):

@@ -81,6 +81,53 @@ def test_blackbox_ap_is_the_original_on_score_matrices(number, coefficient):
     assert_close(total, case["grad"], 0, atol=1e-9)
 
 
+def test_blackbox_ap_is_the_original_with_a_stored_batch():
+    """Each class ranks this batch and the one before it, which is a constant."""
+    case = load("smoothap/bbap_memory")
+    share = float(case["interclass_coef"])
+    size = len(case["scores"])
+    by_class = [
+        np.concatenate([case[k], case[m]]).T
+        for k, m in (("scores", "batch1"), ("targets", "target1"))
+    ]
+    flat = [case[k].reshape(1, -1) for k in ("scores", "targets")]
+    value, total = 0.0, np.zeros_like(case["grad"])
+    for (scores, targets), part in ((by_class, 1 - share), (flat, share)):
+        mask = torch.tensor(targets)
+        rows = BlackboxRows(
+            FromMask(mask),
+            float(case["lambda_val"]),
+            float(case["margin"]),
+            None,
+            BlackboxAP._loss,
+        )
+        exists = mask.any(1).double()
+        one, gradient = on_scores(scores, mask, rows, part * exists / exists.sum())
+        value += one
+        total += gradient.T[:size] if len(gradient) > 1 else gradient.reshape(total.shape)
+    assert_close(value, case["loss"], 0, atol=1e-9)
+    assert_close(total, case["grad"], 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("lambda_", [0.1, 1.0, 10.0])
+def test_the_ranker_is_the_original(lambda_):
+    """A linear function of the normalised ranks of all items, whose gradient is given."""
+    case = load("smoothap/bb_ranker")
+    scores = case["scores"]
+    upstream, ranks = torch.tensor(case["upstream"]), []
+
+    def linear(rank, among, mask, items):
+        ranks.append((rank / items).detach())
+        return (upstream * rank / items).sum(1)
+
+    everything = torch.ones(scores.shape)
+    rows = BlackboxRows(FromMask(everything), lambda_, 0.0, None, linear)
+    value, gradient = on_scores(scores, everything, rows, torch.ones(len(scores)).double())
+    assert_close(ranks[0].numpy(), case["rank_norm"], 0, atol=1e-12)
+    assert_close(value, (case["upstream"] * case["rank_norm"]).sum(), 0, atol=1e-9)
+    assert_close(gradient, case[f"grad_lambda_{lambda_}"], 0, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", ["0_log1p", "1_loglog", "2_identity", "3_log1p"])
 def test_blackbox_recall_is_the_original_on_score_matrices(name):
     case = load(f"smoothap/bbrecall_{name}")
