@@ -66,8 +66,11 @@ def brute(x, rows, items, own):
     return np.array(above), np.array(tied), np.array(before)
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("tile", [torch.float32, torch.float64])
+TILES = [("0", torch.float32), ("0", torch.float64)]
+TILES += [(path, tile) for path in PATHS[1:] for tile in (torch.int32, torch.float64)]
+
+
+@pytest.mark.parametrize(("path", "tile"), TILES)
 @pytest.mark.parametrize(
     "kind", ["hard", "separated", "grid", "duplicates", "nearly equal", "collapsed"]
 )
@@ -156,10 +159,39 @@ def test_topk_equals_a_stable_sort(kind):
         np.testing.assert_array_equal(scores[i], s[best])
 
 
-def test_many_relevant_items_call_for_a_float64_tile():
-    assert tile_type(torch.float32, 4.0) == torch.float32
-    assert tile_type(torch.float32, 1000.0) == torch.float64
-    assert tile_type(torch.float64, 4.0) == torch.float64
+def test_the_type_of_a_tile(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setenv("LOOKALIKE_NATIVE", "0")
+    assert tile_type(torch.float32, cpu, 4.0) == torch.float32
+    assert tile_type(torch.float32, cpu, 1000.0) == torch.float64
+    assert tile_type(torch.float64, cpu, 4.0) == torch.float64
+
+
+@pytest.mark.parametrize("path", PATHS[1:])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (13, 50, 17), (24, 48, 64), (5, 23, 0), (30, 40, 515)]
+)
+@pytest.mark.parametrize("kind", ["alike", "signed", "tiny", "large"])
+def test_fixed_tiles_keep_their_bound(kind, shape, path, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_NATIVE", path)
+    queries, items, size = shape
+    random = np.random.default_rng(1)
+    q, g = random.standard_normal((queries, size)), random.standard_normal((items, size))
+    if kind == "alike":  # every product adds up
+        q, g = np.abs(q) + 1, np.abs(g) + 1
+    q, g = ((x * {"tiny": 2.0**-50, "large": 2.0**30}.get(kind, 1.0)).astype("f4") for x in (q, g))
+    if kind == "signed":
+        q[::2] *= 1e-3
+    wide = torch.empty((queries + 1, items + 5), dtype=torch.int32)[:, :items]
+    tile = score_tile(whole(q), whole(g), wide)
+    rows, columns = np.divmod(np.arange(queries * items), items)
+    exact = exact_scores(q, g, rows, columns).reshape(queries, items) * tile.scale[:, None]
+    assert (np.abs(tile.scores.numpy() - exact) <= tile.error[:, None]).all()
+    # The numbers fill their range, and the bound is far below that of any float32 sum.
+    assert np.abs(exact).max(initial=0) < 2.0**31
+    if size > 64:
+        any_order = error_bound(whole(q).norms, whole(g).longest, size, torch.float32)
+        assert (tile.error < any_order * tile.scale / 50).all()
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -23,6 +23,7 @@ from lookalike.ops.tiles import Pairs, default_bytes, score_tile, tile_rows
 
 _OFTEN = 0.05  # share of scores taken again beyond which an exact tile costs less
 _PROBE = 64
+_LINE = 16  # numbers of four bytes
 # Metrics of one protocol, which native code does not know.
 _SLOW = ("mean_average_precision_trapezoid_at_{k}", "mean_precision_at_{k}")
 _WIDEST, _WIDEST_ON_DEVICE = 1024, 8192  # queries a tile: a product gains nothing from more
@@ -214,14 +215,16 @@ def _room(
     sizes = np.zeros(len(codes))
     for level, members in plan.members.items():
         sizes += members.counts(codes[:, level])
-    if kind is None:
-        kind = tile_type(gallery.fast.dtype, float(sizes.mean()) if len(sizes) else 0.0)
     device = gallery.fast.device
+    if kind is None:
+        kind = tile_type(gallery.fast.dtype, device, float(sizes.mean()) if len(sizes) else 0.0)
     per_score = bytes_per_score(kind, device)
     rows = tile_rows(len(gallery.exact), int(sizes.max(initial=0)), byte_budget, per_score)
     widest = _WIDEST if device.type == "cpu" else _WIDEST_ON_DEVICE
     height = max(1, min(rows, widest, mine.stop - mine.start))
-    return torch.empty((height, len(gallery.exact)), dtype=kind, device=device)
+    # Rows begin with a cache line, which native code writes faster.
+    padded = -(-len(gallery.exact) // _LINE) * _LINE
+    return torch.empty((height, padded), dtype=kind, device=device)[:, : len(gallery.exact)]
 
 
 def _columns(plan: _Plan) -> list[str]:

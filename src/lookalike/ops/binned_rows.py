@@ -58,7 +58,7 @@ class BinnedRows:
             losses = torch.where(exists, 1 - self.score(matching, every), 0.0)
             if weights is None:
                 return losses
-            by_matching, by_every = torch.autograd.grad(losses, (matching, every), weights)
+            by_matching, by_every = torch.autograd.grad(losses @ weights, (matching, every))
         histogram_slopes_(scores, self.bins, by_every)
         histogram_slopes_(own, self.bins, by_matching)
         scores.scatter_add_(1, positives.index, own * positives.mask)

@@ -87,7 +87,7 @@ class BlackboxRows:
             losses = self.loss(rank, among, mask, items)
             if weights is None:
                 return losses
-            (by_rank,) = torch.autograd.grad(losses, rank, weights)
+            (by_rank,) = torch.autograd.grad(losses @ weights, rank)
         # The gradient by the normalised rank, R = rank / items, is `items` times as large.
         moved = own + self.lambda_ * items * by_rank
         new_rank = count_above(moved, moved, mask) + 0.5 + count_above(scores, moved)

@@ -19,7 +19,7 @@ from lookalike.ops.exact_ranks_torch import best_scores_torch, exact_counts_torc
 from lookalike.ops.exact_scores import exact_scores
 from lookalike.ops.tiles import Pairs, ScoredTile, Vectors
 
-_MANY, _MANY_WITHOUT_NATIVE = 256, 32
+_MANY = 32  # relevant items a query, without native code
 _FEW = 8  # relevant items of a row searched one by one; more share one binary search
 
 
@@ -40,18 +40,23 @@ class Counts:
     rescored: int = 0
 
 
-def tile_type(vectors: torch.dtype, relevant: float) -> torch.dtype:
-    """The type of tile that ranks with the least work: float32, or float64.
+def tile_type(vectors: torch.dtype, device: torch.device, relevant: float) -> torch.dtype:
+    """The type of tile that ranks with the least work: int32, float32 or float64.
 
-    Where a query has hundreds of relevant items, nearly every other item lies within the float32
-    error of one of them; scoring those again one by one costs more than a float64 product.
+    Native code takes int32. Without it, where a query has tens of relevant items, nearly every
+    other item lies within the float32 error of one of them; scoring those again one by one costs
+    more than a float64 product.
 
     Args:
         vectors: the type of the vectors; float64 ones need a float64 tile.
+        device: where the products are taken.
         relevant: how many relevant items a query has on average.
     """
-    many = _MANY if paths.native() is not None else _MANY_WITHOUT_NATIVE
-    return torch.float64 if vectors == torch.float64 or relevant > many else torch.float32
+    if vectors == torch.float64:
+        return torch.float64
+    if device.type == "cpu" and paths.native() is not None:
+        return torch.int32
+    return torch.float64 if relevant > _MANY else torch.float32
 
 
 def bytes_per_score(tile: torch.dtype, device: torch.device) -> int:
@@ -82,15 +87,17 @@ def exact_counts(
     if tile.scores.device.type != "cpu":
         return _on_device(tile, relevant, query, gallery, best)
     scores, error = tile.scores.numpy(), tile.error
-    library = paths.native() if query.exact.dtype == np.float32 else None
+    suits = query.exact.dtype == np.float32 and scores.dtype != np.float32
+    library = paths.native() if suits else None
     if library is None:
         if best is not None:
             best[:] = _best_scores(scores, error, query.exact, gallery.exact)
         return _count(scores, error, relevant, query.exact, gallery.exact)
     above, tied, before = (np.empty(len(relevant.items), np.int64) for _ in range(3))
+    bounds = np.stack([tile.scale, error, tile.doubt], axis=1)
     rescored = library.count_ranks(
         scores,
-        error,
+        bounds,
         relevant.starts,
         relevant.items,
         query.exact,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # The signatures that this version calls; src/lookalike/ops/native/module.cpp has the same number.
-INTERFACE = 1
+INTERFACE = 2
 
 
 @dataclass(frozen=True)

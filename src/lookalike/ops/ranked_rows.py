@@ -84,13 +84,14 @@ class RankedRows:
             losses = 1 - self.score(Ranked(pivots, below, mask, level, self.steps))
             if weights is None:
                 return losses
+            # Of a scalar: handed `grad_outputs`, torch imports seconds of symbolic algebra.
             by_pivot, by_below = torch.autograd.grad(
-                losses, (pivots, below), weights, retain_graph=True, materialize_grads=True
+                losses @ weights, (pivots, below), retain_graph=True, materialize_grads=True
             )
             slopes = step_slopes_(scores, reach, by_below, self.steps.lower)
             by_pivot = by_pivot - by_below * slopes
             if mixup is not None:
-                (by_pivot,) = torch.autograd.grad(pivots, own, by_pivot)
+                (by_pivot,) = torch.autograd.grad((pivots * by_pivot).sum(), own)
         scores.scatter_add_(1, positives.index, by_pivot * positives.mask)
         return losses.detach()
 

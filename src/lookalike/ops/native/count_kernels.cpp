@@ -3,11 +3,14 @@
 // linker keeps for every processor.
 #include "count.hpp"
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 namespace lookalike {
 namespace LOOKALIKE_ISA {
 namespace {
 
-constexpr int64_t kAhead = 2;
 constexpr int kTogether = 8;  // dot products summed side by side, to hide the latency of an addition
 
 template <typename Score>
@@ -25,24 +28,16 @@ void find_peaks(const Score* row, int64_t width, Score* peaks) {
 }
 
 template <typename Score>
-Score least(const Score* s, int64_t n) {
-    Score best = s[0];
-    for (int64_t j = 1; j < n; ++j) best = s[j] < best ? s[j] : best;
-    return best;
-}
-
-template <typename Score>
 int64_t few(const Score* row, int64_t width, const Score* peaks, const Score* low,
-            const Score* high, int64_t depth, int64_t* above, int64_t* crowd, int64_t* close) {
+            const Score* high, int64_t depth, int64_t* above, Close* close) {
     int64_t found = 0;
-    const Score weakest = least(low, depth);
     unsigned char inside[kBlock];
     for (int64_t from = 0; from < width; from += kBlock) {
         const int64_t n = width - from < kBlock ? width - from : kBlock;
         const Score* s = row + from;
-        if (peaks[from / kBlock] < weakest) continue;
+        const Score peak = peaks[from / kBlock];
         bool any = false;
-        for (int64_t p = 0; p < depth; ++p) {
+        for (int64_t p = 0; p < depth && low[p] <= peak; ++p) {
             const Score a = low[p], b = high[p];
             int32_t over = 0, reach = 0;
 #pragma omp simd reduction(+ : over, reach)
@@ -52,7 +47,6 @@ int64_t few(const Score* row, int64_t width, const Score* peaks, const Score* lo
             }
             above[p] += over;
             if (reach == over) continue;
-            crowd[p] += reach - over;
             if (!any) {
                 for (int64_t j = 0; j < n; ++j) inside[j] = s[j] >= a && s[j] <= b;
                 any = true;
@@ -62,8 +56,10 @@ int64_t few(const Score* row, int64_t width, const Score* peaks, const Score* lo
         }
         if (!any) continue;
         for (int64_t j = 0; j < n; ++j) {
-            close[found] = from + j;
-            found += inside[j];
+            if (!inside[j]) continue;
+            int32_t pivot = 0;
+            while (high[pivot] < s[j]) ++pivot;
+            close[found++] = {static_cast<int32_t>(from + j), pivot};
         }
     }
     return found;
@@ -85,9 +81,10 @@ int32_t first_reaching(const Score* high, int32_t from, int32_t to, Score value)
 
 template <typename Score>
 int64_t many(const Score* row, int64_t width, const Score* peaks, const Score* low,
-             const Score* high, Steps<Score> steps, int32_t* beyond, int64_t* close) {
+             const Score* high, Steps<Score> steps, const int32_t* base, const int32_t* after,
+             int32_t* beyond, Close* close) {
     int64_t found = 0;
-    int32_t step[kBlock];
+    int32_t step[kBlock], marked[kBlock + 1];
     for (int64_t from = 0; from < width; from += kBlock) {
         const int64_t n = width - from < kBlock ? width - from : kBlock;
         const Score* s = row + from;
@@ -95,22 +92,27 @@ int64_t many(const Score* row, int64_t width, const Score* peaks, const Score* l
             beyond[0] += static_cast<int32_t>(n);
             continue;
         }
-        const Score top = static_cast<Score>(steps.size - 1);
+        for (int64_t j = 0; j < n; ++j) step[j] = steps(s[j]);
+        // In most steps no pivot is near: the table alone tells how many lie below.
+        int64_t near = 0;
         for (int64_t j = 0; j < n; ++j) {
-            Score place = (s[j] - steps.start) * steps.scale;
-            place = place > Score(0) ? place : Score(0);
-            place = place < top ? place : top;
-            step[j] = static_cast<int32_t>(place);
+            const int32_t c = base[step[j]];
+            ++beyond[c & ~kMarked];
+            marked[near] = static_cast<int32_t>(j);
+            near += static_cast<uint32_t>(c) >> 31;
         }
-        for (int64_t j = 0; j < n; ++j) {
+        for (int64_t i = 0; i < near; ++i) {
+            const int32_t j = marked[i];
             const Score value = s[j];
-            int32_t c = steps.base[step[j]];
+            const int32_t lowest = base[step[j]] & ~kMarked;
+            int32_t c = lowest;
             // A step holds hardly more than two pivots; guessing where would cost more than adding.
             c += high[c] < value;
             c += high[c] < value;
-            if (high[c] < value) c = first_reaching(high, c + 1, steps.base[step[j] + 1], value);
-            close[found] = from + j;
+            if (high[c] < value) c = first_reaching(high, c + 1, after[step[j]], value);
+            close[found] = {static_cast<int32_t>(from + j), c};
             found += low[c] <= value;
+            --beyond[lowest];
             ++beyond[c];
         }
     }
@@ -134,20 +136,42 @@ void dot_group(const float* query, const float* gallery, int64_t size, const int
     for (int t = 0; t < kCount; ++t) out[t] = sum[t];
 }
 
+// In any order, several items at a time: the query is widened once for all of them.
+template <int kCount>
+void quick_group(const float* query, const float* gallery, int64_t size, const int64_t* items,
+                 double* out) {
+    const float* g[kCount];
+    double sum[kCount] = {};
+    for (int t = 0; t < kCount; ++t) g[t] = gallery + items[t] * size;
+    int64_t k = 0;
+#if defined(__AVX512F__)
+    __m512d sums[kCount] = {};
+    for (; k + 8 <= size; k += 8) {
+        const __m512d q = _mm512_cvtps_pd(_mm256_loadu_ps(query + k));
+        for (int t = 0; t < kCount; ++t)
+            sums[t] = _mm512_fmadd_pd(q, _mm512_cvtps_pd(_mm256_loadu_ps(g[t] + k)), sums[t]);
+    }
+    for (int t = 0; t < kCount; ++t) sum[t] = _mm512_reduce_add_pd(sums[t]);
+#elif defined(__FMA__)
+    __m256d sums[kCount] = {};
+    for (; k + 4 <= size; k += 4) {
+        const __m256d q = _mm256_cvtps_pd(_mm_loadu_ps(query + k));
+        for (int t = 0; t < kCount; ++t)
+            sums[t] = _mm256_fmadd_pd(q, _mm256_cvtps_pd(_mm_loadu_ps(g[t] + k)), sums[t]);
+    }
+    for (int t = 0; t < kCount; ++t) sum[t] = (sums[t][0] + sums[t][1]) + (sums[t][2] + sums[t][3]);
+#endif
+    for (; k < size; ++k)
+        for (int t = 0; t < kCount; ++t)
+            sum[t] += static_cast<double>(query[k]) * static_cast<double>(g[t][k]);
+    for (int t = 0; t < kCount; ++t) out[t] = sum[t];
+}
+
 void quick_dots(const float* query, const float* gallery, int64_t size, const int64_t* items,
                 int64_t count, double* out) {
-    for (int64_t i = 0; i < count; ++i) {
-        const float* g = gallery + items[i] * size;
-        if (i + kAhead < count) {  // the items lie anywhere in the gallery: ask for the next in time
-            const float* next = gallery + items[i + kAhead] * size;
-            for (int64_t k = 0; k < size; k += 16) __builtin_prefetch(next + k);
-        }
-        double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t k = 0; k < size; ++k)
-            sum += static_cast<double>(query[k]) * static_cast<double>(g[k]);
-        out[i] = sum;
-    }
+    int64_t i = 0;
+    for (; i + 4 <= count; i += 4) quick_group<4>(query, gallery, size, items + i, out + i);
+    for (; i < count; ++i) quick_group<1>(query, gallery, size, items + i, out + i);
 }
 
 void exact_dots(const float* query, const float* gallery, int64_t size, const int64_t* items,
@@ -158,43 +182,13 @@ void exact_dots(const float* query, const float* gallery, int64_t size, const in
     for (; i < count; ++i) dot_group<1>(query, gallery, size, items + i, out + i);
 }
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 8, kTileRows = 8;
-#elif defined(__AVX__)
-constexpr int kLanes = 4, kTileRows = 4;
-#else
-constexpr int kLanes = 2, kTileRows = 4;
-#endif
-constexpr int kVectors = 3, kTileColumns = kVectors * kLanes;
-typedef double Lanes __attribute__((vector_size(kLanes * sizeof(double)), aligned(8)));
-
-// Every sum stays in its register from the first dimension to the last, so the order is the exact
-// one; a library's product cuts the dimensions into pieces.
-void tile_step(const double* queries, const double* panel, int64_t size, double* out,
-               int64_t stride, int64_t used_rows, int64_t used_columns) {
-    Lanes sum[kTileRows][kVectors] = {};
-    for (int64_t k = 0; k < size; ++k) {
-        Lanes g[kVectors];
-        for (int v = 0; v < kVectors; ++v)
-            g[v] = *reinterpret_cast<const Lanes*>(panel + k * kTileColumns + v * kLanes);
-        for (int r = 0; r < kTileRows; ++r) {
-            const double q = queries[k * kTileRows + r];
-            for (int v = 0; v < kVectors; ++v) sum[r][v] += q * g[v];
-        }
-    }
-    for (int64_t r = 0; r < used_rows; ++r)
-        for (int64_t c = 0; c < used_columns; ++c)
-            out[r * stride + c] = sum[r][c / kLanes][c % kLanes];
-}
-
 }  // namespace
 
 extern const CountKernels count_kernels;
-const CountKernels count_kernels = {{find_peaks<float>, few<float>, many<float>},
+const CountKernels count_kernels = {{find_peaks<int32_t>, few<int32_t>, many<int32_t>},
                                     {find_peaks<double>, few<double>, many<double>},
                                     quick_dots,
-                                    exact_dots,
-                                    {kTileRows, kTileColumns, tile_step}};
+                                    exact_dots};
 
 }  // namespace LOOKALIKE_ISA
 }  // namespace lookalike

@@ -12,14 +12,16 @@ void bind_steps(nb::module_& module);
 void bind_pairs(nb::module_& module);
 void bind_rows(nb::module_& module);
 void bind_count(nb::module_& module);
+void bind_tiles(nb::module_& module);
 }  // namespace lookalike
 
 NB_MODULE(_native, module) {
     // Raised with every change of a signature; lookalike/ops/paths.py asks for the same number.
-    module.attr("interface") = 1;
+    module.attr("interface") = 2;
     module.def("instruction_sets", &lookalike::instruction_sets);
     lookalike::bind_steps(module);
     lookalike::bind_pairs(module);
     lookalike::bind_rows(module);
     lookalike::bind_count(module);
+    lookalike::bind_tiles(module);
 }
