@@ -53,21 +53,105 @@ def train(
 
 
 @app.command()
+def sweep(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SPACE [OPTION=VALUE]...",
+            help="A search space (a YAML file or a preset), and options of all trials.",
+            show_default=False,
+        ),
+    ],
+    trials: Annotated[int, typer.Option("--trials", min=1, help="How many there shall be.")] = 20,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The folder; default: runs/sweep-SPACE.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", help="For many machines: postgresql://user@host/database."),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option("--study", help="Name in the storage; default: the folder's.")
+    ] = None,
+    sampler: Annotated[str, typer.Option("--sampler", help="tpe, random, gp, qmc, …")] = "tpe",
+    pruner: Annotated[
+        str, typer.Option("--pruner", help="median, hyperband, successivehalving, …; none.")
+    ] = "median",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sampler.")] = 0,
+) -> None:
+    """Search good options: `lookalike sweep recipe=demo search.yaml --trials 20`."""
+    from lookalike.jobs import sweep as job
+
+    job.run(
+        words,
+        trials=trials,
+        out=out,
+        storage=storage,
+        study=study,
+        sampler=sampler,
+        pruner=pruner,
+        seed=seed,
+    )
+
+
+@app.command()
 def evaluate(
     run: RunFolder,
     overrides: Overrides = None,
     split: Annotated[
         list[str] | None, typer.Option("--split", help="Which split; default: every test split.")
     ] = None,
+    gallery: Annotated[
+        Path | None,
+        typer.Option("--gallery", metavar="RUN", help="Another model embeds the gallery."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", help="Side of the pictures; default: as trained.")
+    ] = None,
+    gallery_image_size: Annotated[
+        int | None, typer.Option("--gallery-image-size", help="The same for the gallery's model.")
+    ] = None,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="Also let each model search its own gallery.")
+    ] = False,
+    whitening: Annotated[
+        str | None,
+        typer.Option(
+            "--whitening", metavar="pca|learned", help="Whiten, learned on the training pictures."
+        ),
+    ] = None,
+    whitening_size: Annotated[
+        int | None, typer.Option("--whitening-size", help="Dimensions that whitening keeps.")
+    ] = None,
+    save_model: Annotated[
+        Path | None, typer.Option("--save-model", help="Write the whitened model to this folder.")
+    ] = None,
+    by_class: Annotated[
+        bool, typer.Option("--by-class", help="Also each class, and the mean over classes.")
+    ] = False,
+    over: Annotated[
+        str, typer.Option("--over", help="What the intervals draw: classes, or queries.")
+    ] = "classes",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure a trained model: `lookalike evaluate runs/x dataset=cub`."""
+    """Measure a trained model: `lookalike evaluate runs/x dataset=[cub,sop]`."""
     from lookalike.compose import check_words
 
-    check_words(overrides or [])
+    check_words([word for word in overrides or [] if not word.startswith("dataset=[")])
     from lookalike.jobs import evaluate as job
 
-    job.run(run, overrides or [], splits=split, as_json=as_json)
+    options = job.Options(
+        gallery=gallery,
+        image_size=image_size,
+        gallery_image_size=gallery_image_size,
+        symmetric=symmetric,
+        whitening=whitening,
+        whitening_size=whitening_size,
+        save_model=save_model,
+        by_class=by_class,
+        over=over,
+    )
+    job.run(run, overrides or [], splits=split, as_json=as_json, options=options)
 
 
 app.command()(cli_search.search)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,8 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
+    silent: bool = False,
+    on_judged: Callable[[int, float], None] | None = None,
 ) -> Path:
     """Train a model and return its run folder.
 
@@ -30,6 +32,9 @@ def run(
         resume: go on with the run in ``run=FOLDER``.
         overwrite: replace the run that is there.
         quiet: plain lines instead of a progress bar.
+        silent: nothing on the terminal.
+        on_judged: told after every evaluation: epochs done, and the value that chooses the model.
+            What it raises ends the run.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -46,7 +51,9 @@ def run(
         from lookalike.jobs.console import Console
         from lookalike.jobs.training import Training
 
-        training = Training(folder, config, Console(quiet=quiet, silent=not distributed.is_main()))
+        console = Console(quiet=quiet, silent=silent or not distributed.is_main())
+        training = Training(folder, config, console)
+        training.on_judged = on_judged
         with _status(folder):
             training.train(resume=resume, overwrite=overwrite)
     finally:
@@ -107,15 +114,19 @@ def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tupl
         found = Run.open(folder)
         return found, from_yaml(found.config.read_text(encoding="utf-8"), overrides)
     config = compose(overrides)
-    _check(config)
+    check(config)
     chosen: str = distributed.broadcast_object(config.run or str(next_folder(_stem(config))))
     config.run, folder = chosen, Run(chosen)
     folder.refuse_if_taken(overwrite=overwrite)
     return folder, config
 
 
-def _check(config: Config) -> None:
-    """What can be refused before data is read or a network is built."""
+def check(config: Config) -> None:
+    """Refuse what can be refused before data is read or a network is built.
+
+    Raises:
+        ConfigError: names the option.
+    """
     from lookalike.data import transforms
     from lookalike.jobs import accelerating, building
     from lookalike.jobs.figures import check_metrics

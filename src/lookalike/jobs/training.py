@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -103,6 +103,7 @@ class Training:
         self._frozen: list[str] | None = None  # not known yet
         self.started = time.perf_counter()
         self.journal = Journal(folder, config, console)
+        self.on_judged: Callable[[int, float], None] | None = None
         self.watch = Watch(
             self.step,
             every=config.watch.every,
@@ -139,7 +140,9 @@ class Training:
             progress.micro_batch = accelerating.micro_batch(self.config, self.step, local)
         self.step.micro_batch = progress.micro_batch
         if self.config.micro_batch == "auto":
-            self.console.say(f"micro    {progress.micro_batch} pictures at a time, as memory has it")
+            self.console.say(
+                f"         {progress.micro_batch} pictures at a time, as memory has it"
+            )
 
     def _begin(self, *, overwrite: bool) -> Progress:
         if distributed.is_main():
@@ -235,12 +238,14 @@ class Training:
         table = averages.values(measured, self.config.evaluation)
         self.journal.evaluation(progress, table)
         self.console.evaluated(progress, table, self.config.evaluation.monitor)
-        better = True
+        better, value = True, None
         if self.choosing:
             value = selecting.monitored(table, self.config.evaluation.monitor, self.choosing)
             better = selecting.judge(progress, value, self.config)
         if better and distributed.is_main():
             weights.save(model, self.folder.model)
+        if value is not None and self.on_judged is not None:
+            self.on_judged(progress.epoch, value)
 
     def _evaluated_model(self) -> Embedder:
         """The averaged weights where there are some, else those in training."""

@@ -31,11 +31,12 @@ class Chart:
 
     Attributes:
         title: what is drawn.
-        lines: the curves; x in epochs.
+        lines: the curves.
         epochs: how far the axis goes; 0 = as far as the lines.
         note: what was left out, if anything.
         measured: whether points are metrics, where higher is better: each gets a dot and each
             line's highest a ring.
+        unit: what x counts.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Chart:
     epochs: float = 0.0
     note: str = ""
     measured: bool = False
+    unit: str = "epoch"
 
 
 def charts(rows: Sequence[Row], *, levels: Sequence[str] = (), bins: int = 160) -> list[Chart]:

@@ -54,18 +54,18 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 def _last(chart: Chart, line: Line) -> str:
     if not chart.measured:
-        return f"{_short(line.y[0])} → {_short(line.y[-1])}"
+        return f"{short(line.y[0])} → {short(line.y[-1])}"
     best = max(range(len(line.y)), key=line.y.__getitem__)
     text = format_value(line.y[-1])
     if line.y[best] == line.y[-1]:
         return text
-    return f"{text}, best {format_value(line.y[best])} at epoch {_short(line.x[best])}"
+    return f"{text}, best {format_value(line.y[best])} at {chart.unit} {short(line.x[best])}"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """At most three significant digits; below a thousandth with an exponent.
 
-    >>> _short(0.25), _short(0.0001), _short(12345.0)
+    >>> short(0.25), short(0.0001), short(12345.0)
     ('0.25', '1e-4', '1.23e4')
     """
     if value and not 1e-3 <= abs(value) < 1e4:
@@ -99,16 +99,16 @@ def _drawing(chart: Chart) -> Html:
     marks: list[Html] = []
     for y in ticks(y_low, y_high):
         marks.append(tag("path", d=f"M{LEFT} {py(y):.1f}H{WIDTH - RIGHT}", class_="grid"))
-        marks.append(tag("text", _short(y), x=LEFT - 7, y=py(y) + 4, text_anchor="end"))
+        marks.append(tag("text", short(y), x=LEFT - 7, y=py(y) + 4, text_anchor="end"))
     marks += [
-        tag("text", _short(x), x=px(x), y=HEIGHT - BOTTOM + 17, text_anchor="middle")
+        tag("text", short(x), x=px(x), y=HEIGHT - BOTTOM + 17, text_anchor="middle")
         for x in ticks(x_low, x_high, 6)
     ]
     axis = tag("path", d=f"M{LEFT} {HEIGHT - BOTTOM}H{WIDTH - RIGHT}", class_="axis")
-    unit = tag("text", "epoch", x=WIDTH - RIGHT, y=HEIGHT - 2, text_anchor="end")
+    unit = tag("text", chart.unit, x=WIDTH - RIGHT, y=HEIGHT - 2, text_anchor="end")
     curves = [_curve(chart, line, i % SERIES, px, py) for i, line in enumerate(chart.lines)]
     words = "; ".join(
-        f"{line.name} goes from {_short(line.y[0])} to {_short(line.y[-1])}" for line in chart.lines
+        f"{line.name} goes from {short(line.y[0])} to {short(line.y[-1])}" for line in chart.lines
     )
     return tag(
         "svg",
@@ -118,7 +118,7 @@ def _drawing(chart: Chart) -> Html:
         *curves,
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
-        aria_label=f"{chart.title} over {_short(x_high)} epochs: {words}.",
+        aria_label=f"{chart.title} over {short(x_high)} {chart.unit}s: {words}.",
     )
 
 
