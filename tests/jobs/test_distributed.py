@@ -9,42 +9,90 @@ import sys
 import pytest
 import torch
 
+from lookalike.errors import ConfigError
 from lookalike.jobs import train
 from lookalike.runs import Run
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+TRAIN = ["-m", "lookalike", "train"]
 
-@pytest.mark.slow
-@pytest.mark.parametrize("loss", ["smooth_ap", "proxy_anchor"])
-def test_two_gloo_processes_train_as_one(toy, tmp_path, loss):
-    # Batch norm sees its own process's pictures; frozen, it is out of the comparison.
-    options = [
-        *toy,
-        f"loss={loss}",
-        "model.freeze_batch_norm=true",
-        "epochs=2",
-        "optimizer.lr=1e-3",
-    ]
-    alone = Run(train.run([*options, f"run={tmp_path / 'alone'}"], quiet=True))
-    program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    program += ["--standalone", "-m", "lookalike", "train"]
+# One of two processes dies in its eighth step, once.
+DYING = """
+import os, signal, sys
+from lookalike.jobs import train, training
+step, count = training.SupervisedStep.backward, 0
+def dying(self, batch):
+    global count
+    count += 1
+    doomed = os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+    if doomed and count == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, batch)
+training.SupervisedStep.backward = dying
+train.run(sys.argv[1:], quiet=True)
+"""
+
+
+def torchrun(*words: str) -> None:
     done = subprocess.run(
-        [*program, *options, f"run={tmp_path / 'two'}"],
+        [*TORCHRUN, *words],
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def losses(run: Run) -> list[float]:
+    return [row["loss"] for row in run.history() if row["kind"] == "train"]
+
+
+def parts(run: Run) -> dict:
+    return torch.load(run.checkpoints / "last.pt", weights_only=True)["parts"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["loss=smooth_ap", "model.freeze_batch_norm=true"],
+        ["loss=proxy_anchor", "sync_batch_norm=true"],
+        ["loss=proxy_anchor", "model.freeze_batch_norm=true", "micro_batch=3", "update_every=2"],
+    ],
+    ids=["frozen", "synchronised", "micro_batches"],
+)
+def test_two_gloo_processes_train_as_one(toy, tmp_path, options):
+    options = [*toy, *options, "epochs=2", "optimizer.lr=1e-3"]
+    alone = Run(train.run([*options, f"run={tmp_path / 'alone'}"], quiet=True))
+    torchrun(*TRAIN, *options, f"run={tmp_path / 'two'}")
     two = Run(tmp_path / "two")
     assert two.read_manifest()["status"] == "finished"
-    losses = [row["loss"] for row in alone.history() if row["kind"] == "train"]
-    assert [r["loss"] for r in two.history() if r["kind"] == "train"] == pytest.approx(
-        losses, rel=1e-5
-    )
-    states = [torch.load(run.checkpoints / "last.pt", weights_only=True) for run in (alone, two)]
+    assert losses(two) == pytest.approx(losses(alone), rel=1e-5)
+    one, other = parts(alone), parts(two)
     for part in ("model", "loss"):
-        for key, value in states[0]["parts"][part].items():
-            torch.testing.assert_close(
-                states[1]["parts"][part][key], value, rtol=1e-4, atol=1e-5, msg=key
-            )
+        for key, value in one[part].items():
+            torch.testing.assert_close(other[part][key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+@pytest.mark.slow
+def test_a_rank_killed_and_restarted_by_torchrun_ends_as_if_nothing_had_been(toy, tmp_path):
+    program = tmp_path / "dying.py"
+    program.write_text(DYING)
+    options = [*toy, "loss=proxy_anchor", "average.name=ema", "checkpoint.steps=2"]
+    torchrun(*TRAIN, *options, f"run={tmp_path / 'unbroken'}")
+    torchrun("--max-restarts", "1", str(program), *options, f"run={tmp_path / 'broken'}")
+    unbroken, broken = Run(tmp_path / "unbroken"), Run(tmp_path / "broken")
+    assert broken.read_manifest()["status"] == "finished"
+    one, other = parts(unbroken), parts(broken)
+    for part in ("model", "loss", "average"):
+        for key, value in one[part].items():
+            assert torch.equal(other[part][key], value), key
+    assert losses(broken) == losses(unbroken)
+
+
+def test_a_restart_needs_the_folders_name(toy, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")
+    with pytest.raises(ConfigError, match="run=runs/x"):
+        train.run(toy)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lookalike.errors import RunError
+from lookalike.losses import CrossBatchMemory, MultiSimilarity
 from lookalike.train import checkpoints
 from lookalike.train.checkpoints import (
     Progress,
@@ -75,6 +76,22 @@ def test_an_optimiser_of_other_parameters_is_refused(tmp_path):
     things = objects()
     things["optimizer"] = torch.optim.AdamW([things["model"].weight])
     with pytest.raises(RunError, match="its optimizer, does not fit"):
+        load(tmp_path, things)
+
+
+def test_a_memory_whose_label_columns_came_with_the_first_batch_goes_on(tmp_path):
+    def memory():
+        made = CrossBatchMemory(MultiSimilarity(), embedding_size=3, memory_size=9)
+        return objects() | {"loss": made}
+
+    things = memory()
+    things["loss"](torch.randn(4, 3), torch.randint(0, 2, (4, 2)))
+    save_checkpoint(tmp_path, Progress(), things, FACTS)
+    again = memory()
+    load(tmp_path, again)
+    assert torch.equal(again["loss"].bank_labels, things["loss"].bank_labels)
+    things["loss"] = CrossBatchMemory(MultiSimilarity(), embedding_size=3, memory_size=7)
+    with pytest.raises(RunError, match=r"its loss, is of another model: bank is \(9, 3\) there"):
         load(tmp_path, things)
 
 

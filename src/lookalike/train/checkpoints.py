@@ -182,19 +182,21 @@ def restore(
     if missing := sorted(set(parts) ^ set(saved)):
         raise RunError(f"{source} is of another kind of run: {', '.join(missing)} differ.")
     for name, part in parts.items():
-        where = str(source) if name == "model" else f"{source}, its {name},"
-        if isinstance(part, nn.Module):
-            try:
-                fit_state(part, saved[name], where)
-            except ModelError as error:
-                raise RunError(str(error)) from error
-            continue
-        try:
-            part.load_state_dict(saved[name])
-        except (ValueError, KeyError, RuntimeError) as error:
-            raise RunError(f"{where} does not fit this run: {error}.") from error
+        _put_back(part, saved[name], str(source) if name == "model" else f"{source}, its {name},")
     _set_random_state(state["random"])
     return Progress(**state["progress"])
+
+
+def _put_back(part: Stateful, saved: Any, where: str) -> None:
+    try:
+        part.load_state_dict(saved)
+    except (ValueError, KeyError, RuntimeError) as error:
+        if isinstance(part, nn.Module):  # which says the same in other words
+            try:
+                fit_state(part, saved, where)
+            except ModelError as named:
+                raise RunError(str(named)) from error
+        raise RunError(f"{where} does not fit this run: {error}.") from error
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
