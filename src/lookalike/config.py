@@ -14,13 +14,18 @@ from typing import Any
 class ModelConfig:
     """Which network, and what comes after its feature map."""
 
-    backbone: str = "resnet18"  # a timm name, or one of lookalike's own (conv4)
+    # a timm name; conv4, googlenet, bn_inception, deit_small_distilled; your own by import path
+    backbone: str = "resnet18"
     pool: str = "avg"  # avg, max, gem, …; for transformers: token or avg
     embedding_size: int | None = 128  # null: the pooled features themselves
-    head_norm: bool = False  # parameter-free layer norm before the linear head
+    head_norm: bool | str = False  # before the linear head: true (or layer), l2: unit length
     head_bias: bool = True
     pretrained: bool = True
-    weights: str | None = None  # a safetensors file or a run folder to start from
+    # to start from: a safetensors file, a run folder, a checkpoint of the published systems (.pth)
+    weights: str | None = None
+    whitening: int | None = None  # width of one more linear map and norm behind the embedding
+    # prefixes of the embedding that are trained and measured as well (Matryoshka): [64,128]
+    widths: list[int] = field(default_factory=list)
     freeze_batch_norm: bool = False  # keep running statistics as they are; affine still trains
     # parts of the backbone that do not learn, as a shell names files: [patch_embed, "blocks.[0-9]"]
     freeze: list[str] = field(default_factory=list)

@@ -16,6 +16,7 @@ from lookalike.data.dataset import Broken
 from lookalike.data.sources import SOURCES
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
+from lookalike.losses.matryoshka import matryoshka
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder, create_model
 
@@ -86,6 +87,8 @@ def build_model(config: Config) -> Embedder:
         options=c.options,
         size=config.transform.size,
         evaluation=config.transform.evaluation,
+        whitening=c.whitening,
+        widths=c.widths,
     )
     if c.weights is not None:
         weights.load_into(model, c.weights)
@@ -110,6 +113,13 @@ def _freeze(model: Embedder, patterns: Sequence[str]) -> None:
 
 def build_loss(config: Config, training: Table, width: int) -> torch.nn.Module:
     """The loss of a run; what it must know of the data is filled in."""
+    if config.model.widths:
+        widths = sorted({*config.model.widths, width})
+        return matryoshka({w: _loss(config, training, w) for w in widths})
+    return _loss(config, training, width)
+
+
+def _loss(config: Config, training: Table, width: int) -> torch.nn.Module:
     loss = components.build(
         "loss",
         config.loss,

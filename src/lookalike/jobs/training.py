@@ -26,6 +26,7 @@ from lookalike.jobs.journal import Journal
 from lookalike.jobs.mining import mine
 from lookalike.jobs.reporting import write_run_report
 from lookalike.jobs.train import RESUMABLE
+from lookalike.jobs.widths import narrower
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run, environment
@@ -283,6 +284,7 @@ class Training:
                         on_batch=advance,
                     )
                 )
+            found += narrower(found[-1], model, self.config.evaluation)
         return found
 
     def _finish(self, progress: Progress) -> None:

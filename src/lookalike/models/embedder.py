@@ -33,6 +33,7 @@ class Spec:
     size: int = 224
     evaluation: dict[str, Any] = field(default_factory=dict)
     whitening: int | None = None  # width of the linear map behind the norm, see models.whitening
+    widths: Sequence[int] = ()  # prefixes of the embedding that it was trained to work at as well
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -110,6 +111,10 @@ class Embedder(nn.Module):
         self.register_buffer(
             "std", torch.tensor(built.std).view(1, 3, 1, 1) * 255, persistent=False
         )
+        if any(not 0 < width < self.width for width in spec.widths):
+            raise ConfigError(
+                f"model.widths={[*spec.widths]}: each must be below the embedding's {self.width}."
+            )
         if spec.freeze_batch_norm:
             self.train(self.training)
 
@@ -237,11 +242,14 @@ def create_model(
     options: Mapping[str, Any] | None = None,
     size: int = 224,
     evaluation: Mapping[str, Any] | None = None,
+    whitening: int | None = None,
+    widths: Sequence[int] = (),
 ) -> Embedder:
     """Build an embedder from a backbone's name.
 
     Args:
-        backbone: any timm name, or ``conv4``.
+        backbone: any timm name, one of `lookalike.models.backbones.OWN`, or the import path of a
+            network of your own.
         pool: auto (class token where there is one, else avg), avg, max, avgmax, gem, gemmp, rmac,
             token.
         embedding_size: width of the linear head; None: the pooled features themselves.
@@ -253,9 +261,12 @@ def create_model(
         options: handed to the backbone's constructor.
         size: side of the pictures it will be given by :meth:`Embedder.encode`.
         evaluation: options of the evaluation transform.
+        whitening: width of one more linear map and norm behind the embedding, the identity at
+            first; see `lookalike.models.whitening`.
+        widths: prefixes of the embedding that are to work alone as well (Matryoshka).
 
     Raises:
-        ConfigError: an unknown backbone or pooling.
+        ConfigError: an unknown backbone or pooling, or a width that cannot be.
         ModelError: published weights that cannot be reached; names ``model.pretrained=false``.
 
     >>> model = create_model("conv4", pretrained=False, embedding_size=16, size=28)
@@ -272,5 +283,7 @@ def create_model(
         options=dict(options or {}),
         size=size,
         evaluation=dict(evaluation or {}),
+        whitening=whitening,
+        widths=list(widths),
     )
     return Embedder(spec, pretrained=pretrained)
