@@ -1,0 +1,210 @@
+"""Train LANDER on labelled embeddings, so that it can cluster others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lookalike.discover.lander import Lander
+from lookalike.discover.lander_loss import balanced, lander_loss
+from lookalike.discover.levels import Level, training_levels
+from lookalike.discover.neighbours import unit
+from lookalike.errors import ConfigError, DataError, NumericsError
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How LANDER is trained; the defaults are those of PSS.
+
+    Attributes:
+        k: neighbours including oneself, a hierarchy each.
+        levels: at most so many levels of each.
+        hidden: width of the hidden vectors.
+        layers: graph layers.
+        attention: graph attention instead of graph convolution.
+        heads: of the attention.
+        cluster_features: show the network the means of nodes' members too.
+        epochs: passes over the largest graph; every other graph is stepped as often.
+        lr: of SGD with momentum 0.9, falling to 1e-5 along a cosine.
+        weight_decay: of SGD.
+        batch_size: nodes whose edges make one step.
+        balance: as many links as non-links in the links' loss.
+        focal: focal loss instead of cross-entropy.
+        seed: of weights, order and balance.
+    """
+
+    k: Sequence[int] = (10, 5, 3)
+    levels: Sequence[int] = (2, 3, 4)
+    hidden: int = 512
+    layers: int = 1
+    attention: bool = True
+    heads: int = 1
+    cluster_features: bool = False
+    epochs: int = 1000
+    lr: float = 0.01
+    weight_decay: float = 1e-5
+    batch_size: int = 4096
+    balance: bool = True
+    focal: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.k) != len(self.levels) or not self.k:
+            raise ConfigError(
+                f"k={list(self.k)} and levels={list(self.levels)}: give as many of one as of the "
+                "other"
+            )
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A level's tensors on the device, and the order its nodes are visited in."""
+
+    level: Level
+    x: torch.Tensor
+    generator: torch.Generator
+    batch_size: int
+
+    def batches(self) -> Iterator[torch.Tensor]:
+        """Nodes in random order, a batch at a time, again and again."""
+        while True:
+            order = torch.randperm(len(self.x), generator=self.generator)
+            yield from order.split(self.batch_size)
+
+
+def train_lander(
+    features: np.ndarray,
+    labels: np.ndarray,
+    options: TrainingOptions | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> Lander:
+    """Train a network on labelled vectors (Xing et al., ICCV 2021).
+
+    For every k a hierarchy of graphs is built (`training_levels`); every step takes a batch of
+    nodes of one graph, all graphs in turn.
+
+    Args:
+        features: ``(N, D)``; rows are normalised.
+        labels: ``(N,)`` integers.
+        options: see `TrainingOptions`.
+        device: where to train; the network is returned on it, in evaluation mode.
+        on_epoch: told the epoch and its mean loss.
+
+    Raises:
+        DataError: too few vectors for any graph, or no two of one label.
+        NumericsError: the loss is no number.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> labels = np.arange(12).repeat(8)
+        >>> x = rng.normal(size=(12, 16))[labels] + 0.3 * rng.normal(size=(96, 16))
+        >>> small = TrainingOptions(k=[5], levels=[2], hidden=16, epochs=2)
+        >>> train_lander(x, labels, small).hidden
+        16
+    """
+    o = options or TrainingOptions()
+    x, labels = unit(features), np.asarray(labels)
+    if labels.shape != (len(x),):
+        raise DataError(f"{len(x)} vectors, and labels of shape {labels.shape}")
+    if len(np.unique(labels)) == len(labels):
+        raise DataError("no two vectors have one label; LANDER learns from pairs of a class")
+    generator = torch.Generator().manual_seed(o.seed)
+    parts = _parts(x, labels, o, torch.device(device), generator)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(o.seed)
+        width = x.shape[1] * (2 if o.cluster_features else 1)
+        network = Lander(width, o.hidden, o.layers, attention=o.attention, heads=o.heads)
+    network.to(device).train()
+    _train(network, parts, o, generator, on_epoch)
+    return network.eval()
+
+
+def _parts(
+    x: np.ndarray,
+    labels: np.ndarray,
+    o: TrainingOptions,
+    device: torch.device,
+    generator: torch.Generator,
+) -> list[_Part]:
+    parts = []
+    for k, levels in zip(o.k, o.levels, strict=True):
+        for level in training_levels(x, labels, k, levels) if len(x) > k else []:
+            vectors = [level.features, *([level.cluster_features] if o.cluster_features else [])]
+            shown = torch.from_numpy(np.concatenate(vectors, axis=1)).to(device)
+            parts.append(_Part(level, shown, generator, o.batch_size))
+    if not parts:
+        raise DataError(f"{len(x)} vectors are too few for a graph of k={list(o.k)} neighbours")
+    return parts
+
+
+def _train(
+    network: Lander,
+    parts: Sequence[_Part],
+    o: TrainingOptions,
+    generator: torch.Generator,
+    on_epoch: Callable[[int, float], None] | None,
+) -> None:
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=o.lr, momentum=0.9, weight_decay=o.weight_decay
+    )
+    rounds = math.ceil(max(len(part.x) for part in parts) / o.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimizer, o.epochs * rounds * len(parts), eta_min=1e-5
+    )
+    streams = [part.batches() for part in parts]
+    for epoch in range(o.epochs):
+        total = 0.0
+        for _ in range(rounds):
+            for part, stream in zip(parts, streams, strict=True):
+                loss = _loss(network, part, next(stream), o, generator)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                total += float(loss.detach())
+        if not math.isfinite(total):
+            raise NumericsError(
+                f"training LANDER: the loss is no number in epoch {epoch + 1}; lower lr={o.lr}"
+            )
+        if on_epoch is not None:
+            on_epoch(epoch + 1, total / (rounds * len(parts)))
+
+
+def _loss(
+    network: Lander,
+    part: _Part,
+    seeds: torch.Tensor,
+    o: TrainingOptions,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """The loss over the edges towards some nodes of a level."""
+    level, device = part.level, part.x.device
+    if len(seeds) == level.graph.nodes:
+        graph, old = level.graph, torch.arange(level.graph.nodes)
+    else:
+        graph, old = level.graph.around(seeds, len(network.conv) + 1)
+    is_seed = torch.zeros(level.graph.nodes, dtype=torch.bool)
+    is_seed[seeds] = True
+    is_seed = is_seed[old]
+    towards = is_seed[graph.target]
+    labels = torch.from_numpy(level.labels)[old]
+    source, target = graph.source[towards], graph.target[towards]
+    same = labels[source] == labels[target]
+    density = level.density[old]
+    counted = density[source] > density[target]
+    if o.balance:
+        counted = balanced(same, counted, generator)
+    found = network(graph.to(device), part.x[old.to(device)], is_seed.to(device))
+    found = type(found)(found.logits, found.linked, found.density[is_seed.to(device)])
+    return lander_loss(
+        found, density[is_seed].to(device), same.to(device), counted.to(device), focal=o.focal
+    )
