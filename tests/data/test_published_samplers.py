@@ -90,9 +90,30 @@ def test_greedy_invariants_and_epochs():
     assert len(rows) == len(set(rows)) and not {2, 9} & set(labels[rows])
     assert "2 classes have fewer than 4 pictures and never come" in sampler.notes
     sampler.set_epoch(1)
-    assert list(sampler) != first and len(sampler) == len(list(sampler))
+    assert list(sampler) != first
     parts = [list(GreedyMPerClassSampler(labels, 4, 16, seed=3, rank=r, world=2)) for r in (0, 1)]
     assert [a + b for a, b in zip(*parts, strict=True)] == first
+
+
+def test_every_greedy_epoch_is_as_long_as_stated():
+    """The rule gives now more batches, now fewer; schedules count those of epoch 0."""
+    sizes = np.random.default_rng(0).integers(1, 30, 24)
+    labels, lengths = labels_of(sizes), set()
+    for seed in range(4):
+        sampler = GreedyMPerClassSampler(labels, 4, 16, seed=seed)
+        rows = [np.flatnonzero(labels == c).tolist() for c in range(24)]
+        for epoch in range(6):
+            rng = random.Random(seed if epoch == 0 else f"{seed}/{epoch}")
+            rule = greedy_batches([[*r] for r in rows], 4, 16, rng)
+            lengths.add(len(rule))
+            sampler.set_epoch(epoch)
+            plan = list(sampler)
+            assert len(plan) == len(sampler)
+            kept = min(len(rule), len(plan))
+            assert plan[:kept] == rule[:kept]
+            for batch in plan:
+                assert set(Counter(labels[batch].tolist()).values()) == {4}
+    assert len(lengths) > 2  # else this test tells nothing
 
 
 def test_greedy_limit_per_class():

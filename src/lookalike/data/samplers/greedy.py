@@ -17,9 +17,13 @@ class GreedyMPerClassSampler(BatchSampler):
 
     Classes are shuffled once an epoch; each batch scans them in that order and takes m unused
     pictures of every class that still has them, until it is full; the epoch ends with the first
-    batch that cannot be filled. No picture comes twice. Early classes are used up first, so
-    neighbouring batches hold the same classes, classes of fewer than m pictures never come, and a
-    seventh to a quarter of the pictures stays unused: take it to reproduce published numbers.
+    batch that cannot be filled. Early classes are used up first, so neighbouring batches hold the
+    same classes, classes of fewer than m pictures never come, and a seventh to a quarter of the
+    pictures stays unused: take it to reproduce published numbers.
+
+    How many batches that gives varies a little with the draw. Here every epoch has as many as
+    epoch 0, so that schedules and progress count what there is: later epochs are cut, or go on
+    with a fresh pass. But for that, no picture comes twice in an epoch.
 
     Args:
         labels: int64 ``(N,)``, or ``(N, L)`` with ``level``; −1 is left out.
@@ -37,8 +41,7 @@ class GreedyMPerClassSampler(BatchSampler):
             pictures for a batch.
 
     Relations:
-        `MPerClassSampler` gives every class its turn; the number of batches of an epoch is fixed
-        there, and varies a little from epoch to epoch here.
+        `MPerClassSampler` gives every class its turn.
     """
 
     def __init__(
@@ -66,27 +69,29 @@ class GreedyMPerClassSampler(BatchSampler):
                 f"sampler: a batch of {batch_size} with m={m} needs {batch_size // m} classes of at"
                 f" least {m} pictures, but there are {large}; lower batch_size or m"
             )
-        self._plan: tuple[int, list[np.ndarray]] = (-1, [])
-        unused = sum(len(rows) for rows in self.classes) - len(self) * batch_size
+        self.batches = len(self._pass(random.Random(seed)))
+        unused = sum(len(rows) for rows in self.classes) - self.batches * batch_size
         self.notes = (
-            f"{len(self)} batches in epoch 0, {batch_size // m} classes × {m} pictures;"
+            f"{self.batches} batches an epoch, {batch_size // m} classes × {m} pictures;"
             f" {unused} pictures unused",
             *([f"{len(self.classes) - large} classes have fewer than {m} pictures and never come"]
               if large < len(self.classes) else []),
         )  # fmt: skip
 
     def __len__(self) -> int:
-        """Batches of the present epoch."""
-        return len(self.plan(self.epoch))
+        return self.batches
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Row numbers of each batch."""
-        if self._plan[0] != epoch:
-            rng = random.Random(self.seed if epoch == 0 else f"{self.seed}/{epoch}")
-            classes = [rows.tolist() for rows in self.classes]
-            batches = greedy_batches(classes, self.m, self.batch_size, rng, self.reduce_per_class)
-            self._plan = (epoch, [np.array(batch) for batch in batches])
-        return self._plan[1]
+        rng = random.Random(self.seed if epoch == 0 else f"{self.seed}/{epoch}")
+        batches = self._pass(rng)
+        while len(batches) < self.batches:
+            batches += self._pass(rng)
+        return [np.array(batch) for batch in batches[: self.batches]]
+
+    def _pass(self, rng: random.Random) -> list[list[int]]:
+        classes = [rows.tolist() for rows in self.classes]
+        return greedy_batches(classes, self.m, self.batch_size, rng, self.reduce_per_class)
 
 
 def greedy_batches(
