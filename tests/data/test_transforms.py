@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 from torchvision import transforms as v1
 
+from lookalike.compose import compose
 from lookalike.data.transforms import build_transform, evaluation, picture_seed, train
 from lookalike.errors import ConfigError
 
@@ -142,3 +143,50 @@ def test_what_cannot_be_is_refused(make, message):
     with pytest.raises(ConfigError) as caught:
         make()
     assert message in str(caught.value)
+
+
+def double(strength=1):
+    """A step of one's own: a function that makes one."""
+    return lambda picture: (picture.int() * strength).clamp(max=255).to(torch.uint8)
+
+
+def half():
+    return lambda picture: picture / 2
+
+
+def test_further_steps_come_from_torchvision_or_an_import_path_by_name():
+    picture = torch.randint(0, 100, (3, 40, 50), dtype=torch.uint8)
+    plain = train(32)(picture, seed=5)
+    own = train(32, extra=[{"name": f"{__name__}.double", "strength": 2}])
+    assert torch.equal(own(picture, seed=5), plain * 2)
+    for spelling in ("RandomInvert", "random_invert"):
+        inverted = train(32, extra=[{"name": spelling, "p": 1.0}])
+        assert torch.equal(inverted(picture, seed=5), 255 - plain)
+    augmented = train(32, extra=[{"name": "rand_augment", "num_ops": 3}, "auto_augment"])
+    views = [augmented(picture, seed=s) for s in range(4)]
+    assert all(v.shape == (3, 32, 32) and v.dtype == torch.uint8 for v in views)
+    assert torch.equal(views[2], augmented(picture, seed=2)) and len(views) == 4
+    assert not torch.equal(views[0], train(32)(picture, seed=0))
+    config = compose(["transform.train.extra=[{name: rand_augment, num_ops: 2}]"])
+    assert "rand_augment" in repr(train(32, **config.transform.train))
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["rand_augmnt"], r"extra\[0\]=rand_augmnt: torchvision has no such step. Did you mean"),
+        ([{"name": "RandAugment", "ops": 2}], "RandAugment.ops: RandAugment takes no such"),
+        ([{"num_ops": 2}], "is no step; write"),
+        (["no.such.step"], "cannot import 'no.such'"),
+        ([{"name": "RandomInvert", "p": 3}], "RandomInvert refused its arguments"),
+    ],
+)
+def test_steps_that_cannot_be_are_refused(extra, words):
+    with pytest.raises(ConfigError, match=words):
+        train(32, extra=extra)
+
+
+def test_a_step_that_leaves_uint8_is_named():
+    transform = train(32, extra=[f"{__name__}.half"])
+    with pytest.raises(ConfigError, match=r"half.* made torch.float32 \(3, 32, 32\)"):
+        transform(torch.zeros(3, 40, 40, dtype=torch.uint8))

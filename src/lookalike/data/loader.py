@@ -15,7 +15,7 @@ from lookalike.data.dataset import Broken, Key, PictureDataset, collate
 from lookalike.data.samplers.base import BatchSampler, draws
 from lookalike.data.table import Table
 from lookalike.data.transforms import Transform
-from lookalike.errors import DataError
+from lookalike.errors import ConfigError, DataError
 
 __all__ = ["Loader", "PictureDataset", "eval_loader", "train_loader"]
 
@@ -223,7 +223,7 @@ class _Quiet(torch.utils.data.Dataset[dict[str, Any]]):
     def __getitem__(self, key: Key) -> dict[str, Any]:
         try:
             return self.dataset[key]
-        except DataError as e:
+        except (DataError, ConfigError) as e:
             return {"error": str(e)}
 
     def __getitems__(self, keys: list[Key]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
+from lookalike.data.steps import CheckedStep, named_step
 from lookalike.errors import ConfigError, suggest
 
 Size = int | tuple[int, int]
@@ -73,7 +74,7 @@ def train(
     blur: float = 0.0,
     fill: int = 0,
     interpolation: str = "bilinear",
-    extra: Sequence[Callable[[Tensor], Tensor]] = (),
+    extra: Sequence[Any] = (),
 ) -> Transform:
     """Random crop, flip and more: the view of a picture that training sees.
 
@@ -94,10 +95,15 @@ def train(
         blur: probability of a Gaussian blur with σ from 0.1 to 2 pixels.
         fill: grey value of corners that a rotation uncovers.
         interpolation: ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or ``"nearest"``.
-        extra: further steps on the uint8 tensor, after all others.
+        extra: further steps on the uint8 tensor, after all others: callables, or
+            ``{"name": …, **arguments}`` of one of torchvision's v2 transforms or of your own by
+            import path, see `lookalike.data.steps.named_step`.
 
     Raises:
-        ConfigError: for a size, probability or range that cannot be.
+        ConfigError: for a size, probability or range that cannot be, or an unknown step.
+
+    Example:
+        ``lookalike train 'transform.train.extra=[{name: rand_augment, num_ops: 2}]'``
     """
     described = _describe("train", locals())
     _check_ranges(scale=scale, ratio=ratio)
@@ -124,7 +130,10 @@ def train(
     if blur:
         kernel = max(3, int(0.1 * max(side)) // 2 * 2 + 1)
         steps.append(v2.RandomApply([v2.GaussianBlur(kernel, (0.1, 2.0))], blur))
-    return Transform([*steps, *extra], described)
+    added = [named_step(node, option=f"transform.train.extra[{i}]") for i, node in enumerate(extra)]
+    names = [node.get("name") if isinstance(node, Mapping) else repr(node) for node in extra]
+    steps += [CheckedStep(step, str(name)) for step, name in zip(added, names, strict=True)]
+    return Transform(steps, described)
 
 
 def evaluation(
