@@ -10,6 +10,19 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "ClassCount": "class_count",
+    "ClassMeans": "selection",
+    "Embeddings": "embedding_file",
+    "Gate": "selection",
+    "PSSFile": "pss_pickles",
+    "as_partition": "clusterers",
+    "auroc": "selection",
+    "cluster": "clusterers",
+    "estimate_classes": "class_count",
+    "far_from_known": "selection",
+    "known_gate": "selection",
+    "select_by_density": "selection",
+    "unit": "neighbours",
     "Clustering": "hierarchy",
     "Graph": "graph",
     "Lander": "lander",

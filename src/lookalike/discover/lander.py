@@ -37,7 +37,7 @@ class GraphConvolution(nn.Module):
     def combine(self, x: Tensor, graph: Graph, rows: slice) -> Tensor:
         """The new vectors of some nodes, from the edges towards them alone."""
         first, last, _ = rows.indices(len(x))
-        weighted = x[graph.source] * graph.share.to(x)[:, None]
+        weighted = x.index_select(0, graph.source) * graph.share.to(x)[:, None]
         total = x.new_zeros(last - first, x.shape[1])
         total = total.index_add(0, graph.target - first, weighted)
         return F.relu(self.gcn_layer["mlp"](torch.cat([x[rows], total], dim=1)))
@@ -77,21 +77,24 @@ class GraphAttention(nn.Module):
         self.bias = nn.Parameter(torch.zeros(heads, out))
 
     def project(self, x: Tensor) -> Tensor:
-        """What `combine` needs of every node: ``W x``, ``(N, heads, out)``."""
-        return self.gcn_layer.fc(x).view(len(x), self.heads, self.out)
+        """What `combine` needs of every node: ``W x``, ``(N, heads · out)``."""
+        return self.gcn_layer.fc(x)
 
     def combine(self, u: Tensor, graph: Graph, rows: slice) -> Tensor:
         """The new vectors of some nodes, from the edges towards them alone."""
         first, last, _ = rows.indices(len(u))
         local = graph.target - first
-        of_source = (u * self.gcn_layer.attn_l).sum(-1)[graph.source]
-        of_target = (u[rows] * self.gcn_layer.attn_r).sum(-1)[local]
-        score = F.leaky_relu(of_source + of_target, 0.2)
-        weight = _softmax(score, local, last - first)
-        total = u.new_zeros(last - first, self.heads, self.out)
-        total = total.index_add(0, local, u[graph.source] * weight[..., None])
-        total = total + self.gcn_layer.bias.view(self.heads, self.out) + self.bias
-        return F.relu(total.mean(1))
+        of_source = self._attend(u, self.gcn_layer.attn_l).index_select(0, graph.source)
+        of_target = self._attend(u[rows], self.gcn_layer.attn_r).index_select(0, local)
+        weight = _softmax(F.leaky_relu(of_source + of_target, 0.2), local, last - first)
+        # index_select and index_add on matrices: on three axes torch takes a slow path.
+        message = u.index_select(0, graph.source) * weight.repeat_interleave(self.out, 1)
+        total = u.new_zeros(last - first, u.shape[1]).index_add(0, local, message)
+        total = total + self.gcn_layer.bias + self.bias.flatten()
+        return F.relu(total.view(-1, self.heads, self.out).mean(1))
+
+    def _attend(self, u: Tensor, weights: Tensor) -> Tensor:
+        return (u.view(-1, self.heads, self.out) * weights).sum(-1)
 
 
 def _softmax(score: Tensor, target: Tensor, nodes: int) -> Tensor:
@@ -99,9 +102,9 @@ def _softmax(score: Tensor, target: Tensor, nodes: int) -> Tensor:
     place = target[:, None].expand_as(score)
     highest = score.new_full((nodes, score.shape[1]), -torch.inf)
     highest = highest.scatter_reduce(0, place, score.detach(), "amax")
-    power = (score - highest[target]).exp()
+    power = (score - highest.index_select(0, target)).exp()
     total = power.new_zeros(nodes, score.shape[1]).index_add(0, target, power)
-    return power / total[target]
+    return power / total.index_select(0, target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +190,9 @@ class Lander(nn.Module):
         return self._prediction(graph, z)
 
     def _heads(self, of_source: Tensor, of_target: Tensor, graph: Graph) -> Tensor:
-        return self.classifier_conn(of_source[graph.source] + of_target[graph.target])
+        return self.classifier_conn(
+            of_source.index_select(0, graph.source) + of_target.index_select(0, graph.target)
+        )
 
     @staticmethod
     def _prediction(graph: Graph, logits: Tensor) -> Prediction:

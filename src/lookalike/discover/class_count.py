@@ -1,0 +1,107 @@
+"""How many classes are there? An estimate from the classes somebody labelled, with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lookalike.discover.clusterers import kmeans
+from lookalike.discover.neighbours import unit
+from lookalike.errors import DataError
+from lookalike.metrics import clustering
+
+_STEP = 1.25  # from one candidate to the next
+_DRAWS = 200  # of labelled classes, for the interval
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """An estimated number of classes.
+
+    Attributes:
+        value: the estimate.
+        low: end of the 95 % interval.
+        high: end of the 95 % interval.
+        curve: candidate → how well k-means of so many clusters finds the labelled classes.
+    """
+
+    value: int
+    low: int
+    high: int
+    curve: dict[int, float]
+
+
+def estimate_classes(
+    x: Any, labels: Sequence[Any], *, candidates: Sequence[int] | None = None, seed: int = 0
+) -> ClassCount:
+    """Cluster everything by k-means of many k; the best k is the one that finds the known classes.
+
+    As in Generalized Category Discovery (Vaze et al., CVPR 2022), labelled and unlabelled vectors
+    are clustered together and the partition of the labelled ones is judged, here by pairwise F.
+    The interval comes from drawing the labelled classes anew: it tells how sure the choice is, not
+    how far the unlabelled classes may differ from the labelled ones.
+
+    Args:
+        x: ``(N, D)``.
+        labels: ``(N,)`` texts or numbers; None (or NaN) where nobody knows.
+        candidates: numbers of classes to try; default: from the labelled classes upwards, each a
+            quarter more, up to half of the vectors.
+        seed: of k-means and of the draws.
+
+    Returns:
+        How many classes the N vectors are of, the labelled ones included.
+
+    Raises:
+        DataError: fewer than two labelled classes.
+    """
+    x = unit(x)
+    known = np.array([not (label is None or label != label) for label in labels])
+    truth = np.unique(
+        [str(label) for label in np.asarray(labels, object)[known]], return_inverse=True
+    )
+    classes, code = truth[0], truth[1]
+    if len(classes) < 2:
+        raise DataError("an estimate needs at least two labelled classes")
+    tried = sorted(set(candidates or _candidates(len(classes), len(x) // 2)))
+    parts = {k: kmeans(x, k, seed=seed).labels[known] for k in tried}
+    curve = {k: clustering(part, code)["pairwise_f"] for k, part in parts.items()}
+    rng = np.random.default_rng(seed)
+    tables = {k: _counts(part, code, len(classes)) for k, part in parts.items()}
+    best = []
+    for _ in range(_DRAWS):
+        weight = np.bincount(rng.integers(len(classes), size=len(classes)), minlength=len(classes))
+        scores = [_weighted_f(tables[k], weight) for k in tried]
+        best.append(tried[int(np.argmax(scores))])
+    low, high = np.percentile(best, [2.5, 97.5])
+    value = max(curve, key=lambda k: curve[k])
+    return ClassCount(value, min(round(low), value), max(round(high), value), curve)
+
+
+def _candidates(first: int, last: int) -> list[int]:
+    """A quarter more each time."""
+    found, value = [], float(first)
+    while value <= max(first, last):
+        found.append(round(value))
+        value *= _STEP
+    return found
+
+
+def _counts(part: np.ndarray, code: np.ndarray, classes: int) -> np.ndarray:
+    """``(classes, clusters)``: vectors of each class in each cluster."""
+    _, cluster = np.unique(part, return_inverse=True)
+    table = np.zeros((classes, cluster.max() + 1))
+    np.add.at(table, (code, cluster), 1)
+    return table
+
+
+def _weighted_f(table: np.ndarray, weight: np.ndarray) -> float:
+    """Pairwise F where class c is there ``weight[c]`` times, its copies being classes apart."""
+    size = table.sum(axis=1)
+    agreed = (weight * ((table**2).sum(axis=1) - size)).sum()
+    actual = (weight * (size**2 - size)).sum()
+    cluster = weight @ table
+    claimed = (cluster**2).sum() - (weight * size).sum()
+    return float(2 * agreed / (claimed + actual)) if claimed + actual else 1.0

@@ -1,0 +1,103 @@
+"""Embeddings on disk: an array, and beside it a table that says what each row is.
+
+``heap.npy`` (or ``heap.safetensors``, key ``embeddings``) holds float32 ``(N, D)``;
+``heap.parquet`` has N rows in the same order with a column ``path``, and whatever else is known:
+``label``, ``set``, …. Anyone's array will do for clustering: the table may be missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lookalike.data.frames import read_frame, write_frame
+from lookalike.errors import DataError
+from lookalike.files import write_with
+
+_KINDS = (".npy", ".safetensors")
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Vectors and what they belong to.
+
+    Attributes:
+        vectors: float32 ``(N, D)``.
+        rows: N rows; where the file has no table, a column ``row`` alone.
+    """
+
+    vectors: np.ndarray
+    rows: pd.DataFrame
+
+    def save(self, file: str | Path) -> None:
+        """Write the array, and its table beside it; each is whole or not there.
+
+        Raises:
+            DataError: another ending than ``.npy`` or ``.safetensors``.
+            RunError: the disk refuses.
+        """
+        path = _checked(Path(file))
+        write_frame(self.rows, path.with_suffix(".parquet"))
+        write_with(path, lambda part: _write(part, self.vectors, path.suffix))
+
+    @classmethod
+    def load(cls, file: str | Path) -> Embeddings:
+        """Read an array and, where there is one, its table.
+
+        Raises:
+            DataError: no such file, another kind, not ``(N, D)``, or a table of another length.
+        """
+        path = _checked(Path(file))
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
+        vectors = _read(path)
+        if vectors.ndim != 2 or vectors.dtype.kind != "f":
+            raise DataError(
+                f"{path}: must hold numbers (N, D), got {vectors.dtype} {vectors.shape}"
+            )
+        table = next(
+            (t for t in (path.with_suffix(".parquet"), path.with_suffix(".csv")) if t.is_file()),
+            None,
+        )
+        if table is None and path.name == "embeddings.npy":
+            beside = path.with_name("rows.parquet")  # of `lookalike evaluate`
+            table = beside if beside.is_file() else None
+        rows = (
+            pd.DataFrame({"row": np.arange(len(vectors))}) if table is None else read_frame(table)
+        )
+        if len(rows) != len(vectors):
+            raise DataError(f"{path}: {len(vectors)} vectors, but {table} has {len(rows)} rows")
+        return cls(vectors.astype(np.float32, copy=False), rows)
+
+
+def _checked(path: Path) -> Path:
+    if path.suffix not in _KINDS:
+        raise DataError(f"{path}: embeddings are kept as {' or '.join(_KINDS)}")
+    return path
+
+
+def _write(part: Path, vectors: np.ndarray, suffix: str) -> None:
+    if suffix == ".npy":
+        with part.open("wb") as file:
+            np.save(file, vectors)
+        return
+    from safetensors.numpy import save_file
+
+    save_file({"embeddings": np.ascontiguousarray(vectors)}, part)
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        from safetensors.numpy import load_file
+
+        held = load_file(path)
+    except Exception as error:  # each library has errors of its own; all mean one thing
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    if "embeddings" not in held:
+        raise DataError(f"{path}: has no tensor 'embeddings', only {', '.join(held)}")
+    return held["embeddings"]
