@@ -37,9 +37,10 @@ def render_sweep(report: SweepReport) -> str:
     states = [trial.state for trial in report.trials]
     kinds = ("finished", "pruned", "failed", "running")
     counts = " · ".join(f"{states.count(kind)} {kind}" for kind in kinds if kind in states)
+    many = "trial" if len(states) == 1 else "trials"
     frame = RunReport(
         title=report.title,
-        subtitle=f"{len(states)} trials for {metric_title(report.metric)}: {counts}",
+        subtitle=f"{len(states)} {many} for {metric_title(report.metric)}: {counts}",
         command=report.command,
         created=report.created,
         notes=_notes(report),
