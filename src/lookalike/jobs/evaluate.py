@@ -3,19 +3,84 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lookalike.compose import compose, from_yaml
 from lookalike.config import Config
-from lookalike.errors import DataError, suggest
-from lookalike.jobs import building, measuring
+from lookalike.data.table import Table
+from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.jobs import building, classes, measuring, pairing
+from lookalike.jobs.averages import means
+from lookalike.jobs.benchmarks import Benchmark, benchmarks, own_config
 from lookalike.jobs.console import Console
 from lookalike.jobs.figures import check_metrics
+from lookalike.jobs.measuring import Measured
 from lookalike.jobs.reporting import numbers
 from lookalike.models import weights
+from lookalike.models.embedder import Embedder
+from lookalike.report.contents import EvaluationSection
+from lookalike.report.side_by_side import side_by_side
 from lookalike.runs import Run
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the verb is asked to do beside measuring the run's model as it is.
+
+    Attributes:
+        gallery: run or model folder of another model that embeds the gallery.
+        image_size: side of the pictures of the run's model, in pixels; None: as trained.
+        gallery_image_size: the same for the gallery's model.
+        symmetric: also let each of the two models search its own gallery.
+        whitening: "pca" or "learned", on training pictures; None: none.
+        whitening_size: dimensions to keep.
+        save_model: folder to write the whitened model to.
+        by_class: also the figures of each class.
+        over: what the bootstrap draws, "classes" or "queries".
+    """
+
+    gallery: Path | None = None
+    image_size: int | None = None
+    gallery_image_size: int | None = None
+    symmetric: bool = False
+    whitening: str | None = None
+    whitening_size: int | None = None
+    save_model: Path | None = None
+    by_class: bool = False
+    over: str = "classes"
+
+    @property
+    def plain(self) -> bool:
+        """Whether the run's model is measured as it is."""
+        return self.gallery is None and self.image_size is None and self.whitening is None
+
+    def check(self) -> None:
+        """Refuse what cannot be together.
+
+        Raises:
+            ConfigError: an option that would do nothing, or an unknown word.
+        """
+        for option in ("symmetric", "gallery_image_size"):
+            if getattr(self, option) and self.gallery is None:
+                raise ConfigError(f"--{option.replace('_', '-')} needs --gallery MODEL")
+        for option in ("whitening_size", "save_model"):
+            if getattr(self, option) and self.whitening is None:
+                words = " or ".join(pairing.WHITENINGS)
+                raise ConfigError(f"--{option.replace('_', '-')} needs --whitening {words}")
+        for name, value, known in (
+            ("whitening", self.whitening, pairing.WHITENINGS),
+            ("over", self.over, ("classes", "queries")),
+        ):
+            if value is not None and value not in known:
+                raise ConfigError(f"--{name} {value}: {suggest(value, known)}")
+        if self.whitening is not None and self.gallery is not None:
+            raise ConfigError(
+                "--whitening beside --gallery: the two models would need the same whitening. "
+                "Whiten each alone with --save-model, if they share a training set"
+            )
 
 
 def run(
@@ -24,6 +89,7 @@ def run(
     *,
     splits: Sequence[str] | None = None,
     as_json: bool = False,
+    options: Options | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Measure a run's best model and print every metric.
 
@@ -31,39 +97,81 @@ def run(
 
     Args:
         folder: a run folder, or a model folder together with ``dataset=…``.
-        overrides: another data set, or other settings of evaluation.
+        overrides: other data sets (``dataset=[cub,sop]``), or other settings of evaluation.
         splits: which; by default every split named test… or val….
         as_json: print JSON instead of tables.
+        options: another gallery, another picture size, whitening, figures of each class.
 
     Returns:
-        split → ``{"values", "intervals", "definitions", …}``.
+        split (or data set and split, or title of an average) → ``{"values", "intervals",
+        "definitions", …}``.
 
     Raises:
+        ConfigError: options that do not go together.
         ModelError: no model there.
         DataError: the data has no such split.
     """
+    options = options or Options()
+    options.check()
     console = Console(silent=as_json)
-    model = weights.load(folder)
-    config, own_data = _config(Path(folder), overrides)
-    check_metrics(config.evaluation)
+    model = pairing.load_model(folder, options.image_size, "--image-size")
+    asked = benchmarks(Path(folder), overrides)
+    for one in asked:
+        check_metrics(one.config.evaluation)
+    tables = [building.build_table(one.config) for one in asked]
+    if options.whitening is not None:
+        model = _whitened(
+            model, Path(folder), overrides, (asked[0].config, tables[0]), options, console
+        )
+    sections: list[EvaluationSection] = []
+    results: dict[str, dict[str, Any]] = {}
+    for one, table in zip(asked, tables, strict=True):
+        measured = _measure(model, Path(folder), one, table, splits, options, console)
+        if one.own and options.plain:
+            for part in measured:
+                part.save(Run(folder).evaluation(part.split))
+        prefix = f"{table.name}/" if len(asked) > 1 else ""
+        sections += _sections(measured, one.config, prefix, options)
+        results |= _results(measured, table.name, one.config, prefix, options)
+    _print(console, sections)
+    if options.by_class:
+        classes.show(console, results)
+    if as_json:
+        print(json.dumps(results, indent=2))
+    return results
+
+
+def _measure(
+    model: Embedder,
+    folder: Path,
+    one: Benchmark,
+    table: Table,
+    splits: Sequence[str] | None,
+    options: Options,
+    console: Console,
+) -> list[Measured]:
+    """Every split of one data set, and each direction of two models."""
+    config = one.config
     device = building.pick_device(config.device)
     model.to(device)
-    table = building.build_table(config)
+    both = None
+    if options.gallery is not None:
+        other = pairing.load_model(
+            options.gallery, options.gallery_image_size, "--gallery-image-size"
+        )
+        both = pairing.pair(
+            model, other.to(device), (folder, options.gallery), symmetric=options.symmetric
+        )
     for note in table.notes:
         console.say(note)
-    chosen = list(splits) if splits else table.evaluation_splits
-    if not chosen:
-        raise DataError(
-            f"{table.name} has no test or val split (it has: {', '.join(table.splits)}). Name one: "
-            "--split train"
-        )
-    for split in chosen:
-        if split not in table.splits:
-            raise DataError(f"--split {split}: no such split. {suggest(split, table.splits)}")
-    measured = []
-    for split in chosen:
-        with console.embedding(split, len(table.split(split))) as advance:
-            measured.append(
+    found = []
+    for split in _chosen(table, splits):
+        rows = len(table.split(split)) * (1 if both is None else 2)
+        with console.embedding(f"{table.name} {split}", rows) as advance:
+            if both is not None:
+                found += both.measure(table, split, config, advance)
+                continue
+            found.append(
                 measuring.measure(
                     model,
                     table,
@@ -75,31 +183,108 @@ def run(
                     on_batch=advance,
                 )
             )
-    if own_data:
-        for one in measured:
-            one.save(Run(folder).evaluation(one.split))
-    console.metrics([numbers(one, config) for one in measured])
-    results = {one.split: _result(one, table.name) for one in measured}
-    if as_json:
-        print(json.dumps(results, indent=2))
+    return found
+
+
+def _chosen(table: Table, splits: Sequence[str] | None) -> list[str]:
+    chosen = list(splits) if splits else table.evaluation_splits
+    if not chosen:
+        raise DataError(
+            f"{table.name} has no test or val split (it has: {', '.join(table.splits)}). Name one: "
+            "--split train"
+        )
+    for split in chosen:
+        if split not in table.splits:
+            raise DataError(f"--split {split}: no such split. {suggest(split, table.splits)}")
+    return chosen
+
+
+def _whitened(
+    model: Embedder,
+    folder: Path,
+    overrides: Sequence[str],
+    evaluated: tuple[Config, Table],
+    options: Options,
+    console: Console,
+) -> Embedder:
+    """The model with a whitening learned on the pictures it was trained on.
+
+    A model folder does not say which those were; then those of the data evaluated serve.
+    """
+    config, table = evaluated
+    if (folder / "config.yaml").is_file():
+        config = own_config(folder, [o for o in overrides if o.startswith("data_root=")])
+        table = building.build_table(config)
+    if "train" not in table.splits:
+        raise DataError(
+            f"--whitening: {table.name} has no train split to learn on; give a run folder, or a "
+            "data set that has one"
+        )
+    training = table.split("train")
+    model.to(building.pick_device(config.device))
+    assert options.whitening is not None
+    with console.embedding(f"{table.name} train", len(training)) as advance:
+        model = pairing.whitened(
+            model, options.whitening, options.whitening_size, training, config, advance
+        )
+    console.say(
+        f"whitening: {options.whitening}, {model.width} dimensions, learned on {len(training):,} "
+        f"pictures of {table.name}"
+    )
+    if options.save_model is not None:
+        weights.save(model, options.save_model)
+        console.say(f"model    {options.save_model}")
+    return model
+
+
+def _sections(
+    measured: Sequence[Measured], config: Config, prefix: str, options: Options
+) -> list[EvaluationSection]:
+    sections = []
+    for one in measured:
+        section = numbers(one, options.over)
+        sections.append(replace(section, split=f"{prefix}{one.split}"))
+    for title, values in _means(measured, config).items():
+        levels = measured[0].table.levels
+        sections.append(EvaluationSection(split=f"{prefix}{title}", values=values, levels=levels))
+    return sections
+
+
+def _means(measured: Sequence[Measured], config: Config) -> dict[str, dict[str, float]]:
+    """Of the splits; two directions of one split are not averaged."""
+    if any("→" in one.split for one in measured):
+        return {}
+    return means({one.split: one.report.values for one in measured}, config.evaluation)
+
+
+def _results(
+    measured: Sequence[Measured], data: str, config: Config, prefix: str, options: Options
+) -> dict[str, dict[str, Any]]:
+    results: dict[str, dict[str, Any]] = {}
+    for one in measured:
+        found = {
+            "data": data,
+            "fingerprint": one.table.fingerprint,
+            **one.report.to_dict(),
+            "intervals_over_classes": _intervals(one, "classes"),
+            "intervals_over_queries": _intervals(one, "queries"),
+        }
+        if options.by_class:
+            found |= classes.figures(one)
+        results[f"{prefix}{one.split}"] = found
+    for title, values in _means(measured, config).items():
+        results[f"{prefix}{title}"] = {"data": data, "values": values}
     return results
 
 
-def _config(folder: Path, overrides: Sequence[str]) -> tuple[Config, bool]:
-    """The run's own config with settings on top, or another data set's."""
-    switches_data = any(o.partition("=")[0].startswith("dataset") for o in overrides)
-    if (folder / "config.yaml").is_file() and not switches_data:
-        stored = Run.open(folder).config.read_text(encoding="utf-8")
-        # Where the data lies changes no number, so the results are still the run's own.
-        changes = [o for o in overrides if not o.startswith("data_root=")]
-        return from_yaml(stored, overrides), not changes
-    return compose(overrides), False
+def _intervals(one: Measured, over: str) -> dict[str, tuple[float, float] | None]:
+    found = one.report.intervals(over=over, level=one.level)
+    return {name: None if math.isnan(low) else (low, high) for name, (low, high) in found.items()}
 
 
-def _result(one: measuring.Measured, data: str) -> dict[str, Any]:
-    return {
-        "data": data,
-        "fingerprint": one.table.fingerprint,
-        **one.report.to_dict(),
-        "intervals_over_classes": one.report.intervals(over="classes"),
-    }
+def _print(console: Console, sections: Sequence[EvaluationSection]) -> None:
+    """One table, whatever there is."""
+    if len(sections) == 1:
+        console.metrics(sections)
+    else:
+        console.out.print(side_by_side(sections))

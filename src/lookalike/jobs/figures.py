@@ -42,7 +42,7 @@ def metric_names(
     held = [
         name
         for name, one in zip(ours, asked, strict=True)
-        if one.level is None or one.level in levels or columns == 1
+        if one.level is None or one.level in (levels if columns > 1 else [0])
     ]
     requests = select(None, c.k, levels, columns) if "all" in (c.metrics or ()) else []
     requests += [one for one in select(held, c.k, levels, columns) if one not in requests]

@@ -55,6 +55,12 @@ class Measured:
         """Rows that are the gallery, in the order of the report's."""
         return np.flatnonzero(self.table.frame["is_gallery"].to_numpy(bool))
 
+    @property
+    def level(self) -> int:
+        """The finest level at which a query has a label."""
+        known = (self.table.labels[self.queries] != DISTRACTOR).any(axis=0)
+        return int(known.argmax())
+
     def save(self, folder: Path) -> None:
         """Write ``report.json``, ``embeddings.npy`` and ``rows.parquet``."""
         write_with(folder / "embeddings.npy", lambda p: _save_array(p, self.embeddings))
@@ -173,7 +179,8 @@ def measure_vectors(
         alpha=c.alpha,
     )
     if partitions:
-        report = report.with_values(_clusters(partitions, queries, labels, levels))
+        how = "clusters by k-means, as many as there are classes"
+        report = report.with_values(_clusters(partitions, queries, labels, levels), how)
     return Measured(split, rows, embeddings, report)
 
 

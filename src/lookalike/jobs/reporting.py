@@ -15,6 +15,8 @@ from lookalike.files import write_text
 from lookalike.jobs.baselines import measure_baselines
 from lookalike.jobs.console import Console
 from lookalike.jobs.measuring import Measured, measure_vectors
+from lookalike.metrics.contract import EMPTY
+from lookalike.metrics.definitions import kind
 from lookalike.report import (
     Confusions,
     EvaluationSection,
@@ -79,35 +81,57 @@ def write_run_report(
     return sections
 
 
-def numbers(one: Measured, config: Config) -> EvaluationSection:
-    """One split as the terminal shows it: values, intervals, definitions, counts."""
+def numbers(one: Measured, over: str = "classes") -> EvaluationSection:
+    """One split as the terminal shows it: values, intervals, definitions, counts.
+
+    Args:
+        one: the split.
+        over: what the bootstrap draws, "classes" or "queries".
+    """
     rows, report = one.table, one.report
-    queries, gallery = one.queries, one.gallery
+    labels = rows.labels[one.queries, one.level]
     return EvaluationSection(
         split=one.split,
         values=report.values,
-        definitions={name: d.words for name, d in report.definitions.items()},
-        intervals=report.intervals(over="classes"),
-        interval_note="95 % bootstrap over classes",
+        definitions={n: f"{d.words} ({d.protocol})" for n, d in report.definitions.items()},
+        intervals=report.intervals(over=over, level=one.level),
+        interval_note=f"95 % bootstrap over {over}",
         levels=rows.levels,
         counts={
-            "queries": len(queries),
-            "gallery pictures": len(gallery),
-            "classes": len(np.unique(rows.labels[:, 0])),
+            "queries": len(one.queries),
+            "gallery pictures": len(one.gallery),
+            "classes": len(np.unique(labels[labels >= 0])),
         },
         skipped=_skipped(one),
+        contract=_contract(one),
     )
+
+
+def _contract(one: Measured) -> list[str]:
+    """How equal scores rank, and what queries without a positive count."""
+    report = one.report
+    ranked = [d for name, d in report.definitions.items() if name in report.per_query]
+    lines = [f"Order: {rule}." for rule in dict.fromkeys(d.ties for d in ranked)]
+    empty = dict.fromkeys(d.empty for d in ranked)
+    lines += [f"Queries without a positive: {rule}." for rule in empty]
+    if _zero(one) and (count := max(report.skipped.values(), default=0)):
+        lines.append(f"{count:,} such queries at most at one level.")
+    return lines
+
+
+def _zero(one: Measured) -> bool:
+    return any(d.empty == EMPTY["zero"] for d in one.report.definitions.values())
 
 
 def section(
     one: Measured, config: Config, baselines: Sequence[tuple[str, dict[str, float]]] = ()
 ) -> EvaluationSection:
     """One split as the page shows it: also baselines, contact sheets, map and confusions."""
-    rows, labels = one.table, one.table.labels[:, 0]
-    names = rows.names(0)
+    rows, labels = one.table, one.table.labels[:, one.level]
+    names = rows.names(one.level)
     found, scores = one.report.neighbours(np.arange(len(one.queries)), _NEIGHBOURS)
     return replace(
-        numbers(one, config),
+        numbers(one),
         baselines=baselines,
         sheets=_sheets(one, found, scores),
         map=map_embeddings(
@@ -119,7 +143,7 @@ def section(
 
 def _confusions(one: Measured, nearest: np.ndarray, scores: np.ndarray) -> Confusions:
     """Of the queries that have a positive: without one, the nearest can only be wrong."""
-    rows, labels, names = one.table, one.table.labels[:, 0], one.table.names(0)
+    rows, labels, names = one.table, one.table.labels[:, one.level], one.table.names(one.level)
     kept = np.flatnonzero(~np.isnan(_average_precision(one)) & (nearest >= 0))
     queries, found = one.queries[kept], one.gallery[nearest[kept]]
     return find_confusions(
@@ -134,8 +158,8 @@ def _confusions(one: Measured, nearest: np.ndarray, scores: np.ndarray) -> Confu
 
 def _sheets(one: Measured, found: np.ndarray, scores: np.ndarray) -> list[Sheet]:
     queries, gallery = one.queries, one.gallery
-    rows, labels = one.table, one.table.labels[:, 0]
-    names = rows.names(0)
+    rows, labels = one.table, one.table.labels[:, one.level]
+    names = rows.names(one.level)
     precision = _average_precision(one)
     counts = np.bincount(labels[gallery][labels[gallery] >= 0], minlength=len(names))
     chosen = choose_queries(
@@ -171,7 +195,7 @@ def _sheets(one: Measured, found: np.ndarray, scores: np.ndarray) -> list[Sheet]
 
 def _average_precision(one: Measured) -> np.ndarray:
     """Per query, of the finest level, whatever else the run measures."""
-    only = EvaluationConfig(metrics=["mean_average_precision"], levels=[0])
+    only = EvaluationConfig(metrics=["mean_average_precision", "medium_map"], levels=[one.level])
     again = measure_vectors(one.split, one.table, one.embeddings, only).report
     return next(iter(again.per_query.values()))
 
@@ -181,8 +205,12 @@ def _name(names: Sequence[str], code: int) -> str:
 
 
 def _skipped(one: Measured) -> int | dict[str, int]:
-    """Queries without a positive, a level at a time where there are levels."""
+    """Queries without a positive that count in nothing, for each level or setup there is."""
     skipped = one.report.skipped
+    if _zero(one):
+        return 0
+    if setups := [name for name in skipped if kind(name) == "landmarks"]:
+        return {name.split("_")[0]: skipped[name] for name in setups}
     if len(one.table.levels) == 1:
         return max(skipped.values(), default=0)
     return {

@@ -179,14 +179,17 @@ class RetrievalReport:
             skipped=Named({n: self.skipped[n] for n in names}),
         )
 
-    def with_values(self, values: Mapping[str, float]) -> RetrievalReport:
+    def with_values(self, values: Mapping[str, float], how: str = "") -> RetrievalReport:
         """The report with more numbers in it, which are of all items together and of no query.
 
         Args:
             values: name or alias → value; each must be a metric that `explain` knows, such as
                 ``"nmi"``.
+            how: words for their definitions: what was measured.
         """
         definitions = {name: explain(name) for name in values}
+        if how:
+            definitions = {n: replace(d, words=f"{d.words}; {how}") for n, d in definitions.items()}
         return replace(
             self,
             values=Named({**self.values, **values}),

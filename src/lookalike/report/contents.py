@@ -58,6 +58,7 @@ class EvaluationSection:
         levels: names of the label levels, finest first; needed only where metrics have levels.
         counts: such as ``{"queries": 2474, "classes": 42}``.
         skipped: queries without a positive, which count in no metric; or level → that number.
+        contract: sentences that hold for all figures, such as how equal scores rank.
         baselines: (name, values) of simpler systems, such as raw pixels.
         headline: metrics of ``values`` to show large; empty = chosen by the report.
         sheets: best, middling and worst queries.
@@ -73,6 +74,7 @@ class EvaluationSection:
     levels: Sequence[str] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     skipped: int | Mapping[str, int] = 0
+    contract: Sequence[str] = ()
     baselines: Sequence[tuple[str, Mapping[str, float]]] = ()
     headline: Sequence[str] = ()
     sheets: Sequence[Sheet] = ()

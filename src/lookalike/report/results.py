@@ -204,4 +204,4 @@ def _remarks(section: EvaluationSection) -> list[str]:
         if count:
             where = f" at level {level}" if level else ""
             lines.append(f"{count:,} queries without a positive{where} count in no metric.")
-    return lines
+    return [*lines, *section.contract]

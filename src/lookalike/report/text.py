@@ -96,7 +96,7 @@ def _remarks(section: EvaluationSection) -> list[str]:
         if count:
             where = f" ({level})" if level else ""
             lines.append(f"{count:,} queries without a positive{where} count in no metric.")
-    return lines
+    return [*lines, *section.contract]
 
 
 def _definitions(section: EvaluationSection) -> Table:
