@@ -192,15 +192,15 @@ def wait_for(condition, seconds: float = 300) -> None:
 @pytest.mark.slow
 def test_a_killed_worker_leaves_its_trial_to_the_next(words, tmp_path):
     folder = tmp_path / "s"
-    killed = worker([*words, "epochs=40"], folder, 1)
+    killed = worker([*words, "epochs=15"], folder, 1)
     wait_for(lambda: list(folder.glob("trial-0000/checkpoints/last.pt")))
     killed.kill()
     killed.wait()
     assert [t.state.name for t in trials_of(folder)] == ["RUNNING"]
-    sweep.run([*words, "epochs=40"], trials=1, out=folder)
+    sweep.run([*words, "epochs=15"], trials=1, out=folder)
     (trial,) = trials_of(folder)
     assert trial.state.name == "COMPLETE"
-    assert list(trial.intermediate_values) == list(range(1, 41))
+    assert list(trial.intermediate_values) == list(range(1, 16))
 
 
 @pytest.mark.slow

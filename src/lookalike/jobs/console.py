@@ -54,7 +54,7 @@ class Console:
     def training(self, training: Training, progress: RunProgress) -> Iterator[None]:
         """Introduce a run and show a bar until it ends."""
         self._introduce(training, progress)
-        self._epoch_steps = len(training.sampler)
+        self._epoch_steps = training.span.updates
         self._epochs = training.config.epochs
         if self.quiet:
             yield
