@@ -137,12 +137,12 @@ def test_evaluate_takes_another_data_set_or_split(monkeypatch, capsys, finished)
 
 
 def test_evaluate_obeys_data_root(finished, tmp_path):
-    from lookalike.jobs.evaluate import _config
+    from lookalike.jobs.benchmarks import benchmarks
 
-    config, own = _config(finished, [f"data_root={tmp_path}"])
-    assert config.data_root == str(tmp_path)
-    assert own
-    assert not _config(finished, ["evaluation.k=[1]"])[1]
+    (own,) = benchmarks(finished, [f"data_root={tmp_path}"])
+    assert own.config.data_root == str(tmp_path)
+    assert own.own
+    assert not benchmarks(finished, ["evaluation.k=[1]"])[0].own
 
 
 def test_index_search_sheet(monkeypatch, capsys, finished, tmp_path):
