@@ -7,9 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+import reference_metrics as reference
+from test_landmarks_and_partitions import slow_clustering
 
 from lookalike.errors import ConfigError
-from lookalike.metrics import evaluate, explain, names
+from lookalike.metrics import catalogue, evaluate, explain, names
+from lookalike.metrics.definitions import parse
 
 
 def test_every_value_of_a_report_is_explained():
@@ -50,6 +53,9 @@ def test_every_value_of_a_report_is_explained():
         ("nmi", "nmi"),
         ("AMI", "ami"),
         ("adjusted_mutual_info", "ami"),
+        ("mP@5", "mean_precision_at_{k}"),
+        ("hard_map", "hard_map"),
+        ("medium_mP@10", "medium_mp_at_{k}"),
     ],
 )
 def test_aliases(alias, name):
@@ -71,6 +77,17 @@ def test_the_list_of_names():
     assert {"h_ap", "asi", "ndcg", "micro_average_precision"} <= set(names())
     for name in names():
         assert explain(name).name == name
+
+
+def test_every_metric_has_a_slow_oracle():
+    x = np.eye(6)[[0, 0, 1, 1, 2, 2]].tolist()
+    slow = reference.evaluate(x, [(i // 2, i // 3) for i in range(6)])
+    measured = {parse(name).base for name in slow}
+    assert measured == {d.name for d in catalogue.RETRIEVAL}
+    partition = slow_clustering([0, 0, 1, 1, 1], [0, 0, 0, 1, 1])
+    assert {d.name for d in catalogue.CLUSTERING} <= set(partition)
+    # `slow_landmark` gives the two figures of every setup.
+    assert {d.name.split("_", 1)[1] for d in catalogue.LANDMARKS} == {"map", "mp_at_{k}"}
 
 
 def test_explaining_does_not_import_torch():
