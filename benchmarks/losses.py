@@ -1,12 +1,13 @@
 """What the rank losses cost, beside the two matrix products they cannot do without.
 
-    python benchmarks/losses.py                 about three minutes
+    python benchmarks/losses.py                 about four minutes
     python benchmarks/losses.py --write         also store the tables in benchmarks/results/
 
 One process, one thread, CPU time, medians; floor and candidates take turns. Forward and backward of
 a batch against itself, 512 dimensions, 4 pictures a class, 40 a coarse class. The floor is the
-product that makes the scores and the one that makes the gradient. Memory is the growth of the
-resident peak, each in a fresh process. On a machine with CUDA the GPU is timed as well.
+product that makes the scores and the one that makes the gradient. The growth is the exponent of the
+time between the smallest and the largest batch. Memory is the growth of the resident peak, each in
+a fresh process. On a machine with CUDA the GPU is timed as well.
 """
 
 from __future__ import annotations
@@ -42,7 +43,15 @@ OURS = {
     "SoftBinAP": lambda: losses.SoftBinAP(),
     "BlackboxAP": lambda: losses.BlackboxAP(),
 }
+# Which face of the kernels a path is: the environment that chooses it.
+PATHS = {
+    "native": {"LOOKALIKE_NATIVE": "1", "LOOKALIKE_COMPILE": "0"},
+    "torch": {"LOOKALIKE_NATIVE": "0", "LOOKALIKE_COMPILE": "0"},
+    "compiled": {"LOOKALIKE_NATIVE": "0", "LOOKALIKE_COMPILE": "1"},
+}
+COMPILED_TOO = ("SmoothAP", "SupAP")
 TORCH_TOO = ("SmoothAP", "SupAP", "SupHAP, 40 coarse positives", "FastAP", "SoftBinAP")
+HAS_NATIVE = paths.native() is not None
 GRADED = ("SupHAP, 40 coarse positives", "SupNDCG, 40 coarse positives")
 
 
@@ -61,14 +70,13 @@ def world(size, device="cpu"):
     return x.to(device).requires_grad_(), labels.to(device)
 
 
-def step(loss, x, labels, native="1"):
+def step(loss, x, labels, path="native"):
     """One forward and backward."""
 
     def go():
-        os.environ["LOOKALIKE_NATIVE"] = native
+        os.environ.update(PATHS[path])
         x.grad = None
         loss(x, labels).backward()
-        os.environ.pop("LOOKALIKE_NATIVE")
 
     return go
 
@@ -88,11 +96,12 @@ def two_products(x):
 def candidates(x, labels):
     """Name and path → what to run."""
     found = {}
-    if paths.native() is not None:
+    if HAS_NATIVE:
         for name, make in OURS.items():
             found[name, "native"] = step(make(), x, labels)
-    for name in TORCH_TOO:
-        found[name, "torch"] = step(OURS[name](), x, labels, "0")
+    for path, names in (("torch", TORCH_TOO), ("compiled", COMPILED_TOO)):
+        for name in names:
+            found[name, path] = step(OURS[name](), x, labels, path)
     return found
 
 
@@ -143,7 +152,7 @@ def medians(runs, repeat):
 
 
 def speed(sizes, repeat):
-    rows = {}
+    rows, seen = {}, {}
     for size in sizes:
         x, labels = world(size)
         runs = {("floor", ""): two_products(x), **candidates(x, labels)}
@@ -157,7 +166,13 @@ def speed(sizes, repeat):
         for (name, path), value in took.items():
             row = rows.setdefault((name, path), {"loss": name, "path": path})
             row[f"{size}"] = f"{value / base:.2f} × ({value * 1e3:.0f} ms)"
-    heads = ["loss", "path", *(f"{size}" for size in sizes)]
+            seen.setdefault((name, path), {})[size] = value
+    heads = ["loss", "path", *(f"{size}" for size in sizes), "growth"]
+    first, last = min(sizes), max(sizes)
+    for key, values in seen.items():
+        if first < last and {first, last} <= values.keys():
+            growth = math.log(values[last] / values[first]) / math.log(last / first)
+            rows[key]["growth"] = f"{growth:.2f}"
     return [{head: row.get(head, "") for head in heads} for row in rows.values()]
 
 
@@ -197,26 +212,25 @@ def resident_peak():
     raise SystemExit("no VmHWM: memory is measured on Linux only")
 
 
-def child(name, size, native):
+def child(name, size, path):
     """One step in this process: how far it raised the peak."""
     torch.set_num_threads(1)
     x, labels = world(size)
     small, few = world(64)
-    step(OURS[name](), small, few, native)()
+    step(OURS[name](), small, few, path)()
     x.grad = torch.zeros_like(x)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident_peak()
-    step(OURS[name](), x, labels, native)()
+    step(OURS[name](), x, labels, path)()
     print(json.dumps(resident_peak() - before))
 
 
 def memory(size):
     rows = []
-    for native in ("1", "0") if paths.native() is not None else ("0",):
+    for path in ("native", "torch") if HAS_NATIVE else ("torch",):
         for name in ("SmoothAP", "SupAP", "SupAP, 256 queries at a time", *GRADED[:1], "SoftBinAP"):
-            command = [sys.executable, __file__, "--child", name, str(size), native]
+            command = [sys.executable, __file__, "--child", name, str(size), path]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            path = "native" if native == "1" else "torch"
             extra = round(json.loads(done.stdout.splitlines()[-1]))
             rows.append({"loss": name, "path": path, "peak MB over the embeddings": extra})
     return rows
@@ -233,11 +247,11 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--child", nargs=3, metavar=("LOSS", "SIZE", "NATIVE"))
+    parser.add_argument("--child", nargs=3, metavar=("LOSS", "SIZE", "PATH"))
     options = parser.parse_args()
     if options.child:
-        name, size, native = options.child
-        child(name, int(size), native)
+        name, size, path = options.child
+        child(name, int(size), path)
         return
     torch.set_num_threads(1)
     parts = {

@@ -2,7 +2,9 @@
 
 python benchmarks/they_train.py --data-root DATA                    all losses, about an hour
 python benchmarks/they_train.py --data-root DATA --only SmoothAP    one
-python benchmarks/they_train.py --data-root DATA --write            also writes results/
+python benchmarks/they_train.py --data-root DATA --write            also writes results/, line by
+    line; those already there are kept, so that an hour can be had in pieces (name a line by --only
+    to have it again)
 
 Constant learning rate, the recipe's for the network and ten times that for proxies; the loss has
 its defaults. Seconds are CPU time, so that a busy machine does not matter. Measured on the unseen
@@ -182,7 +184,7 @@ def main() -> None:
     kept = RESULTS / "they_train.json"
     results = json.loads(kept.read_text()) if chosen.write and kept.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
-        for title in chosen.only or [UNTRAINED, *cases()]:
+        for title in chosen.only or [t for t in (UNTRAINED, *cases()) if t not in results]:
             results[title] = run(title, chosen.data_root, chosen.seconds, Path(folder) / "run")
             print(f"{title:30s} {json.dumps(results[title])}", flush=True)
             if chosen.write:

@@ -13,7 +13,7 @@ is_built = pytest.mark.skipif(not paths._instruction_sets(), reason="no native l
 
 def test_every_path_gives_its_reason():
     names = [path.name for path in paths.status()]
-    assert names == ["native", "triton", "torch"]
+    assert names == ["native", "triton", "compiled", "torch"]
     assert all(path.reason for path in paths.status())
 
 
@@ -45,6 +45,22 @@ def test_a_library_of_another_version_is_left_alone(monkeypatch):
     assert paths.native() is not None
 
 
+def test_nothing_is_compiled_unless_asked(monkeypatch):
+    monkeypatch.delenv("LOOKALIKE_COMPILE", raising=False)
+    assert not paths.compiles()
+    assert not paths.status()[2].active
+    with paths.compiling(True):
+        assert paths.compiles()
+        with paths.compiling(False):
+            assert paths.compiles()
+    assert not paths.compiles()
+    monkeypatch.setenv("LOOKALIKE_COMPILE", "1")
+    assert paths.status()[2].active
+    monkeypatch.setenv("LOOKALIKE_COMPILE", "yes")
+    with pytest.raises(LookalikeError, match="must be 0 or 1"):
+        paths.compiles()
+
+
 def test_without_the_library_the_losses_work_all_the_same():
     code = """
 import sys
@@ -54,7 +70,11 @@ from lookalike.losses import SupAP
 from lookalike.ops import paths
 assert paths.native() is None
 print(paths.status()[0].reason)
-print(float(SupAP()(torch.eye(4)[[0, 0, 1, 1]], torch.tensor([0, 0, 1, 1]))))
+x = torch.eye(4)[[0, 0, 1, 1]].requires_grad_()
+value = SupAP()(x, torch.tensor([0, 0, 1, 1]))
+value.backward()
+assert "sympy" not in sys.modules, "seconds of imports that nobody asked for"
+print(float(value))
 """
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120

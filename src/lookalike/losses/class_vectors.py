@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -9,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike.errors import ConfigError, LookalikeError
-from lookalike.losses.inputs import pair
+from lookalike.losses.inputs import Pairing, pair, real
 
 
-class ProxyLoss(nn.Module):
+class ProxyLoss(nn.Module, ABC):
     """A loss that compares a batch with one learned vector (or several) a class.
 
     The proxies are parameters of the loss: give ``loss.parameters()`` to an optimiser. They stay
@@ -63,24 +64,24 @@ class ProxyLoss(nn.Module):
             ref_emb: checked, otherwise without effect.
             ref_labels: as ``ref_emb``.
         """
-        name = type(self).__name__
-        batch = pair(
-            name,
-            embeddings,
-            labels,
-            indices_tuple,
-            ref_emb,
-            ref_labels,
-            normalize=self.normalize,
-        )
-        self.check_width(batch.query)
-        classes = class_codes(name, batch.level(self.level)[0], self.num_classes)
+        batch = self.checked(embeddings, labels, indices_tuple, ref_emb, ref_labels)
         with torch.autocast(embeddings.device.type, enabled=False):
-            return self.value(batch.query, classes)
+            return self.value(batch.query, self.targets(batch))
 
-    def value(self, query: Tensor, classes: Tensor) -> Tensor:
-        """The loss itself; every proxy loss writes its own."""
-        raise NotImplementedError
+    @abstractmethod
+    def value(self, query: Tensor, targets: Tensor) -> Tensor:
+        """The loss of ready embeddings and targets; every proxy loss writes its own."""
+
+    def targets(self, batch: Pairing) -> Tensor:
+        """What the embeddings are to be, from their labels: class codes ``(B,)``."""
+        return class_codes(type(self).__name__, batch.level(self.level)[0], self.num_classes)
+
+    def checked(self, embeddings: Tensor, labels: Tensor, *rest: Any) -> Pairing:
+        """The arguments of a call, normalised and known to fit the proxies."""
+        name = type(self).__name__
+        batch = pair(name, embeddings, labels, *rest, normalize=self.normalize)
+        self.check_width(batch.query)
+        return batch
 
     def cosines(self, query: Tensor) -> Tensor:
         """``(B, num_classes · centers)``: embeddings times normalised proxies."""
@@ -97,6 +98,34 @@ class ProxyLoss(nn.Module):
     def extra_repr(self) -> str:
         """The sizes, for printing."""
         return f"num_classes={self.num_classes}, embedding_size={self.embedding_size}"
+
+
+class SoftLabelLoss(ProxyLoss):
+    """A proxy loss whose labels may also be shares of classes, ``(B, num_classes)`` of floats."""
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Any = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a batch; labels as codes, or soft as ``(B, num_classes)`` of floats."""
+        if not labels.dtype.is_floating_point:
+            return super().forward(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        name = type(self).__name__
+        if indices_tuple is not None or ref_emb is not None:
+            raise LookalikeError(f"{name}: soft labels go with neither indices_tuple nor ref_emb.")
+        if labels.shape != (embeddings.shape[0], self.num_classes):
+            raise LookalikeError(
+                f"{name}: soft labels must be ({embeddings.shape[0]}, {self.num_classes}), not "
+                f"{tuple(labels.shape)}."
+            )
+        query = real(name, embeddings, "embeddings", self.normalize)
+        self.check_width(query)
+        with torch.autocast(query.device.type, enabled=False):
+            return self.value(query, labels.to(query))
 
 
 def class_codes(loss: str, labels: Tensor, num_classes: int) -> Tensor:

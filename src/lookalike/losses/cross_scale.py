@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lookalike.errors import ConfigError, LookalikeError
 from lookalike.losses.class_vectors import ProxyLoss
-from lookalike.losses.inputs import pair
+from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import FLOOR, one_plus
 
 _MARGINS = {
@@ -95,16 +95,9 @@ class CrossScale(ProxyLoss):
             generator = torch.Generator().manual_seed(seed)
             self.proxies.uniform_(-bound, bound, generator=generator)
 
-    def forward(
-        self,
-        embeddings: Tensor,
-        labels: Tensor,
-        indices_tuple: Any = None,
-        ref_emb: Tensor | None = None,
-        ref_labels: Tensor | None = None,
-    ) -> Tensor:
-        """The loss of a batch: the sum over levels."""
-        return self.per_level(embeddings, labels, indices_tuple, ref_emb, ref_labels).sum()
+    def value(self, query: Tensor, targets: Tensor) -> Tensor:
+        """The sum over levels."""
+        return self._levels(query, targets).sum()
 
     def per_level(
         self,
@@ -115,30 +108,13 @@ class CrossScale(ProxyLoss):
         ref_labels: Tensor | None = None,
     ) -> Tensor:
         """The loss of every level, ``(L,)``."""
-        batch = pair(
-            "CrossScale",
-            embeddings,
-            labels,
-            indices_tuple,
-            ref_emb,
-            ref_labels,
-            normalize=self.normalize,
-        )
-        self.check_width(batch.query)
-        rows, known = self._rows(batch.query_labels)
+        batch = self.checked(embeddings, labels, indices_tuple, ref_emb, ref_labels)
         with torch.autocast(embeddings.device.type, enabled=False):
-            scores = self.scale * self.cosines(batch.query)
-            pull = -scores.gather(1, rows[:, None]).squeeze(1)
-            values = []
-            for level, margin in enumerate(self.margins):
-                other = known[:, level, None] != self.hierarchy[None, :, level]
-                push = scores.masked_fill(~other, FLOOR).logsumexp(dim=1)
-                values.append(one_plus(push + pull + margin * self.scale).mean())
-            return torch.stack(values)
+            return self._levels(batch.query, self.targets(batch))
 
-    def _rows(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The proxy of every label, and its labels at all levels."""
-        table = self.hierarchy
+    def targets(self, batch: Pairing) -> Tensor:
+        """The labels at all levels, ``(B, L)``; of fine ones alone, those of their classes."""
+        labels, table = batch.query_labels, self.hierarchy
         if labels.shape[1] not in (1, table.shape[1]):
             raise LookalikeError(
                 f"CrossScale: labels have {labels.shape[1]} columns; the hierarchy has "
@@ -152,5 +128,16 @@ class CrossScale(ProxyLoss):
                 f"CrossScale: label {int(labels[row, 0])} in row {row} is no fine class of the "
                 f"hierarchy, which has {table.shape[0]}."
             )
-        rows = match.int().argmax(dim=1)
-        return rows, labels if labels.shape[1] == table.shape[1] else table[rows]
+        return labels if labels.shape[1] == table.shape[1] else table[match.int().argmax(dim=1)]
+
+    def _levels(self, query: Tensor, targets: Tensor) -> Tensor:
+        table = self.hierarchy
+        own = (targets[:, :1] == table[None, :, 0]).int().argmax(dim=1)
+        scores = self.scale * self.cosines(query)
+        pull = -scores.gather(1, own[:, None]).squeeze(1)
+        values = []
+        for level, margin in enumerate(self.margins):
+            other = targets[:, level, None] != table[None, :, level]
+            push = scores.masked_fill(~other, FLOOR).logsumexp(dim=1)
+            values.append(one_plus(push + pull + margin * self.scale).mean())
+        return torch.stack(values)

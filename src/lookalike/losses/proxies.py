@@ -55,12 +55,12 @@ class ProxyAnchor(ProxyLoss):
         self.scale = scale
         unit_rows(self.proxies)
 
-    def value(self, query: Tensor, classes: Tensor) -> Tensor:
+    def value(self, query: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
         cosines = self.cosines(query)
-        others = (self.scale * (cosines + self.margin)).scatter(1, classes[:, None], FLOOR)
+        others = (self.scale * (cosines + self.margin)).scatter(1, targets[:, None], FLOOR)
         push = one_plus(others.logsumexp(dim=0))
-        return _pull(cosines, classes, self.scale, self.margin) + push.mean()
+        return _pull(cosines, targets, self.scale, self.margin) + push.mean()
 
 
 class PositiveProxy(ProxyLoss):
@@ -103,9 +103,9 @@ class PositiveProxy(ProxyLoss):
         self.scale = scale
         unit_rows(self.proxies)
 
-    def value(self, query: Tensor, classes: Tensor) -> Tensor:
+    def value(self, query: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
-        return _pull(self.cosines(query), classes, self.scale, 0.0)
+        return _pull(self.cosines(query), targets, self.scale, 0.0)
 
 
 class ProxyNCA(ProxyLoss):
@@ -147,10 +147,10 @@ class ProxyNCA(ProxyLoss):
         self.scale = scale
         nn.init.normal_(self.proxies, std=1 / 8)
 
-    def value(self, query: Tensor, classes: Tensor) -> Tensor:
+    def value(self, query: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
         # An embedding's own norm adds the same to all its distances and leaves the softmax alone.
-        return F.cross_entropy(2 * self.scale**2 * self.cosines(query), classes)
+        return F.cross_entropy(2 * self.scale**2 * self.cosines(query), targets)
 
 
 def _pull(cosines: Tensor, classes: Tensor, scale: float, margin: float) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lookalike.errors import LookalikeError, suggest
 from lookalike.losses.inputs import Pairing, pair
 from lookalike.losses.pairs import among
+from lookalike.ops import paths
 from lookalike.ops.positives import Positives, SelfRole
 from lookalike.ops.ranked_rows import RankedRows
 from lookalike.ops.ranks import Ranked, Steps
@@ -69,6 +70,25 @@ class RowLoss(nn.Module, ABC):
         An ``indices_tuple`` is refused for a batch against itself, and with a reference set says
         which references each query is ranked among (:func:`lookalike.losses.pairs.among`).
         """
+        call = embeddings, labels, indices_tuple, ref_emb, ref_labels
+        if torch.compiler.is_compiling():
+            # Sorting labels and walking over rows is no graph. Its kernels are, and they are
+            # compiled once for all losses and sizes.
+            return torch.compiler.disable(self._compiled)(*call)  # pyright: ignore[reportCallIssue]
+        return self._eager(*call)
+
+    def _compiled(self, *call: Any) -> Tensor:
+        with paths.compiling(asked=True):
+            return self._eager(*call)
+
+    def _eager(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Any,
+        ref_emb: Tensor | None,
+        ref_labels: Tensor | None,
+    ) -> Tensor:
         name = type(self).__name__
         pairing = pair(
             name,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lookalike.errors import ConfigError, LookalikeError, suggest
-from lookalike.losses.class_vectors import ProxyLoss, class_codes, uniform_rows
-from lookalike.losses.inputs import pair, real
+from lookalike.errors import ConfigError, suggest
+from lookalike.losses.class_vectors import ProxyLoss, SoftLabelLoss, uniform_rows
 
 
 class NormSoftmax(ProxyLoss):
@@ -66,14 +65,14 @@ class NormSoftmax(ProxyLoss):
         self.temperature_centers = temperature_centers
         uniform_rows(self.proxies)
 
-    def value(self, query: Tensor, classes: Tensor) -> Tensor:
+    def value(self, query: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
         cosines = self.cosines(query)
         if self.centers > 1:
             cosines = cosines.reshape(-1, self.num_classes, self.centers)
             share = torch.softmax(cosines / self.temperature_centers, dim=2)
             cosines = (share * cosines).sum(dim=2)
-        return F.cross_entropy(cosines / self.temperature, classes)
+        return F.cross_entropy(cosines / self.temperature, targets)
 
 
 class ArcFace(ProxyLoss):
@@ -131,17 +130,17 @@ class ArcFace(ProxyLoss):
         self.smoothing = smoothing
         uniform_rows(self.proxies)
 
-    def value(self, query: Tensor, classes: Tensor) -> Tensor:
+    def value(self, query: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
         cosines = self.cosines(query)
         if self.smoothing == "logits" and self.label_smoothing > 0:
-            hot = F.one_hot(classes, self.num_classes).to(cosines.dtype)
+            hot = F.one_hot(targets, self.num_classes).to(cosines.dtype)
             share = (1 - self.label_smoothing) * hot + self.label_smoothing / self.num_classes
             logits = share * self._with_margin(cosines) + (1 - share) * cosines
-            return F.cross_entropy(self.scale * logits, classes)
-        own = classes[:, None]
+            return F.cross_entropy(self.scale * logits, targets)
+        own = targets[:, None]
         logits = cosines.scatter(1, own, self._with_margin(cosines.gather(1, own)))
-        return F.cross_entropy(self.scale * logits, classes, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(self.scale * logits, targets, label_smoothing=self.label_smoothing)
 
     def _with_margin(self, cosine: Tensor) -> Tensor:
         # The sine's slope is infinite at 0; the clamp makes it 0 there and changes no value.
@@ -153,7 +152,7 @@ class ArcFace(ProxyLoss):
         return torch.where(cosine > math.cos(math.pi - self.margin), moved, past_pi)
 
 
-class AdditiveMarginSoftmax(ProxyLoss):
+class AdditiveMarginSoftmax(SoftLabelLoss):
     """Additive-margin softmax: the cosine to the own proxy must win by a margin.
 
     ::
@@ -202,32 +201,23 @@ class AdditiveMarginSoftmax(ProxyLoss):
         uniform_rows(self.proxies)
         self.bias = nn.Parameter(torch.zeros(num_classes)) if bias else None
 
-    def forward(
-        self,
-        embeddings: Tensor,
-        labels: Tensor,
-        indices_tuple: Any = None,
-        ref_emb: Tensor | None = None,
-        ref_labels: Tensor | None = None,
-    ) -> Tensor:
-        """The loss of a batch; labels as codes, or soft as ``(B, num_classes)`` of floats."""
-        query, targets = class_targets(self, embeddings, labels, indices_tuple, ref_emb, ref_labels)
-        with torch.autocast(query.device.type, enabled=False):
-            if self.normalize_proxies:
-                logits = self.cosines(query)
-            else:
-                logits = query @ self.proxies.to(query.dtype).T
-            if self.bias is not None:
-                logits = logits + self.bias.to(query.dtype)
-            if targets.is_floating_point():
-                logits = logits - self.margin * targets
-            else:
-                own = targets[:, None]
-                logits = logits.scatter_add(1, own, torch.full_like(logits[:, :1], -self.margin))
-            return F.cross_entropy(self.scale * logits, targets)
+    def value(self, query: Tensor, targets: Tensor) -> Tensor:
+        """See the class."""
+        if self.normalize_proxies:
+            logits = self.cosines(query)
+        else:
+            logits = query @ self.proxies.to(query.dtype).T
+        if self.bias is not None:
+            logits = logits + self.bias.to(query.dtype)
+        if targets.is_floating_point():
+            logits = logits - self.margin * targets
+        else:
+            own = targets[:, None]
+            logits = logits.scatter_add(1, own, torch.full_like(logits[:, :1], -self.margin))
+        return F.cross_entropy(self.scale * logits, targets)
 
 
-class CrossEntropy(ProxyLoss):
+class CrossEntropy(SoftLabelLoss):
     """Cross-entropy of a linear classifier on the embedding.
 
     ::
@@ -259,44 +249,7 @@ class CrossEntropy(ProxyLoss):
         uniform_rows(self.proxies)
         self.bias = nn.Parameter(torch.zeros(num_classes))
 
-    def forward(
-        self,
-        embeddings: Tensor,
-        labels: Tensor,
-        indices_tuple: Any = None,
-        ref_emb: Tensor | None = None,
-        ref_labels: Tensor | None = None,
-    ) -> Tensor:
-        """The loss of a batch; labels as codes, or soft as ``(B, num_classes)`` of floats."""
-        query, targets = class_targets(self, embeddings, labels, indices_tuple, ref_emb, ref_labels)
-        with torch.autocast(query.device.type, enabled=False):
-            logits = F.linear(query, self.proxies.to(query.dtype), self.bias.to(query.dtype))
-            return F.cross_entropy(logits, targets)
-
-
-def class_targets(
-    loss: ProxyLoss,
-    embeddings: Tensor,
-    labels: Tensor,
-    indices_tuple: Any,
-    ref_emb: Tensor | None,
-    ref_labels: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Normalised embeddings, and class codes ``(B,)`` or soft labels ``(B, num_classes)``."""
-    name = type(loss).__name__
-    if not labels.dtype.is_floating_point:
-        batch = pair(
-            name, embeddings, labels, indices_tuple, ref_emb, ref_labels, normalize=loss.normalize
-        )
-        loss.check_width(batch.query)
-        return batch.query, class_codes(name, batch.level(loss.level)[0], loss.num_classes)
-    if indices_tuple is not None or ref_emb is not None:
-        raise LookalikeError(f"{name}: soft labels go with neither indices_tuple nor ref_emb.")
-    if labels.shape != (embeddings.shape[0], loss.num_classes):
-        raise LookalikeError(
-            f"{name}: soft labels must be ({embeddings.shape[0]}, {loss.num_classes}), not "
-            f"{tuple(labels.shape)}."
-        )
-    query = real(name, embeddings, "embeddings", loss.normalize)
-    loss.check_width(query)
-    return query, labels.to(query.dtype)
+    def value(self, query: Tensor, targets: Tensor) -> Tensor:
+        """See the class."""
+        logits = F.linear(query, self.proxies.to(query.dtype), self.bias.to(query.dtype))
+        return F.cross_entropy(logits, targets)

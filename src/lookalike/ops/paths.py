@@ -1,12 +1,16 @@
-"""Which path the kernels take on this machine, and why: native, Triton or plain torch.
+"""Which path the kernels take on this machine, and why: native, Triton, compiled or plain torch.
 
 ``LOOKALIKE_NATIVE=0`` turns the native library off; naming an instruction set (``avx512``,
 ``avx2``, ``baseline``) holds it to that one. ``LOOKALIKE_TRITON=0`` turns Triton off.
+``LOOKALIKE_COMPILE=1``, or a loss given to ``torch.compile``, fuses what is left to plain torch.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -28,7 +32,7 @@ class Status:
     """One path: whether it is taken, and the reason in words.
 
     Attributes:
-        name: ``"native"``, ``"triton"`` or ``"torch"``.
+        name: ``"native"``, ``"triton"``, ``"compiled"`` or ``"torch"``.
         active: whether tensors that suit it take it.
         reason: for the person who runs ``lookalike doctor``.
     """
@@ -39,10 +43,10 @@ class Status:
 
 
 def status() -> list[Status]:
-    """The three paths, best first for a CPU.
+    """The four paths, best first for a CPU.
 
     >>> [path.name for path in status()]
-    ['native', 'triton', 'torch']
+    ['native', 'triton', 'compiled', 'torch']
     """
     library, reason = _library()
     active = library is not None and instruction_set() is not None
@@ -55,6 +59,7 @@ def status() -> list[Status]:
     return [
         Status("native", active, f"{reason} (float32 on the CPU)"),
         Status("triton", triton_reason() is None, triton_reason() or "for tensors on CUDA"),
+        Status("compiled", compiles(), _compile_reason()),
         Status("torch", True, "for all else"),
     ]
 
@@ -101,6 +106,33 @@ def triton_reason() -> str | None:
     if not torch.cuda.is_available():
         return "there is no CUDA device"
     return None
+
+
+_asked: ContextVar[bool] = ContextVar("asked to compile", default=False)
+
+
+@contextmanager
+def compiling(asked: bool) -> Iterator[None]:
+    """Let torch compile the kernels inside, if asked; else leave things as they are."""
+    token = _asked.set(asked or _asked.get())
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+def compiles() -> bool:
+    """Whether the kernels that neither native nor Triton takes are to be compiled by torch."""
+    wish = os.environ.get("LOOKALIKE_COMPILE", "0")
+    if wish not in ("", "0", "1"):
+        raise LookalikeError(f"LOOKALIKE_COMPILE={wish}: must be 0 or 1.")
+    return wish == "1" or _asked.get()
+
+
+def _compile_reason() -> str:
+    if compiles():
+        return "asked for: the soft steps that neither of the above takes, half a minute at first"
+    return "not asked for; LOOKALIKE_COMPILE=1 or torch.compile(loss) does"
 
 
 @cache

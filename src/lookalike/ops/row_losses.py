@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lookalike.ops import native_kernels
+from lookalike.ops import native_kernels, paths
 
 # The whole score matrix is kept where it fits in this (one product fewer), else rows stream by.
 RESIDENT_BYTES = 256 << 20
@@ -105,18 +105,19 @@ class _EachRow(torch.autograd.Function):
         chunk: int | None,
     ) -> Tensor:
         ctx.save_for_backward(query, reference)
-        ctx.rest = rows, is_self, chunk
+        ctx.rest = rows, is_self, chunk, paths.compiles()
         return _sweep(query, None if is_self else reference, rows, None, chunk, (False, False))[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_output: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         query, reference = ctx.saved_tensors
-        rows, is_self, chunk = ctx.rest
+        rows, is_self, chunk, compiles = ctx.rest
         wanted = (ctx.needs_input_grad[0], ctx.needs_input_grad[1] and not is_self)
-        _, *grads = _sweep(
-            query, None if is_self else reference, rows, grad_output[0], chunk, wanted
-        )
+        with paths.compiling(compiles):
+            _, *grads = _sweep(
+                query, None if is_self else reference, rows, grad_output[0], chunk, wanted
+            )
         return *grads, None, None, None
 
 

@@ -63,7 +63,9 @@ def _kernels(scores: Tensor) -> ModuleType | None:
     """The module with kernels for such scores, or None for plain torch."""
     if paths.triton_suits(scores):
         return import_module("lookalike.ops.triton_kernels")
-    return native_kernels if native_kernels.suits(scores) else None
+    if native_kernels.suits(scores):
+        return native_kernels
+    return import_module("lookalike.ops.compiled_kernels") if paths.compiles() else None
 
 
 def torch_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
