@@ -235,7 +235,7 @@ def precision_to_last_at(r: Ranking, k: int) -> np.ndarray:
 def ndcg(r: Ranking) -> np.ndarray:
     """Discounted cumulative gain over that of the best ranking."""
     gain = 2.0 ** np.arange(r.highest + 1) - 1
-    found = r.total(gain[r.grade] / np.log2(1.0 + r.rank))
+    found = r.total(gain[r.grade] * (1 / np.log2(1.0 + r.rank)))
     longest = int(r.relevant.max(initial=0))
     discount = np.concatenate(([0.0], np.cumsum(1 / np.log2(np.arange(2.0, longest + 2)))))
     best, ahead = np.zeros(r.queries), np.zeros(r.queries, np.int64)

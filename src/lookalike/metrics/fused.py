@@ -109,14 +109,15 @@ class Fused:
 
 
 class Tables:
-    """What every tile needs again: logarithms of the ranks and their summed inverses."""
+    """What every tile needs again: inverse logarithms of the ranks, and their sums."""
 
     def __init__(
         self, items: int, levels: Sequence[int], kind: str, alpha: float | list[float]
     ) -> None:
         ranks = np.arange(0.0, items + 1)
-        self.log_rank = np.log2(1.0 + ranks)
-        self.discount = np.concatenate(([0.0], np.cumsum(1 / self.log_rank[1:])))
+        with np.errstate(divide="ignore"):  # there is no rank 0
+            self.inverse_log = 1 / np.log2(1.0 + ranks)
+        self.discount = np.concatenate(([0.0], np.cumsum(self.inverse_log[1:])))
         count = len(levels)
         weight = np.asarray(alpha, np.float64)
         if kind == "pop":
@@ -156,7 +157,7 @@ def fuse(
         np.ascontiguousarray(codes[1]),
         np.asarray(levels, np.int64),
         np.asarray(cuts, np.int64),
-        tables.log_rank,
+        tables.inverse_log,
         tables.discount,
         tables.weights,
         tables.shared,

@@ -68,11 +68,10 @@ struct CountRow {
     int64_t (*few)(const Score* row, int64_t width, const Score* peaks, const Score* low,
                    const Score* high, int64_t depth, int64_t* above, Close* close);
     // Many pivots: beyond[c] = #{j: exactly c pivots have high < row[j]}. base[b] counts the pivots
-    // in steps before b and is marked where a band reaches into the step; after[b] counts those up
-    // to its end.
+    // in steps before b and is marked where a band reaches into the step.
     int64_t (*many)(const Score* row, int64_t width, const Score* peaks, const Score* low,
-                    const Score* high, Steps<Score> steps, const int32_t* base,
-                    const int32_t* after, int32_t* beyond, Close* close);
+                    const Score* high, Steps<Score> steps, const int32_t* base, int32_t* beyond,
+                    Close* close);
 };
 
 struct CountKernels {

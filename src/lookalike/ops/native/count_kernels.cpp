@@ -81,8 +81,8 @@ int32_t first_reaching(const Score* high, int32_t from, int32_t to, Score value)
 
 template <typename Score>
 int64_t many(const Score* row, int64_t width, const Score* peaks, const Score* low,
-             const Score* high, Steps<Score> steps, const int32_t* base, const int32_t* after,
-             int32_t* beyond, Close* close) {
+             const Score* high, Steps<Score> steps, const int32_t* base, int32_t* beyond,
+             Close* close) {
     int64_t found = 0;
     int32_t step[kBlock], marked[kBlock + 1];
     for (int64_t from = 0; from < width; from += kBlock) {
@@ -109,7 +109,7 @@ int64_t many(const Score* row, int64_t width, const Score* peaks, const Score* l
             // A step holds hardly more than two pivots; guessing where would cost more than adding.
             c += high[c] < value;
             c += high[c] < value;
-            if (high[c] < value) c = first_reaching(high, c + 1, after[step[j]], value);
+            if (high[c] < value) c = first_reaching(high, c + 1, base[step[j] + 1] & ~kMarked, value);
             close[found] = {static_cast<int32_t>(from + j), c};
             found += low[c] <= value;
             --beyond[lowest];

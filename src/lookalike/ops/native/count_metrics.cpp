@@ -31,7 +31,7 @@ struct Inputs {
     int64_t columns, width;                      // label columns; gallery size
     const int64_t *levels, *cuts;
     int64_t level_count, cut_count;
-    const double *log_rank, *discount, *weights;  // log2(1 + r); sums of 1 / log2(1 + i); per grade
+    const double *inverse_log, *discount, *weights;  // 1 / log2(1 + r); its sums; per grade
     bool shared;  // weights of a grade are shared by its items ("pop"), else summed ("map")
     double* out;
     int64_t out_width;
@@ -67,13 +67,14 @@ class Scorer {
             seats_[rank >> 6] |= uint64_t{1} << (rank & 63);
             share_of_[rank] = share;
         }
-        rank_.clear();
-        share_.clear();
-        for (size_t word = 0; rank_.size() < static_cast<size_t>(to - from); ++word) {
+        rank_.resize(to - from);
+        share_.resize(to - from);
+        int64_t read = 0;
+        for (size_t word = 0; read < to - from; ++word) {
             for (uint64_t bits = seats_[word]; bits != 0; bits &= bits - 1) {
                 const int64_t rank = static_cast<int64_t>(word) * 64 + __builtin_ctzll(bits);
-                rank_.push_back(rank + 1);
-                share_.push_back(share_of_[rank]);
+                rank_[read] = static_cast<int32_t>(rank + 1);
+                share_[read++] = share_of_[rank];
             }
             seats_[word] = 0;
         }
@@ -81,29 +82,32 @@ class Scorer {
 
     void binary(int64_t level, double* out) {
         const uint8_t bit = static_cast<uint8_t>(1u << level);
-        hits_.clear();
-        for (size_t i = 0; i < rank_.size(); ++i)
-            if (share_[i] & bit) hits_.push_back(rank_[i]);
-        const int64_t relevant = static_cast<int64_t>(hits_.size());
+        hits_.resize(rank_.size() + 1);
+        int64_t relevant = 0;
+        for (size_t i = 0; i < rank_.size(); ++i) {
+            hits_[relevant] = rank_[i];
+            relevant += (share_[i] & bit) != 0;
+        }
+        hits_[relevant] = INT32_MAX;
         std::fill(out, out + kBinary + 2 * in_.cut_count, 0.0);
         out[kRelevant] = static_cast<double>(relevant);
-        out[kExclusive] = exclusive(bit);
+        out[kExclusive] = bit == 1 ? -1.0 : exclusive(bit);
         if (relevant == 0) return;
+        precisions(relevant);
         double ap = 0.0, ap_at_r = 0.0, trapezoid = 0.0, gain = 0.0;
         int64_t hits_at_r = 0;
         for (int64_t i = 0; i < relevant; ++i) {
-            const int64_t rank = hits_[i];
-            const double precision = static_cast<double>(i + 1) / rank;
-            ap += precision;
-            const double left = rank > 1 ? static_cast<double>(i) / (rank - 1) : 1.0;
-            trapezoid += (left + precision) / 2;
-            gain += 1.0 / in_.log_rank[rank];
+            const int32_t rank = hits_[i];
+            ap += precision_[i];
+            trapezoid += middle_[i];
+            gain += in_.inverse_log[rank];
             if (rank <= relevant) {
-                ap_at_r += precision;
+                ap_at_r = ap;
                 ++hits_at_r;
             }
         }
         out[kAp] = ap / relevant;
+        if (bit == 1) out[kExclusive] = out[kAp];  // nothing is finer
         out[kApAtR] = ap_at_r / relevant;
         out[kHitsAtR] = static_cast<double>(hits_at_r) / relevant;
         out[kFirst] = static_cast<double>(hits_[0]);
@@ -112,33 +116,42 @@ class Scorer {
         double common = 0.0;
         int64_t have = 0;
         for (int64_t k = 1; k <= relevant; ++k) {
-            while (have < relevant && hits_[have] <= k) ++have;
+            have += hits_[have] == k;
             common += static_cast<double>(have) / k;
         }
         out[kAsi] = common / relevant;
         for (int64_t c = 0; c < in_.cut_count; ++c) {
             double sum = 0.0;
             int64_t hits = 0;
-            for (; hits < relevant && hits_[hits] <= in_.cuts[c]; ++hits)
-                sum += static_cast<double>(hits + 1) / hits_[hits];
+            for (; hits < relevant && hits_[hits] <= in_.cuts[c]; ++hits) sum += precision_[hits];
             out[kBinary + 2 * c] = static_cast<double>(hits);
             out[kBinary + 2 * c + 1] = sum;
         }
     }
 
+    // The precision at each hit, and its mean with that just before; several at a time.
+    void precisions(int64_t count) {
+        precision_.resize(count);
+        middle_.resize(count);
+        for (int32_t i = 0; i < count; ++i) precision_[i] = (i + 1.0) / hits_[i];
+        middle_[0] = ((hits_[0] > 1 ? 0.0 : 1.0) + precision_[0]) / 2;
+        for (int32_t i = 1; i < count; ++i)
+            middle_[i] = (static_cast<double>(i) / (hits_[i] - 1) + precision_[i]) / 2;
+    }
+
     // Average precision of the items of this level alone, once finer ones are out; -1 for none.
-    double exclusive(uint8_t bit) const {
+    double exclusive(uint8_t bit) {
         const uint8_t finer = static_cast<uint8_t>(bit - 1);
-        double sum = 0.0;
-        int64_t found = 0, out = 0;
+        left_.resize(rank_.size() + 1);
+        int32_t found = 0, out = 0;
         for (size_t i = 0; i < rank_.size(); ++i) {
-            if (share_[i] & finer) {
-                ++out;
-            } else if (share_[i] & bit) {
-                ++found;
-                sum += static_cast<double>(found) / (rank_[i] - out);
-            }
+            const bool gone = (share_[i] & finer) != 0;
+            left_[found] = rank_[i] - out;
+            found += !gone && (share_[i] & bit) != 0;
+            out += gone;
         }
+        double sum = 0.0;
+        for (int32_t i = 0; i < found; ++i) sum += (i + 1.0) / left_[i];
         return found > 0 ? sum / found : -1.0;
     }
 
@@ -148,16 +161,18 @@ class Scorer {
         for (int64_t l = 0; l < highest; ++l) wanted |= static_cast<uint8_t>(1u << in_.levels[l]);
         std::vector<int64_t>& size = size_;
         size.assign(highest + 1, 0);
-        grade_.clear();
-        hits_.clear();
+        grade_.resize(rank_.size() + 1);
+        hits_.resize(rank_.size() + 1);
+        int64_t relevant = 0;
         for (size_t i = 0; i < rank_.size(); ++i) {
             const int grade = __builtin_popcount(share_[i] & wanted);
-            if (grade == 0) continue;
-            grade_.push_back(static_cast<uint8_t>(grade));
-            hits_.push_back(rank_[i]);
+            grade_[relevant] = static_cast<uint8_t>(grade);
+            hits_[relevant] = rank_[i];
             ++size[grade];
+            relevant += grade > 0;
         }
-        const int64_t relevant = static_cast<int64_t>(hits_.size());
+        size[0] = 0;
+        hits_[relevant] = INT32_MAX;
         std::fill(out, out + kGraded, 0.0);
         out[kGradedRelevant] = static_cast<double>(relevant);
         if (relevant == 0) return;
@@ -167,7 +182,7 @@ class Scorer {
         for (int64_t i = 0; i < relevant; ++i) {
             const int grade = grade_[i];
             ++have_[grade];
-            gain += static_cast<double>((int64_t{1} << grade) - 1) / in_.log_rank[hits_[i]];
+            gain += static_cast<double>((int64_t{1} << grade) - 1) * in_.inverse_log[hits_[i]];
             const double own = relevance_[grade];
             double shared = 0.0;
             for (int64_t g = 1; g <= highest; ++g)
@@ -193,7 +208,7 @@ class Scorer {
         double sum = 0.0;
         int64_t next = 0;
         for (int64_t k = 1; k <= relevant; ++k) {
-            for (; next < relevant && hits_[next] <= k; ++next) ++have_[grade_[next]];
+            if (hits_[next] == k) ++have_[grade_[next++]];
             int64_t common = 0, ahead = 0;
             for (int64_t g = highest; g >= 1; --g) {
                 const int64_t ideal = std::clamp(k - ahead, int64_t{0}, size_[g]);
@@ -224,15 +239,16 @@ class Scorer {
     int64_t depth_;
     std::vector<uint64_t> seats_;
     std::vector<uint8_t> share_of_, share_, grade_;
-    std::vector<int64_t> rank_, hits_, size_, have_;
-    std::vector<double> relevance_;
+    std::vector<int32_t> rank_, hits_, left_;
+    std::vector<int64_t> size_, have_;
+    std::vector<double> relevance_, precision_, middle_;
 };
 
 void rank_metrics(Vector<const int64_t> starts, Vector<const int64_t> items,
                   Vector<const int64_t> above, Vector<const int64_t> before,
                   Matrix<const int64_t> query_codes, Matrix<const int64_t> gallery_codes,
                   Vector<const int64_t> levels, Vector<const int64_t> cuts,
-                  Vector<const double> log_rank, Vector<const double> discount,
+                  Vector<const double> inverse_log, Vector<const double> discount,
                   Vector<const double> weights, bool shared, Matrix<double> out, int threads) {
     const int64_t queries = query_codes.shape(0);
     Inputs in{};
@@ -248,7 +264,7 @@ void rank_metrics(Vector<const int64_t> starts, Vector<const int64_t> items,
     in.cuts = cuts.data();
     in.level_count = levels.shape(0);
     in.cut_count = cuts.shape(0);
-    in.log_rank = log_rank.data();
+    in.inverse_log = inverse_log.data();
     in.discount = discount.data();
     in.weights = weights.data();
     in.shared = shared;
@@ -260,7 +276,7 @@ void rank_metrics(Vector<const int64_t> starts, Vector<const int64_t> items,
         static_cast<int64_t>(starts.shape(0)) != queries + 1 || in.starts[queries] != pairs ||
         static_cast<int64_t>(above.shape(0)) != pairs ||
         static_cast<int64_t>(before.shape(0)) != pairs ||
-        static_cast<int64_t>(log_rank.shape(0)) < in.width + 1 ||
+        static_cast<int64_t>(inverse_log.shape(0)) < in.width + 1 ||
         static_cast<int64_t>(discount.shape(0)) < in.width + 1 ||
         static_cast<int64_t>(weights.shape(0)) != in.level_count + 1 ||
         static_cast<int64_t>(out.shape(0)) != queries ||
@@ -279,7 +295,7 @@ void rank_metrics(Vector<const int64_t> starts, Vector<const int64_t> items,
 void bind_metrics(nb::module_& module) {
     module.def("rank_metrics", &rank_metrics, nb::arg("starts"), nb::arg("items"),
                nb::arg("above"), nb::arg("before"), nb::arg("query_codes"),
-               nb::arg("gallery_codes"), nb::arg("levels"), nb::arg("cuts"), nb::arg("log_rank"),
+               nb::arg("gallery_codes"), nb::arg("levels"), nb::arg("cuts"), nb::arg("inverse_log"),
                nb::arg("discount"), nb::arg("weights"), nb::arg("shared"),
                nb::arg("out").noconvert(), nb::arg("threads"));
 }

@@ -62,7 +62,6 @@ class Counter {
         if (row.depth == 0) return;
         place_pivots(row);
         const int64_t found = row.depth <= kFew ? sweep_few(row) : sweep_many(row);
-        if (found == row.depth && apart()) return;  // every item in a band is the pivot itself
         hold_back(row, found);
         if (static_cast<int64_t>(kept_.size()) >= kPending) settle();
     }
@@ -85,9 +84,9 @@ class Counter {
         Row<Score> row;
         int64_t from, to, unsure_from, unsure_to;
     };
-    // A pivot by its place among the rising ones and among the row's items.
+    // A pivot by its place among the rising ones, among the row's items, and among those kept.
     struct Unsure {
-        int32_t place, item;
+        int32_t place, item, own;
     };
 
     static const CountRow<Score>& rows_of(const CountKernels& kernel) {
@@ -184,14 +183,16 @@ class Counter {
         place_.resize(depth);
         for (int64_t p = 0; p < depth; ++p) {
             place_[p] = steps_(band_high_[p]);
-            ++base_[place_[p] + 1];
+            ++base_[place_[p]];
         }
-        for (int64_t b = 0; b < steps_.size; ++b) base_[b + 1] += base_[b];
-        next_.assign(base_.begin(), base_.begin() + steps_.size);
-        for (int64_t p = 0; p < depth; ++p) order_[next_[place_[p]]++] = static_cast<int32_t>(p);
-        for (int64_t b = 0; b < steps_.size; ++b)
-            if (base_[b + 1] - base_[b] > 1) sort_pivots(base_[b], base_[b + 1]);
-        // next_ now has the end of each step. The steps that a band reaches are marked.
+        for (int64_t b = 1; b <= steps_.size; ++b) base_[b] += base_[b - 1];
+        // Each step counts the pivots up to its end; taking its own away, one by one, those before.
+        for (int64_t p = depth - 1; p >= 0; --p) order_[--base_[place_[p]]] = static_cast<int32_t>(p);
+        for (int64_t from = 0, to; from < depth; from = to) {
+            to = base_[place_[order_[from]] + 1];
+            if (to - from > 1) sort_pivots(from, to);
+        }
+        // The steps that a band reaches are marked.
         int32_t done = 0;
         for (const int32_t p : order_) {
             for (int32_t b = std::max(done, steps_(band_low_[p])); b <= place_[p]; ++b)
@@ -211,8 +212,8 @@ class Counter {
     int64_t sweep_many(const Row<Score>& row) {
         beyond_.assign(row.depth + 1, 0);
         const int64_t found = sweep_.many(row.scores, width_, peaks_.data(), low_.data(),
-                                          high_.data(), steps_, base_.data(), next_.data(),
-                                          beyond_.data(), close_.data());
+                                          high_.data(), steps_, base_.data(), beyond_.data(),
+                                          close_.data());
         int64_t higher = 0;
         for (int64_t i = row.depth - 1; i >= 0; --i) {
             higher += beyond_[i + 1];
@@ -221,47 +222,36 @@ class Counter {
         return found;
     }
 
-    bool apart() const {
-        for (size_t i = 0; i + 1 < high_.size(); ++i)
-            if (high_[i] >= low_[i + 1]) return false;
-        return true;
-    }
-
-    // Note the pivots whose band holds another item too, and all items of such bands.
+    // Note the pivots whose band holds another item too, or meets the next band; and all items of
+    // such bands. An item is listed with the lowest pivot that reaches up to it: where it lies in
+    // the band of a higher one too, the two bands meet, so the lowest is noted as well.
     void hold_back(const Row<Score>& row, int64_t found) {
-        // The pivots whose band holds an item are neighbours: from `pivot` to before `end_`.
-        end_.resize(found);
-        crowd_.assign(row.depth + 1, 0);
-        for (int64_t c = 0; c < found; ++c) {
-            const Score value = row.scores[close_[c].item];
-            const auto from = low_.begin() + close_[c].pivot;
-            auto to = from;
-            for (int step = 0; step < 4 && *to <= value; ++step) ++to;
-            if (*to <= value) to = std::upper_bound(to, low_.end(), value);
-            end_[c] = static_cast<int32_t>(to - low_.begin());
-            ++crowd_[close_[c].pivot];
-            --crowd_[end_[c]];
-        }
+        crowd_.assign(row.depth, 0);
+        for (int64_t c = 0; c < found; ++c) ++crowd_[close_[c].pivot];
         Pending p{row, static_cast<int64_t>(kept_.size()), 0,
                   static_cast<int64_t>(unsure_.size()), 0};
-        doubtful_.resize(row.depth + 1);
-        int64_t open = 0;
-        int32_t doubtful = 0;
+        bool meets = false;  // the band before
         for (int64_t i = 0; i < row.depth; ++i) {
-            doubtful_[i] = doubtful;
-            open += crowd_[i];
-            if (open > 1) {
-                unsure_.push_back({static_cast<int32_t>(i), order_[i]});
-                ++doubtful;
-            }
+            const bool meets_next = high_[i] >= low_[i + 1];
+            const bool doubtful = crowd_[i] > 1 || meets || meets_next;
+            if (doubtful) unsure_.push_back({static_cast<int32_t>(i), order_[i], 0});
+            crowd_[i] = doubtful;
+            meets = meets_next;
         }
-        doubtful_[row.depth] = doubtful;
-        if (doubtful == 0) return;
+        if (static_cast<int64_t>(unsure_.size()) == p.unsure_from) return;
+        own_.resize(row.depth + 1);
+        int64_t next = 0;  // of the row's items, each of which is listed
         for (int64_t c = 0; c < found; ++c) {
-            if (doubtful_[end_[c]] == doubtful_[close_[c].pivot]) continue;
-            kept_.push_back(close_[c].item);
-            first_.push_back(close_[c].pivot);
+            const Close close = close_[c];
+            const bool is_pivot = next < row.depth && row.items[next] == close.item;
+            own_[next] = static_cast<int32_t>(kept_.size() - p.from);
+            next += is_pivot;
+            if (!crowd_[close.pivot]) continue;
+            kept_.push_back(close.item);
+            first_.push_back(close.pivot);
         }
+        for (size_t u = p.unsure_from; u < unsure_.size(); ++u)
+            unsure_[u].own = own_[unsure_[u].item];
         p.to = kept_.size();
         p.unsure_to = unsure_.size();
         pending_.push_back(p);
@@ -309,12 +299,9 @@ class Counter {
             }
         }
         for (int64_t u = p.unsure_from; u < p.unsure_to; ++u) {
-            const int64_t item = unsure_[u].item;
-            const int64_t own =
-                std::lower_bound(kept_.begin() + p.from, kept_.begin() + p.to, p.row.items[item]) -
-                kept_.begin() - p.from;
+            const auto [place, item, own] = unsure_[u];
             // Those beyond the band are among `above` already.
-            const int64_t counted = count - upto_[unsure_[u].place + 1];
+            const int64_t counted = count - upto_[place + 1];
             p.row.above[item] += (count - stop_[own]) - counted;
             p.row.tied[item] = stop_[own] - begin_[own] - 1;
             p.row.before[item] = seat_[own] - begin_[own];
@@ -360,7 +347,7 @@ class Counter {
     Steps<Score> steps_{};
     std::vector<Close> close_;
     std::vector<Score> peaks_, band_low_, band_high_, low_, high_;
-    std::vector<int32_t> order_, base_, next_, place_, beyond_, end_, crowd_, doubtful_, first_;
+    std::vector<int32_t> order_, base_, place_, beyond_, crowd_, own_, first_;
     std::vector<int32_t> upto_, slot_, begin_, stop_, seat_;
     std::vector<int64_t> counts_, kept_, ranked_, near_, cursor_;
     std::vector<Unsure> unsure_;

@@ -10,6 +10,10 @@
 #include <new>
 #include <stdexcept>
 
+#if defined(LOOKALIKE_X86)
+#include <xmmintrin.h>
+#endif
+
 #include "arrays.hpp"
 #include "threads.hpp"
 
@@ -26,18 +30,37 @@ using Rows = nb::ndarray<T, nb::ndim<2>, nb::device::cpu>;
 
 const TileKernels& kernels(const std::string& isa) { return LOOKALIKE_SELECT(isa, tile_kernels); }
 
+// out[k * width + i] = vectors[i * size + k] for i < 4, k < 4.
+template <typename T>
+inline void transpose(const float* vectors, int64_t size, int64_t width, T* out) {
+    for (int64_t i = 0; i < 4; ++i)
+        for (int64_t k = 0; k < 4; ++k) out[k * width + i] = vectors[i * size + k];
+}
+#if defined(LOOKALIKE_X86)
+template <>
+inline void transpose(const float* vectors, int64_t size, int64_t width, float* out) {
+    __m128 r0 = _mm_loadu_ps(vectors), r1 = _mm_loadu_ps(vectors + size);
+    __m128 r2 = _mm_loadu_ps(vectors + 2 * size), r3 = _mm_loadu_ps(vectors + 3 * size);
+    _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+    _mm_storeu_ps(out, r0);
+    _mm_storeu_ps(out + width, r1);
+    _mm_storeu_ps(out + 2 * width, r2);
+    _mm_storeu_ps(out + 3 * width, r3);
+}
+#endif
+
 // A run of vectors, dimension by dimension: out[k * width + i] = vectors[i][k], zero where there is
 // none.
 template <typename T>
 void pack(const float* vectors, int64_t count, int64_t size, int64_t width, int64_t padded, T* out) {
     if (count < width) std::fill(out, out + padded * width, T(0));
-    // In pieces, so that the lines written to stay in the first cache.
-    constexpr int64_t kPiece = 16;
-    for (int64_t from = 0; from < size; from += kPiece) {
-        const int64_t to = std::min(size, from + kPiece);
-        for (int64_t i = 0; i < count; ++i)
-            for (int64_t k = from; k < to; ++k) out[k * width + i] = vectors[i * size + k];
-    }
+    const int64_t even_rows = count / 4 * 4, even_size = size / 4 * 4;
+    for (int64_t k = 0; k < even_size; k += 4)
+        for (int64_t i = 0; i < even_rows; i += 4)
+            transpose(vectors + i * size + k, size, width, out + k * width + i);
+    for (int64_t i = 0; i < count; ++i)
+        for (int64_t k = i < even_rows ? even_size : 0; k < size; ++k)
+            out[k * width + i] = vectors[i * size + k];
     std::fill(out + size * width, out + padded * width, T(0));
 }
 
@@ -56,6 +79,10 @@ class Lines {
     static constexpr std::align_val_t kLine{64};
     T* data_;
 };
+
+inline void ask_for(const float* data, int64_t count) {
+    for (int64_t k = 0; k < count; k += 16) __builtin_prefetch(data + k, 0, 1);
+}
 
 template <typename In, typename Out>
 void fill_tile(const TileStep<In, Out>& step, const Grid<const float>& query,
@@ -88,6 +115,9 @@ void fill_tile(const TileStep<In, Out>& step, const Grid<const float>& query,
         for (int64_t p = first; p < last; ++p) {
             const int64_t from = p * step.columns, columns = std::min(step.columns, width - from);
             pack(g + from * size, columns, size, step.columns, padded, panel.data());
+            // Meanwhile the next ones come nearer.
+            if (p + 1 < last) ask_for(g + (from + columns) * size,
+                                      std::min(step.columns, width - from - columns) * size);
             for (int64_t i = 0; i < groups; ++i)
                 step.run(packed.data() + i * group_size, panel.data(), padded,
                          o + i * step.rows * stride + from, stride,
