@@ -295,6 +295,8 @@ def doctor() -> None:
 
 def main() -> None:
     """Run a verb; what a person can mend is said in one sentence, without a traceback."""
+    # Import paths (dataset=my_data.birds) start here too; last, so that nothing is replaced.
+    sys.path.append("")
     try:
         app()
     except LookalikeError as error:
