@@ -27,6 +27,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -180,6 +181,12 @@ def train(words: list[str], log: Path) -> float:
     return time.monotonic() - began
 
 
+def _epoch_seconds(run: Path) -> float:
+    """Of an epoch of 40 steps, with half as much again for evaluations and checkpoints."""
+    rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return 1.5 * 40 * median(r["seconds_per_step"] for r in rows if r["kind"] == "train")
+
+
 def differences(one: Path, other: Path) -> list[str]:
     """What of two finished runs is not the same to the bit, clock readings left out."""
     found = []
@@ -228,9 +235,8 @@ def soak(minutes: float, seed: int, root: Path) -> str:
     faults = plan(minutes, rng)
     data = root / "pictures"
     base = [*OPTIONS, f"dataset.root={data}"]
-    short = train([*base, f"run={root / 'short'}", "epochs=3"], root / "short.log")
-    longer = train([*base, f"run={root / 'longer'}", "epochs=9"], root / "longer.log")
-    epoch = max(0.2, (longer - short) / 6)
+    train([*base, f"run={root / 'short'}", "epochs=9"], root / "short.log")
+    epoch = _epoch_seconds(root / "short")
     living = max(10.0, minutes * 60 / len(faults) - RESTART)
     epochs = max(9, round(living * (len(faults) + 1) / epoch))
     print(f"{len(faults)} faults, {epochs} epochs of about {epoch:.1f} s", flush=True)

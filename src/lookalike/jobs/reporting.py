@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,11 @@ import numpy as np
 from lookalike.compose import to_yaml
 from lookalike.config import Config, EvaluationConfig
 from lookalike.files import write_text
+from lookalike.jobs.averages import means_of
 from lookalike.jobs.baselines import measure_baselines
 from lookalike.jobs.console import Console
 from lookalike.jobs.measuring import Measured, measure_vectors
+from lookalike.metrics import RetrievalReport
 from lookalike.metrics.contract import EMPTY
 from lookalike.metrics.definitions import kind
 from lookalike.report import (
@@ -53,6 +55,7 @@ def write_run_report(
         console: told what takes a while.
     """
     manifest = folder.read_manifest()
+    warnings = concerns_of_run(folder.history())
     sections = []
     for one in measured:
         console.say(f"report   drawing {one.split}")
@@ -62,6 +65,7 @@ def write_run_report(
             kept = folder.evaluation(one.split) / "baselines.json"
             write_text(kept, json.dumps(dict(baselines), indent=2) + "\n")
         sections.append(section(one, config, baselines))
+    sections += mean_sections(measured, config.evaluation)
     write_report(
         folder.report,
         RunReport(
@@ -75,7 +79,8 @@ def write_run_report(
             evaluations=sections,
             rows=_rows(folder),
             published=_published(config),
-            notes=[*_notes(manifest), *concerns_of_run(folder.history()).values()],
+            notes=[*_notes(manifest), *_warned(warnings)],
+            warnings=list(warnings.values()),
         ),
     )
     return sections
@@ -93,7 +98,7 @@ def numbers(one: Measured, over: str = "classes") -> EvaluationSection:
     return EvaluationSection(
         split=one.split,
         values=report.values,
-        definitions={n: f"{d.words} ({d.protocol})" for n, d in report.definitions.items()},
+        definitions=_words(report),
         intervals=report.intervals(over=over, level=one.level),
         interval_note=f"95 % bootstrap over {over}",
         levels=rows.levels,
@@ -105,6 +110,25 @@ def numbers(one: Measured, over: str = "classes") -> EvaluationSection:
         skipped=_skipped(one),
         contract=_contract(one),
     )
+
+
+def mean_sections(measured: Sequence[Measured], c: EvaluationConfig) -> list[EvaluationSection]:
+    """What is averaged over splits and levels, without intervals."""
+    words = {name: text for one in measured for name, text in _words(one.report).items()}
+    return [
+        EvaluationSection(
+            split=title,
+            values=found,
+            definitions={name: words[name] for name in found if name in words},
+            levels=measured[0].table.levels,
+        )
+        for title, found in means_of(measured, c).items()
+    ]
+
+
+def _words(report: RetrievalReport) -> dict[str, str]:
+    """Each figure in words, with where it comes from."""
+    return {name: f"{d.words} ({d.protocol})" for name, d in report.definitions.items()}
 
 
 def _contract(one: Measured) -> list[str]:
@@ -263,6 +287,14 @@ def _published(config: Config) -> list[Published]:
         for paper in config.published
         for metric, value in paper.get("figures", {}).items()
     ]
+
+
+def _warned(warnings: Mapping[str, str]) -> list[str]:
+    """A line for what may have cost quality; being slow costs none."""
+    named = [name for name in warnings if name != "data-bound"]
+    if not named:
+        return []
+    return [f"The training was warned of: {', '.join(named)}. See its health below."]
 
 
 def _notes(manifest: dict[str, Any]) -> list[str]:

@@ -100,6 +100,7 @@ class RunReport:
         published: figures of papers.
         notes: warnings and whatever else the reader must know before trusting a number.
         subtitle: one line below the title.
+        warnings: what was wrong while it trained, shown with its health.
     """
 
     title: str
@@ -113,3 +114,4 @@ class RunReport:
     published: Sequence[Published] = ()
     notes: Sequence[str] = ()
     subtitle: str = ""
+    warnings: Sequence[str] = ()

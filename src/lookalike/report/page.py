@@ -23,6 +23,7 @@ from lookalike.report.sections import (
 
 __all__ = ["EvaluationSection", "Published", "RunReport", "Sheet", "render_report", "write_report"]
 
+HEALTH = "Health of the training"
 # A browser that honours this loads nothing and runs nothing, whatever a class may be called.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -43,7 +44,8 @@ def render_report(report: RunReport) -> str:
     if curves:
         parts.append(("Training", join_charts(curves)))
     if health := health_charts(report.rows):
-        parts.append(("Health of the training", join_charts(health)))
+        said = tag("ul", [tag("li", line) for line in report.warnings], class_="said")
+        parts.append((HEALTH, join(said if report.warnings else None, join_charts(health))))
     for title, build in (
         ("Found for a query", sheet_section),
         ("Map of the embeddings", map_section),

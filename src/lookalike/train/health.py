@@ -93,18 +93,18 @@ def hubness(x: Tensor, k: int = 10) -> float:
         E[(N_k − μ)³] / σ³
 
     Radovanović et al., *Hubs in space*, JMLR 2010. Near 0 no picture is everybody's neighbour;
-    above 2 or so, a few hubs fill most result lists. With n rows or fewer than k others, k is
-    ``n − 1`` and every picture occurs equally often: 0.
+    above 2 or so, a few hubs fill most result lists. With k others or fewer every picture would
+    occur equally often: NaN.
 
     Args:
         x: ``(n, D)``.
         k: neighbours; the paper's is 10.
     """
     n = len(x)
-    if n < 3:
+    if n < k + 2:
         return math.nan
     closeness = (-_squared_distances(x)).fill_diagonal_(-math.inf)
-    found = closeness.topk(min(k, n - 1), dim=1).indices
+    found = closeness.topk(k, dim=1).indices
     counts = torch.bincount(found.flatten(), minlength=n).double()
     spread = counts - counts.mean()
     variance = spread.square().mean()
