@@ -248,7 +248,6 @@ def test_the_three_benchmarks_of_dyml_become_one_figure(teacher, pictures):
         "test_fine",
         "test_middle",
         "test_coarse",
-        "test (mean)",
         "test (all levels)",
     ]
     x, _ = vectors(teacher, file)

@@ -115,22 +115,28 @@ def test_means_are_those_of_plain_loops():
         "val": {"map_level0": 9.0},
         "test_fine": {"map_level0": 0.2, "r_at_1_level0": 0.5},
         "test_coarse": {"map_level0": math.nan, "map_level1": 0.6, "h_ap": 0.7},
+        "test_other": {"r_at_1_level0": 0.3},
     }
     both = means(measured, EvaluationConfig(average_levels=True))
     assert both == {
         "test (mean)": {
             "map_level0": 0.2,
-            "r_at_1_level0": 0.5,
+            "r_at_1_level0": 0.4,
             "map_level1": 0.6,
             "h_ap": 0.7,
         },
         "test (all levels)": {
             "mean_average_precision": pytest.approx(0.4),
-            "recall_at_1": 0.5,
+            "recall_at_1": 0.4,
         },
     }
     assert means(measured, EvaluationConfig(average_splits=False)) == {}
     assert means({"test": {"map": 1.0}}, EvaluationConfig(average_levels=True)) == {}
+    # Nothing is averaged where every split has figures of its own.
+    assert (
+        means({"test_a": {"map_level0": 1.0}, "test_b": {"map_level1": 0.0}}, EvaluationConfig())
+        == {}
+    )
 
 
 LISTS = {

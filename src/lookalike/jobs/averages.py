@@ -18,15 +18,19 @@ Values = Mapping[str, float]
 
 
 def values(measured: Sequence[Measured], c: EvaluationConfig) -> dict[str, dict[str, float]]:
-    """Split → metric → value, and the means that `means` adds."""
-    table = {one.split: dict(one.report.values) for one in measured}
-    return table | means(table, c)
+    """Split → metric → value, and what `means` adds."""
+    return {one.split: dict(one.report.values) for one in measured} | means_of(measured, c)
+
+
+def means_of(measured: Sequence[Measured], c: EvaluationConfig) -> dict[str, dict[str, float]]:
+    """`means` of measured splits."""
+    return means({one.split: one.report.values for one in measured}, c)
 
 
 def means(table: Mapping[str, Values], c: EvaluationConfig) -> dict[str, dict[str, float]]:
     """What is averaged over the test splits.
 
-    ``test (mean)``: each metric over the test splits in which a query counts, where there are
+    ``test (mean)``: each metric over the test splits in which a query counts, where any has
     several and ``evaluation.average_splits`` is on. ``test (all levels)``: each metric of a level,
     its suffix dropped, over all test splits and levels, with ``evaluation.average_levels``: the
     figures of DyML, whose three benchmarks are three splits, or one split of three levels.
@@ -37,7 +41,8 @@ def means(table: Mapping[str, Values], c: EvaluationConfig) -> dict[str, dict[st
     """
     tests = [found for split, found in table.items() if split.startswith("test")]
     result = {}
-    if c.average_splits and len(tests) > 1:
+    counted = [name for one in tests for name, value in one.items() if not math.isnan(value)]
+    if c.average_splits and len(set(counted)) < len(counted):
         result[OVER_SPLITS] = _mean((name, value) for one in tests for name, value in one.items())
     if c.average_levels:
         leveled = [(parse(n), value) for one in tests for n, value in one.items()]

@@ -170,9 +170,16 @@ class Console:
                 bar.stop()
 
     def metrics(self, sections: Sequence[EvaluationSection]) -> None:
-        """Tables of metrics with their definitions."""
-        from lookalike.report import metric_table
+        """A table of metrics with their definitions: of several evaluations side by side.
 
+        With baselines beside it each evaluation has a table of its own.
+        """
+        from lookalike.report import metric_table
+        from lookalike.report.side_by_side import side_by_side
+
+        if len(sections) > 1 and not any(section.baselines for section in sections):
+            self.out.print(side_by_side(sections))
+            return
         for section in sections:
             self.out.print(metric_table(section))
 

@@ -13,16 +13,16 @@ from lookalike.config import Config
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, suggest
 from lookalike.jobs import building, classes, measuring, pairing
-from lookalike.jobs.averages import means
+from lookalike.jobs.averages import means_of
 from lookalike.jobs.benchmarks import Benchmark, benchmarks, own_config
 from lookalike.jobs.console import Console
 from lookalike.jobs.figures import check_metrics
 from lookalike.jobs.measuring import Measured
-from lookalike.jobs.reporting import numbers
+from lookalike.jobs.reporting import mean_sections, numbers
+from lookalike.jobs.widths import narrower
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
 from lookalike.report.contents import EvaluationSection
-from lookalike.report.side_by_side import side_by_side
 from lookalike.runs import Run
 
 
@@ -133,7 +133,7 @@ def run(
         prefix = f"{table.name}/" if len(asked) > 1 else ""
         sections += _sections(measured, one.config, prefix, options)
         results |= _results(measured, table.name, one.config, prefix, options)
-    _print(console, sections)
+    console.metrics(sections)
     if options.by_class:
         classes.show(console, results)
     if as_json:
@@ -183,6 +183,7 @@ def _measure(
                     on_batch=advance,
                 )
             )
+        found += narrower(found[-1], model, config.evaluation)
     return found
 
 
@@ -244,17 +245,15 @@ def _sections(
     for one in measured:
         section = numbers(one, options.over)
         sections.append(replace(section, split=f"{prefix}{one.split}"))
-    for title, values in _means(measured, config).items():
-        levels = measured[0].table.levels
-        sections.append(EvaluationSection(split=f"{prefix}{title}", values=values, levels=levels))
+    if not _directed(measured):
+        found = mean_sections(measured, config.evaluation)
+        sections += [replace(one, split=f"{prefix}{one.split}") for one in found]
     return sections
 
 
-def _means(measured: Sequence[Measured], config: Config) -> dict[str, dict[str, float]]:
-    """Of the splits; two directions of one split are not averaged."""
-    if any("→" in one.split for one in measured):
-        return {}
-    return means({one.split: one.report.values for one in measured}, config.evaluation)
+def _directed(measured: Sequence[Measured]) -> bool:
+    """Whether they are directions of one split, which are not averaged."""
+    return any("→" in one.split for one in measured)
 
 
 def _results(
@@ -272,7 +271,8 @@ def _results(
         if options.by_class:
             found |= classes.figures(one)
         results[f"{prefix}{one.split}"] = found
-    for title, values in _means(measured, config).items():
+    averaged = {} if _directed(measured) else means_of(measured, config.evaluation)
+    for title, values in averaged.items():
         results[f"{prefix}{title}"] = {"data": data, "values": values}
     return results
 
@@ -280,11 +280,3 @@ def _results(
 def _intervals(one: Measured, over: str) -> dict[str, tuple[float, float] | None]:
     found = one.report.intervals(over=over, level=one.level)
     return {name: None if math.isnan(low) else (low, high) for name, (low, high) in found.items()}
-
-
-def _print(console: Console, sections: Sequence[EvaluationSection]) -> None:
-    """One table, whatever there is."""
-    if len(sections) == 1:
-        console.metrics(sections)
-    else:
-        console.out.print(side_by_side(sections))

@@ -14,12 +14,14 @@ from lookalike.report.figures import format_interval, format_value, metric_title
 from lookalike.report.meanings import meanings
 
 Row = tuple[str, int | None]
+_MOST_BOUNDED = 4  # columns with intervals that fit a terminal 80 columns wide
 
 
 def side_by_side(sections: Sequence[EvaluationSection], *, definitions: bool = True) -> Group:
     """One table of all evaluations, then what must be known of each, then the definitions.
 
-    Rows of one name share a line whatever the levels of each data set are called; where one data
+    Intervals stand below the values while they fit a terminal 80 columns wide. Rows of one name
+    share a line whatever the levels of each data set are called; where one data
     set has levels and another none, the one without stands beside the finest.
 
     Args:
@@ -38,15 +40,18 @@ def side_by_side(sections: Sequence[EvaluationSection], *, definitions: bool = T
     rows = _rows(sections)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("metric")
-    for section in sections:
-        table.add_column(Text(section.split), justify="right")
+    bounded = [any(map(format_interval, section.intervals.values())) for section in sections]
+    shown = sum(bounded) <= _MOST_BOUNDED
+    for section, has in zip(sections, bounded, strict=True):
+        width = len("(0.00–1.00)") if has and shown else len("0.000")
+        table.add_column(Text(section.split), justify="right", min_width=width)
     for row, names in rows.items():
         table.add_row(
             Text(_title(row, sections)),
-            *(_cell(name, section) for name, section in zip(names, sections, strict=True)),
+            *(_cell(name, section, shown) for name, section in zip(names, sections, strict=True)),
         )
     parts: list[Table | Text] = [table]
-    parts += [Text(line, style="dim") for line in _remarks(sections)]
+    parts += [Text(line, style="dim") for line in _remarks(sections, shown)]
     if definitions:
         parts.append(_definitions(sections))
     return Group(*parts)
@@ -75,16 +80,16 @@ def _title(row: Row, sections: Sequence[EvaluationSection]) -> str:
     return metric_title(base if level is None else f"{base}_level{level}", levels)
 
 
-def _cell(name: str | None, section: EvaluationSection) -> Text:
+def _cell(name: str | None, section: EvaluationSection, bounds_too: bool) -> Text:
     if name is None:
         return Text("")
     cell = Text(format_value(section.values[name]))
-    if bounds := format_interval(section.intervals.get(name)):
+    if bounds_too and (bounds := format_interval(section.intervals.get(name))):
         cell.append(f"\n{bounds}", style="dim")
     return cell
 
 
-def _remarks(sections: Sequence[EvaluationSection]) -> list[str]:
+def _remarks(sections: Sequence[EvaluationSection], bounds_too: bool) -> list[str]:
     lines = []
     for section in sections:
         counts = [f"{count:,} {what}" for what, count in section.counts.items()]
@@ -98,6 +103,8 @@ def _remarks(sections: Sequence[EvaluationSection]) -> list[str]:
         if counts:
             lines.append(f"{section.split}: {', '.join(counts)}")
     notes = [f"In brackets: {s.interval_note}." for s in sections if s.interval_note]
+    if not bounds_too:
+        notes = ["Too many columns for the intervals; JSON has them."]
     return lines + list(dict.fromkeys([*notes, *(line for s in sections for line in s.contract)]))
 
 
