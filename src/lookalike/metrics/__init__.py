@@ -10,6 +10,7 @@ from typing import Any
 
 _HOMES = {
     "evaluate": "retrieval",
+    "Outlook": "outlook",
     "RetrievalReport": "report",
     "compare_reports": "compare",
     "revisited": "landmarks",

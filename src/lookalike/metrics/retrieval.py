@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,9 @@ from lookalike.metrics.definitions import EMPTY, TIES, Request, select
 from lookalike.metrics.fused import Tables, can_fuse, fuse
 from lookalike.metrics.inputs import Problem, chosen_levels, cutoffs, problem
 from lookalike.metrics.labels import Members, union
+from lookalike.metrics.outlook import Outlook
 from lookalike.metrics.report import RetrievalReport, build_report
+from lookalike.metrics.resuming import Finished, fingerprint
 from lookalike.metrics.views import Style, Views
 from lookalike.ops.exact_ranks import bytes_per_score, exact_counts, tile_type
 from lookalike.ops.tiles import Pairs, default_bytes, score_tile, tile_rows
@@ -46,6 +50,8 @@ def evaluate(
     relevance: str = "pop",
     alpha: float | Sequence[float] = 1.0,
     progress: Callable[[int, int], None] | None = None,
+    on_plan: Callable[[Outlook], None] | None = None,
+    resume: str | Path | None = None,
 ) -> RetrievalReport:
     r"""Rank a gallery for every query and say how good the rankings are.
 
@@ -76,12 +82,17 @@ def evaluate(
         relevance: "pop" or "map", the relevance that H-AP gives to each level.
         alpha: the exponent of "pop"; the L weights of "map", coarsest level first.
         progress: called with the queries done and their number after each tile.
+        on_plan: called once, after the first few queries, with what the rest is going to take: an
+            `Outlook`, which prints as a sentence.
+        resume: a folder for finished queries. Killed and called again with the same vectors,
+            labels and settings, the evaluation goes on where it was, with any number of processes,
+            and gives the same bits.
 
     Returns:
         A `RetrievalReport`.
 
     Raises:
-        DataError: shapes or labels that do not fit.
+        DataError: shapes or labels that do not fit; a ``resume`` folder of another evaluation.
         NumericsError: NaN or infinity in a vector; the rows are named.
         ConfigError: an unknown metric, level, tie rule or cut-off.
 
@@ -104,7 +115,12 @@ def evaluate(
     if byte_budget is None:
         byte_budget = default_bytes(task.gallery)
     plan = _plan(task, requests, depth, style)
-    per_query, extra = _pass(plan, byte_budget, progress)
+    finished = None
+    if resume is not None:
+        noted = _columns(plan)
+        settings = (noted, depth, ties, relevance, style.alpha)
+        finished = Finished(Path(resume), fingerprint(task, settings), noted)
+    per_query, extra = _pass(plan, byte_budget, _Watch(progress, on_plan, finished))
     pooled = _pool(per_query, extra, requests, ties)
     return build_report(task, requests, per_query | pooled, ties=ties, empty=empty)
 
@@ -164,8 +180,17 @@ def _plan(task: Problem, requests: list[Request], levels: list[int], style: Styl
     return _Plan(task, requests, levels, style, members, tables)
 
 
+@dataclass(frozen=True)
+class _Watch:
+    """Who hears of a pass under way."""
+
+    progress: Callable[[int, int], None] | None
+    on_plan: Callable[[Outlook], None] | None
+    finished: Finished | None
+
+
 def _pass(
-    plan: _Plan, byte_budget: int, progress: Callable[[int, int], None] | None
+    plan: _Plan, byte_budget: int, watch: _Watch
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Tile after tile of this process's queries; then everybody's."""
     total = len(plan.task.query.exact)
@@ -174,22 +199,33 @@ def _pass(
     last = min(total, first + share)
     columns = _columns(plan)
     mine = np.full((share, len(columns)), np.nan)
-    out, exactly, start = _room(plan, slice(first, last), byte_budget), False, first
-    while start < last:
-        # The first tile is a small one: it tells whether float32 decides enough.
-        height = min(len(out), _PROBE) if start == first else len(out)
-        block = slice(start, min(last, start + height))
-        found, rescored = _block(plan, block, out, exactly)
-        for c, name in enumerate(columns):
-            mine[block.start - first : block.stop - first, c] = found[name]
-        start = block.stop
-        if progress is not None:
-            progress(start - first, last - first)
+    done = np.zeros(last - first, bool)
+    if watch.finished is not None:
+        done = watch.finished.read_into(mine[: last - first], first)
+    out, exactly = _room(plan, slice(first, last), byte_budget), False
+    # The first tile is a small one: it tells whether the tile's type decides enough.
+    height, began, is_first = min(len(out), _PROBE), time.perf_counter(), True
+    while (block := _unfinished(done, height)) is not None:
+        queries = slice(first + block.start, first + block.stop)
+        found, rescored = _block(plan, queries, out, exactly)
+        mine[block] = np.stack([found[name] for name in columns], axis=1)
+        done[block] = True
+        if watch.finished is not None:
+            watch.finished.add(queries.start, mine[block])
         if rescored > _OFTEN * (block.stop - block.start) * out.shape[1] and not exactly:
             # Collapsed or coarse vectors: nearly everything ties, so score all of it exactly.
             exactly = out.device.type == "cpu"
             if exactly:
-                out = _room(plan, slice(start, last), byte_budget, torch.float64)
+                out = _room(plan, slice(first, last), byte_budget, torch.float64)
+        height = len(out)
+        if is_first and watch.on_plan is not None:
+            each = (time.perf_counter() - began) / (block.stop - block.start)
+            watch.on_plan(_outlook(plan, done, mine, out, each))
+        is_first = False
+        if watch.progress is not None:
+            watch.progress(int(done.sum()), len(done))
+    if watch.finished is not None:
+        watch.finished.write()
     whole = _gather(mine)[:total]
     arrays = {name: np.ascontiguousarray(whole[:, c]) for c, name in enumerate(columns)}
     names = {request.name for request in plan.requests}
@@ -197,6 +233,23 @@ def _pass(
         {name: a for name, a in arrays.items() if name in names},
         {name: a for name, a in arrays.items() if name not in names},
     )
+
+
+def _unfinished(done: np.ndarray, height: int) -> slice | None:
+    """The first queries that are not done, side by side, at most ``height`` of them."""
+    start = int(np.argmin(done)) if len(done) else 0
+    if start == len(done) or done[start]:
+        return None
+    window = done[start : start + height]
+    return slice(start, start + (int(np.argmax(window)) if window.any() else len(window)))
+
+
+def _outlook(
+    plan: _Plan, done: np.ndarray, rows: np.ndarray, out: torch.Tensor, each: float
+) -> Outlook:
+    left = int((~done).sum())
+    held = out.nbytes + rows.nbytes * (1 + distributed.world_size())
+    return Outlook(left, len(plan.task.gallery.exact), len(out), held, each * left)
 
 
 def _gather(mine: np.ndarray) -> np.ndarray:
