@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lookalike import cli_search
+from lookalike import cli_discover, cli_search
 from lookalike.errors import LookalikeError
 
 app = typer.Typer(
@@ -154,7 +154,12 @@ def evaluate(
     job.run(run, overrides or [], splits=split, as_json=as_json, options=options)
 
 
+app.command()(cli_discover.embed)
+app.command()(cli_discover.cluster)
+app.command()(cli_discover.select)
+app.command()(cli_discover.discover)
 app.command()(cli_search.search)
+app.command()(cli_search.serve)
 
 
 @app.command()

@@ -159,6 +159,25 @@ class EvaluationConfig:
 
 
 @dataclass
+class DiscoverConfig:
+    """The open-world loop; of effect with ``lookalike discover``."""
+
+    rounds: int = 4  # after round 0, which trains on the labelled pictures alone
+    # where the data set has no splits u_in, u_out or unlabelled: the share of each training class,
+    # plus one picture, that is labelled; the test splits are the classes nobody labelled
+    labelled: float = 0.6
+    method: str = "hilander"  # or hdbscan, agglomerative, kmeans, components
+    method_options: dict[str, Any] = field(default_factory=dict)  # of it: {k: 10, tau: 0.9}
+    lander: dict[str, Any] = field(default_factory=dict)  # of Hi-LANDER's training: {epochs: 100}
+    density: float = 0.8  # clustered pictures of more are trained on
+    far: float | None = None  # of these, only what lies so far from every known class
+    gate: bool = False  # pictures that look like a known class are given it
+    keep: bool = True  # what is selected stays so; false: every round clusters the whole heap anew
+    restart: bool = True  # every round trains from the first weights; false: from the last round's
+    finetune: list[str] = field(default_factory=list)  # options of rounds after 0: [epochs=10]
+
+
+@dataclass
 class Config:
     """One run."""
 
@@ -196,5 +215,6 @@ class Config:
     loss: dict[str, Any] = field(default_factory=dict)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    discover: DiscoverConfig = field(default_factory=DiscoverConfig)
     # figures of papers, shown beside ours: a list of {source: …, figures: {metric: value}}
     published: list[dict[str, Any]] = field(default_factory=list)

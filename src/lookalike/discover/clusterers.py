@@ -63,7 +63,7 @@ def hdbscan(x: np.ndarray, min_size: int = 5, min_samples: int | None = None) ->
     if not 2 <= min_size <= len(x):
         raise ConfigError(f"min_size={min_size}: must be 2 … {len(x)}")
     # On unit vectors Euclidean distance and cosine rank alike.
-    machine = HDBSCAN(min_cluster_size=min_size, min_samples=min_samples, copy=True)
+    machine = HDBSCAN(min_cluster_size=min_size, min_samples=min_samples, copy=True)  # pyright: ignore[reportArgumentType]
     return _described(x, machine.fit_predict(x))
 
 
@@ -111,7 +111,12 @@ def kmeans(
 
     if classes is None or not 1 <= classes <= len(x):
         raise ConfigError(f"kmeans: classes={classes} must be 1 … {len(x)}; estimate it or say it")
-    machine = MiniBatchKMeans(classes, batch_size=batch_size, n_init=3, random_state=seed)
+    machine = MiniBatchKMeans(
+        classes,
+        batch_size=batch_size,
+        n_init=3,  # pyright: ignore[reportArgumentType]
+        random_state=seed,
+    )
     return _described(x, machine.fit_predict(x))
 
 

@@ -1,0 +1,171 @@
+"""``lookalike discover``: from some labelled classes and a heap of pictures, round after round."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lookalike.compose import compose, from_yaml, to_yaml
+from lookalike.config import Config
+from lookalike.data.frames import read_frame, write_frame
+from lookalike.discover.clusterers import METHODS
+from lookalike.discover.decisions import read_decisions
+from lookalike.discover.open_world import open_world_rows
+from lookalike.errors import ConfigError, RunError, suggest
+from lookalike.files import write_text
+from lookalike.jobs import building
+from lookalike.jobs.cluster import training_options
+from lookalike.jobs.console import Console
+from lookalike.jobs.round_page import summary, write_page
+from lookalike.jobs.rounds import Round
+from lookalike.runs import environment, next_folder
+
+_OWN = ("run", "dataset", "discover")  # options that are not the training's
+
+
+def run(
+    overrides: Sequence[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+    decisions: Path | None = None,
+) -> Path:
+    """Run the loop and return its folder.
+
+    Round 0 trains on the labelled pictures. Every round embeds labelled pictures and heap, clusters
+    the heap, measures, and selects pseudo-labels, on which the next round trains too. Each step
+    leaves a file; what is there is not made again, so that a loop killed anywhere goes on, and a
+    file may be changed or replaced by hand (delete those after it).
+
+    Args:
+        overrides: groups and options of training, and ``discover.…``.
+        resume: go on with the loop in ``run=FOLDER``; ``discover.rounds`` may be raised.
+        overwrite: replace what is in ``run=FOLDER``.
+        quiet: plain lines.
+        decisions: a review's CSV about the clusters of the last round; with ``resume``.
+
+    Raises:
+        ConfigError: an option that cannot be.
+        DataError: data that cannot be used.
+        RunError: a folder that is in the way, or cannot be resumed.
+    """
+    if resume:
+        folder, config, words, rows = _found(overrides)
+    else:
+        if decisions is not None:
+            raise ConfigError("--decisions is about a loop that is there: add --resume run=FOLDER")
+        folder, config, words, rows = _begun(overrides, overwrite=overwrite)
+    console = Console(quiet=quiet)
+    console.say(f"run      {folder}")
+    console.say("data     " + ", ".join(f"{n} {s}" for s, n in _counts(rows).items()))
+    if decisions is not None:
+        _obey(folder, config, decisions)
+    measured: list[dict[str, Any]] = []
+    one = Round(folder, 0, config, words, rows, console.say, quiet)
+    while True:
+        console.say(f"── round {one.number}")
+        one.train()
+        x = one.embed()
+        clusters = one.cluster(x)
+        measured.append(one.measure(x, clusters))
+        write_page(one, x, clusters, measured)
+        console.say(summary(measured))
+        if one.number == config.discover.rounds:
+            break
+        one.select(x, clusters)
+        one = one.next()
+    console.say(f"report   {one.home / 'report.html'}")
+    return folder
+
+
+def _begun(
+    overrides: Sequence[str], *, overwrite: bool
+) -> tuple[Path, Config, list[str], pd.DataFrame]:
+    config = compose(overrides)
+    check(config)
+    words = [w for w in overrides if w.lstrip("+").partition("=")[0].partition(".")[0] not in _OWN]
+    stem = f"discover-{str(config.dataset['name']).rpartition('.')[2]}"
+    folder = Path(config.run or str(next_folder(stem)))
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "words.json").is_file():
+            raise RunError(f"{folder} is not empty and holds no loop. Choose another: run=…")
+        if not overwrite:
+            raise RunError(
+                f"{folder} holds a loop already. Go on with --resume, replace it with --overwrite, "
+                "or choose another folder: run=…"
+            )
+        shutil.rmtree(folder)
+    rows = open_world_rows(building.build_table(config), config.discover.labelled)
+    config.run = str(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_frame(rows, folder / "rows.parquet")
+    write_text(folder / "config.yaml", to_yaml(config))
+    write_text(folder / "manifest.json", json.dumps(environment(), indent=2) + "\n")
+    write_text(folder / "words.json", json.dumps(words, indent=2) + "\n")
+    return folder, config, words, rows
+
+
+def _found(overrides: Sequence[str]) -> tuple[Path, Config, list[str], pd.DataFrame]:
+    given = dict(word.split("=", 1) for word in overrides if "=" in word)
+    if "run" not in given:
+        raise ConfigError("--resume needs the loop's folder: run=runs/x.")
+    for key in given:
+        if key not in ("run", "discover.rounds", "workers", "device"):
+            raise ConfigError(
+                f"{key}: a resumed loop keeps its options; only discover.rounds, workers and "
+                "device may change."
+            )
+    folder = Path(given["run"]).expanduser()
+    if not (folder / "words.json").is_file():
+        raise RunError(f"{folder} holds no loop to resume (it has no words.json).")
+    text = (folder / "config.yaml").read_text(encoding="utf-8")
+    config = from_yaml(text, overrides)
+    check(config)
+    write_text(folder / "config.yaml", to_yaml(config))
+    words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
+    words += [f"{key}={given[key]}" for key in ("workers", "device") if key in given]
+    return folder, config, words, read_frame(folder / "rows.parquet")
+
+
+def check(config: Config) -> None:
+    """Refuse options of the loop that cannot be, before anything is trained."""
+    c = config.discover
+    if c.rounds < 0:
+        raise ConfigError(f"discover.rounds={c.rounds}: must be at least 0.")
+    if c.method not in METHODS:
+        raise ConfigError(f"discover.method={c.method}: no such. {suggest(c.method, METHODS)}")
+    if c.method == "hilander" and "network" in c.method_options:
+        raise ConfigError("discover.method_options.network: the loop trains a network every round")
+    if c.method == "kmeans" and "classes" not in c.method_options:
+        raise ConfigError("discover.method=kmeans needs discover.method_options.classes=N")
+    training_options(c.lander, "discover.lander.")
+
+
+def _obey(folder: Path, config: Config, decisions: Path) -> None:
+    """Put a person's decisions where the selection after the last clustered round finds them."""
+    read_decisions(decisions)
+    done = [n for n in range(config.discover.rounds + 1) if _clustered(folder, n)]
+    if not done:
+        raise RunError(f"{folder}: no round is clustered yet, so there is nothing to decide about")
+    last = done[-1]
+    if last == config.discover.rounds:
+        raise ConfigError(
+            f"round {last} is the last, so nothing would obey the decisions; add "
+            f"discover.rounds={last + 1}"
+        )
+    shutil.copyfile(decisions, folder / f"round-{last}" / "decisions.csv")
+    shutil.rmtree(folder / f"round-{last + 1}", ignore_errors=True)
+
+
+def _clustered(folder: Path, number: int) -> bool:
+    return (folder / f"round-{number}" / "clusters.parquet").is_file()
+
+
+def _counts(rows: pd.DataFrame) -> dict[str, int]:
+    return {str(k): int(v) for k, v in rows["set"].value_counts(sort=False).items()}

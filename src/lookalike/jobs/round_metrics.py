@@ -1,0 +1,137 @@
+"""The numbers of one round: retrieval on every set, the clustering of the heap, the gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lookalike.discover.class_count import estimate_classes
+from lookalike.discover.open_world import UNLABELLED
+from lookalike.discover.selection import auroc, known_gate
+from lookalike.errors import DataError
+from lookalike.metrics import clustering, evaluate
+
+SCORES = ("pairwise_f", "b_cubed_f", "nmi", "ami")
+_WITH_INTERVALS = ("pairwise_f", "b_cubed_f")  # cheap enough to compute twenty times
+_GROUPS = 20  # of classes, for the jackknife
+
+
+def retrieval(x: np.ndarray, rows: pd.DataFrame, k: list[int]) -> dict[str, dict[str, Any]]:
+    """Recall@k and MAP@R of every set, each picture looked for among the others of its set."""
+    found = {}
+    names = [f"recall_at_{n}" for n in k] + ["mean_average_precision_at_r"]
+    for kind in rows["set"].unique():
+        mask = ((rows["set"] == kind) & rows["label"].notna()).to_numpy()
+        if mask.sum() < 2:
+            continue
+        codes = pd.factorize(rows["label"][mask])[0]
+        report = evaluate(x[mask], codes, metrics=names, k=tuple(k))
+        if all(np.isnan(v) for v in report.values.values()):
+            continue
+        found[kind] = {
+            "values": report.values,
+            "intervals": report.intervals(over="classes"),
+            "pictures": int(mask.sum()),
+            "classes": int(codes.max() + 1),
+        }
+    return found
+
+
+def partition(pred: np.ndarray, rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """How well the heap is divided: all of it, and u_in and u_out by themselves.
+
+    Args:
+        pred: ``(N,)`` texts or numbers, a cluster of each row; of rows outside the heap nothing
+            counts.
+        rows: with ``set`` and ``label``.
+    """
+    heap = np.isin(rows["set"].to_numpy(object), UNLABELLED) & rows["label"].notna().to_numpy()
+    groups = {"u": heap}
+    groups |= {kind: heap & (rows["set"] == kind).to_numpy() for kind in ("u_in", "u_out")}
+    found = {}
+    for name, mask in groups.items():
+        if mask.sum() < 2 or (name != "u" and mask.sum() == heap.sum()):
+            continue
+        guess = pd.factorize(pd.Series(pred[mask]).astype(str))[0]
+        true = pd.factorize(rows["label"][mask])[0]
+        values = clustering(guess, true)
+        several = int((np.bincount(guess) > 1).sum())
+        found[name] = {
+            "values": {score: values[score] for score in SCORES},
+            "intervals": jackknife(guess, true),
+            "clusters": int(values["clusters"]),
+            "clusters_of_two_or_more": several,
+            "classes": int(values["classes"]),
+            "class_count_error": several / values["classes"] - 1,
+        }
+    return found
+
+
+def jackknife(guess: np.ndarray, true: np.ndarray) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the F scores: the jackknife that leaves out a twentieth of the classes."""
+    classes = np.random.default_rng(0).permutation(np.unique(true))
+    groups = min(_GROUPS, len(classes))
+    if groups < 2:
+        return {}
+    left_out = np.zeros(true.max() + 1, np.int64)
+    left_out[classes] = np.arange(len(classes)) % groups
+    runs = [
+        f_scores(guess[kept], true[kept]) for kept in (left_out[true] != g for g in range(groups))
+    ]
+    spread = np.sqrt((groups - 1) / groups * ((runs - np.mean(runs, axis=0)) ** 2).sum(axis=0))
+    return {
+        score: (value - 1.96 * float(s), value + 1.96 * float(s))
+        for score, value, s in zip(_WITH_INTERVALS, f_scores(guess, true), spread, strict=True)
+    }
+
+
+def f_scores(guess: np.ndarray, true: np.ndarray) -> tuple[float, float]:
+    """Pairwise and B-cubed F, as `clustering` defines them."""
+    a = np.unique(guess, return_inverse=True)[1]
+    b = np.unique(true, return_inverse=True)[1]
+    cells, together = np.unique(a * (b.max() + 1) + b, return_counts=True)
+    size, kind = np.bincount(a).astype(float), np.bincount(b).astype(float)
+    square = together.astype(float) ** 2
+    claimed = (size**2).sum() + (kind**2).sum() - 2 * len(a)
+    pairwise = 2 * (square.sum() - len(a)) / claimed if claimed else 1.0
+    precision = (square / size[cells // (b.max() + 1)]).sum() / len(a)
+    recall = (square / kind[cells % (b.max() + 1)]).sum() / len(a)
+    return float(pairwise), float(2 * precision * recall / (precision + recall))
+
+
+def gate(x: np.ndarray, rows: pd.DataFrame) -> dict[str, Any]:
+    """How well pictures of known classes are told from others by the nearest class mean."""
+    labelled = (rows["set"] == "l_in").to_numpy()
+    heap = np.isin(rows["set"].to_numpy(object), UNLABELLED)
+    names = rows["label"].to_numpy(object)
+    try:
+        found = known_gate(x[labelled], names[labelled].astype(str))
+    except DataError:
+        return {}
+    inside, label, cosine = found(x[heap])
+    truth = np.isin(names[heap], np.unique(names[labelled].astype(str)))
+    knows = rows["label"].notna().to_numpy()[heap]
+    known = truth & knows
+    return {
+        "threshold": found.threshold,
+        "let_through": int(inside.sum()),
+        "auroc": auroc(truth[knows], cosine[knows]) if knows.any() else float("nan"),
+        "right_class_of_known": float((label == names[heap])[known].mean())
+        if known.any()
+        else None,
+    }
+
+
+def class_count(x: np.ndarray, rows: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """The estimated number of classes of everything but the test sets."""
+    inside = (rows["set"] == "l_in").to_numpy()
+    used = inside | np.isin(rows["set"].to_numpy(object), UNLABELLED)
+    names = [
+        name if known else None
+        for name, known in zip(rows["label"][used], inside[used], strict=True)
+    ]
+    found = estimate_classes(x[used], names, seed=seed)
+    true = rows["label"][used].nunique() if rows["label"][used].notna().all() else None
+    return {"estimate": found.value, "low": found.low, "high": found.high, "true": true}

@@ -1,0 +1,102 @@
+"""``lookalike select``: a table of clusters in; the pseudo-labels worth training on out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lookalike.data.frames import read_frame, write_frame
+from lookalike.discover.neighbours import unit
+from lookalike.discover.pseudo_labels import clustered_rows, joined, labelled_rows
+from lookalike.discover.pss_pickles import TRAINING, PSSFile, selected_labels
+from lookalike.discover.selection import ClassMeans, far_from_known, select_by_density
+from lookalike.errors import ConfigError, DataError
+from lookalike.jobs.cluster import read, truth_of
+from lookalike.jobs.console import Console
+
+
+def run(
+    clusters: Path,
+    out: Path,
+    *,
+    density: float = 0.8,
+    labelled: Path | None = None,
+    embeddings: Path | None = None,
+    far: float | None = None,
+    number: int = 1,
+    label: str = "label",
+    pickle: Path | None = None,
+) -> pd.DataFrame:
+    """Keep the rows whose density is high enough, and name their clusters.
+
+    Args:
+        clusters: of `lookalike cluster`.
+        out: the pseudo-label table, a data set to train on.
+        density: densities must be above it.
+        labelled: embeddings of labelled pictures: they join the table, first.
+        embeddings: those that were clustered; needed by ``far`` and ``pickle``.
+        far: keep only what lies so far from every labelled class, ``(1 − cosine) / 2``.
+        number: of the round, for the names of new classes.
+        label: the column of true labels in ``labelled``.
+        pickle: also write a cluster pickle as PSS's code reads it.
+
+    Raises:
+        ConfigError: an option that needs another.
+        DataError: files that do not fit.
+    """
+    console = Console()
+    table = read_frame(clusters)
+    for column in ("path", "cluster", "density"):
+        if column not in table:
+            raise DataError(f"{clusters}: no column '{column}'; give a table of lookalike cluster")
+    if (far is not None or pickle is not None) and (labelled is None or embeddings is None):
+        raise ConfigError("--far and --pickle need --labelled and --embeddings")
+    cluster = table["cluster"].to_numpy(np.int64)
+    chosen = select_by_density(cluster, table["density"].to_numpy(), density)
+    known = None if labelled is None else read(labelled)
+    vectors = None if embeddings is None else read(embeddings).vectors
+    if vectors is not None and len(vectors) != len(table):
+        raise DataError(f"{embeddings}: {len(vectors)} vectors for {len(table)} rows of {clusters}")
+    parts, taken = [], set()
+    if known is not None:
+        names = truth_of(known.rows, label)
+        rows = known.rows.assign(label=names)
+        rows = rows[[name is not None for name in names]]
+        taken = set(rows["label"])
+        parts.append(labelled_rows(rows))
+        if far is not None and vectors is not None:
+            means = ClassMeans.of(unit(known.vectors)[rows.index], rows["label"].to_numpy(str))
+            chosen &= far_from_known(unit(vectors), means, far)
+    picked = table[chosen]
+    parts.append(
+        clustered_rows(picked, cluster[chosen], picked["density"].to_numpy(), number, taken)
+    )
+    found = joined(parts)
+    write_frame(found, out)
+    classes = picked["cluster"].nunique()
+    console.say(f"selected {len(picked)} of {len(table)} rows, {classes} new classes")
+    if pickle is not None and known is not None and vectors is not None:
+        _pickle(known.rows, known.vectors, table, vectors, chosen, label).save(pickle)
+        console.say(f"pickle   {pickle}")
+    console.say(f"written  {out}")
+    return found
+
+
+def _pickle(
+    known: pd.DataFrame,
+    known_vectors: np.ndarray,
+    table: pd.DataFrame,
+    vectors: np.ndarray,
+    chosen: np.ndarray,
+    label: str,
+) -> PSSFile:
+    """A cluster file of PSS: labelled rows, then the others, numbered as PSS numbers them."""
+    names = [name or "" for name in truth_of(known, label) + truth_of(table, label)]
+    truth = pd.factorize(pd.Series(names), sort=True)[0]
+    before = np.where(np.arange(len(names)) < len(known), TRAINING, 2)
+    cluster = table["cluster"].to_numpy(np.int64)
+    labels, masks = selected_labels(truth, before, cluster, chosen)
+    paths = [*known["path"], *table["path"]]
+    return PSSFile(paths, np.concatenate([known_vectors, vectors]), labels, truth, masks)
