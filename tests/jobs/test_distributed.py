@@ -39,7 +39,7 @@ def torchrun(*words: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=550,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -74,6 +74,36 @@ def test_two_gloo_processes_train_as_one(toy, tmp_path, options):
     for part in ("model", "loss"):
         for key, value in one[part].items():
             torch.testing.assert_close(other[part][key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+@pytest.mark.slow
+def test_a_sharded_network_trains_as_a_whole_one_and_resumes(toy, tmp_path):
+    options = [*toy, "loss=proxy_anchor", "model.freeze_batch_norm=true", "optimizer.lr=1e-3"]
+    options += ["optimizer.clip_norm=1.0", "epochs=2"]
+    alone = Run(train.run([*options, f"run={tmp_path / 'alone'}"], quiet=True))
+    program = tmp_path / "dying.py"
+    program.write_text(DYING)
+    words = [*options, "fsdp=true", "checkpoint.steps=3", f"run={tmp_path / 'two'}"]
+    torchrun("--max-restarts", "1", str(program), *words)
+    two = Run(tmp_path / "two")
+    assert losses(two) == pytest.approx(losses(alone), rel=1e-5)
+    one, other = parts(alone), parts(two)
+    for part in ("model", "loss"):
+        for key, value in one[part].items():
+            torch.testing.assert_close(other[part][key], value, rtol=1e-4, atol=1e-5, msg=key)
+    moments = other["optimizer"]["network"]["state"]["head.weight"]
+    own = one["optimizer"]["network"]["state"]
+    assert any(
+        m["exp_avg"].shape == moments["exp_avg"].shape
+        and torch.allclose(m["exp_avg"], moments["exp_avg"], rtol=1e-3, atol=1e-5)
+        for m in own.values()
+    )
+
+
+@pytest.mark.parametrize("more", [[], ["average.name=ema"]])
+def test_shards_need_processes(toy, tmp_path, more):
+    with pytest.raises(ConfigError, match="fsdp"):
+        train.run([*toy, "fsdp=true", *more, f"run={tmp_path / 'x'}"])
 
 
 @pytest.mark.slow

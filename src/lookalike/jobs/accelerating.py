@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from lookalike import distributed
 from lookalike.config import Config
 from lookalike.errors import ConfigError
 from lookalike.models.embedder import Embedder
 from lookalike.train.batch_norm import synchronize
 from lookalike.train.micro_batch import agree, find_micro_batch, free_memory
+from lookalike.train.sharding import Sharded
 from lookalike.train.step import SupervisedStep
 
 
@@ -39,6 +41,30 @@ def _recompute(model: Embedder) -> None:
         ) from error
 
 
+def shard(model: Embedder, config: Config, device: torch.device) -> Sharded | None:
+    """Divide a model over the processes, where a run asks for it."""
+    return Sharded(model, device) if config.fsdp else None
+
+
+def _refuse_with_shards(config: Config) -> None:
+    if not distributed.is_active():
+        raise ConfigError(
+            "fsdp: there is one process, and nothing to divide. Start several: torchrun "
+            "--nproc-per-node 2 -m lookalike train …"
+        )
+    others = {
+        "optimizer.freeze": config.optimizer.freeze,
+        "average.name": config.average.name,
+        "sync_batch_norm": config.sync_batch_norm,
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "compile": config.compile,
+        "precision=fp16": config.precision == "fp16",
+    }
+    for option, set_ in others.items():
+        if set_:
+            raise ConfigError(f"fsdp does not go with {option}. Leave out one of them.")
+
+
 def micro_batch(config: Config, step: SupervisedStep, pictures: int) -> int | None:
     """How many pictures pass the network at a time on this process; None: all.
 
@@ -62,6 +88,8 @@ def refuse_together(config: Config) -> None:
     Raises:
         ConfigError: names them.
     """
+    if config.fsdp:
+        _refuse_with_shards(config)
     if config.sync_batch_norm and config.model.freeze_batch_norm:
         raise ConfigError(
             "sync_batch_norm: model.freeze_batch_norm leaves no statistics to synchronise. Give "

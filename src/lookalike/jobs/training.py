@@ -85,6 +85,7 @@ class Training:
             config, self.model, self.loss, self.training, self.sampler, self.device
         )
         self.loader = self.lesson.loader
+        self.sharded = accelerating.shard(self.model, config, self.device)
         self.parts = {
             "backbone": self.model.backbone,
             "pool": self.model.pool,
@@ -107,7 +108,7 @@ class Training:
         self.on_judged: Callable[[int, float], None] | None = None
         self.watch = Watch(
             self.step,
-            every=config.watch.every,
+            every=0 if config.fsdp else config.watch.every,  # one process sees a part of a gradient
             folder=folder.folder,
             path_of=self.training.path,
         )
@@ -222,7 +223,7 @@ class Training:
         set_frozen(self.parts, frozen, self.still)
         # DistributedDataParallel asks once, when it is made, which parameters have gradients.
         moving = any(p.requires_grad for p in self.model.parameters())
-        if distributed.is_active() and moving:
+        if distributed.is_active() and moving and self.sharded is None:
             self.step.model = nn.parallel.DistributedDataParallel(self.model)
         else:
             self.step.model = self.model
@@ -252,6 +253,8 @@ class Training:
         """The averaged weights where there are some, else those in training."""
         # Without synchronised batch norm every process has statistics of its own.
         distributed.copy_buffers(self.model)
+        if self.sharded is not None:
+            return self.sharded.gather()
         if self.average is None or not self.average.begun:
             return self.model
         model = self.average.model
@@ -288,8 +291,9 @@ class Training:
         return found
 
     def _finish(self, progress: Progress) -> None:
-        weights.load_into(self.model, self.folder.folder)
-        measured = self._measure(self.model, self.table.evaluation_splits)
+        model = self.model if self.sharded is None else self.sharded.whole
+        weights.load_into(model, self.folder.folder)
+        measured = self._measure(model, self.table.evaluation_splits)
         for one in measured:
             one.save(self.folder.evaluation(one.split))
         self.folder.write_manifest(
@@ -351,9 +355,8 @@ class Training:
             )
 
     def _save(self, progress: Progress) -> None:
-        if distributed.is_main():
-            folder = self.folder.checkpoints
-            save_checkpoint(folder, progress, self._stateful(), self._facts())
+        folder, main = self.folder.checkpoints, distributed.is_main()
+        save_checkpoint(folder, progress, self._stateful(), self._facts(), write=main)
 
     def _stateful(self) -> dict[str, Stateful]:
         """Everything that has a state, by name."""
@@ -361,6 +364,7 @@ class Training:
             "model": self.model,
             "loss": self.loss,
             "optimizer": self.optimizers,
+            **(self.sharded.parts(self.optimizers) if self.sharded is not None else {}),
             "scaler": self.scaler,
             "average": self.average,
             "watch": self.watch,

@@ -74,7 +74,9 @@ def save_checkpoint(
     progress: Progress,
     parts: Mapping[str, Stateful],
     facts: Mapping[str, Mapping[str, Any]],
-) -> Path:
+    *,
+    write: bool = True,
+) -> None:
     """Write the whole state of a run to ``last.pt``, whole or not at all.
 
     The checkpoint before it stays as ``previous.pt``, should this one be damaged later. Each ends
@@ -86,6 +88,8 @@ def save_checkpoint(
         progress: how far the run is.
         parts: model, loss with its proxies and memory, optimisers, …, by name.
         facts: of data and options, flat; a resume compares them key by key.
+        write: whether this process does; with several all must call this, for sharded parts are
+            gathered.
 
     Raises:
         RunError: the disk refuses; the checkpoints that were there are untouched.
@@ -97,6 +101,8 @@ def save_checkpoint(
         "random": _random_state(),
         "facts": {name: dict(values) for name, values in facts.items()},
     }
+    if not write:
+        return
     fresh, last = folder / "new.pt", folder / LAST
     with replacing(fresh) as part:
         try:
@@ -107,7 +113,6 @@ def save_checkpoint(
     if last.exists():
         last.replace(folder / PREVIOUS)
     fresh.replace(last)
-    return last
 
 
 def keep(folder: Path, name: str) -> None:
