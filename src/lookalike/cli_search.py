@@ -171,3 +171,43 @@ def index_tune(
     from lookalike.jobs import index as job
 
     job.tune(index, recall=recall, dry_run=dry_run)
+
+
+def serve(
+    index: Index,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; others than loopback ask a token.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option("--token", envvar="LOOKALIKE_TOKEN", help="What callers must know."),
+    ] = None,
+    changes: Annotated[
+        bool, typer.Option("--changes", help="Let callers add and remove pictures.")
+    ] = False,
+    rate: Annotated[float, typer.Option("--rate", help="Requests a second and client.")] = 20.0,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, help="Searches at a time; others wait.")
+    ] = 2,
+    max_megabytes: Annotated[float, typer.Option("--max-megabytes", help="Of a request.")] = 20.0,
+    max_megapixels: Annotated[
+        float, typer.Option("--max-megapixels", help="Of a picture that is sent.")
+    ] = 50.0,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option("--root", help="Also show pictures that lie here; may be repeated."),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="A name that browsers may call this server by."),
+    ] = None,
+) -> None:
+    """Open a page that searches: `lookalike serve INDEX`, then http://127.0.0.1:8000/."""
+    from lookalike.jobs import serve as job
+
+    job.run(
+        index, host=host, port=port, token=token, changes=changes, rate=rate,
+        concurrency=concurrency, max_megabytes=max_megabytes, max_megapixels=max_megapixels,
+        roots=root or [], hosts=name or [],
+    )  # fmt: skip

@@ -14,6 +14,7 @@ VERBS = [
     "evaluate",
     "compare",
     "search",
+    "serve",
     "list",
     "config",
     "explain",

@@ -1,0 +1,1 @@
+"""The page and its HTTP API over one index; needs ``pip install 'lookalike[serve]'``."""

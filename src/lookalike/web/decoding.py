@@ -1,0 +1,92 @@
+"""A few decoding processes; one that dies or hangs is replaced, and its request refused."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from lookalike.errors import DataError
+from lookalike.web.worker import read_frame, write_frame
+
+
+class Decoders:
+    """Decodes pictures outside this process.
+
+    Args:
+        count: processes.
+        seconds: after which one is killed.
+        max_pixels: of a picture.
+    """
+
+    def __init__(self, count: int = 2, *, seconds: float = 20.0, max_pixels: int) -> None:
+        self.seconds, self.max_pixels = seconds, max_pixels
+        self.deaths = 0
+        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        self._all: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
+        for _ in range(count):
+            self._idle.put(self._start())
+
+    def pixels(self, data: bytes, box: tuple[float, ...] | None = None) -> np.ndarray:
+        """uint8 ``(H, W, 3)``, cut to a box in pixels.
+
+        Raises:
+            DataError: no picture, too large a one, a box outside it, or a decoder died of it.
+        """
+        head, raw = self._ask({"box": box, "thumbnail": None}, data)
+        return np.frombuffer(raw, np.uint8).reshape(head["height"], head["width"], 3).copy()
+
+    def thumbnail(self, data: bytes, side: int, box: tuple[float, ...] | None = None) -> bytes:
+        """A JPEG at most ``side`` pixels wide and high. Raises as `pixels` does."""
+        return self._ask({"box": box, "thumbnail": side}, data)[1]
+
+    def close(self) -> None:
+        """End the processes."""
+        self._closed = True
+        for process in list(self._all):
+            process.kill()
+            process.wait()
+
+    def _ask(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        process = self._idle.get()
+        # A hung decoder is killed by the clock; reading its answer then ends at once.
+        clock = threading.Timer(self.seconds, process.kill)
+        clock.start()
+        frame = None
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            write_frame(process.stdin, request | {"max_pixels": self.max_pixels}, data)
+            frame = read_frame(process.stdout)
+        except (OSError, ValueError):
+            pass  # it died while it was written to, or answered half a line: see below
+        finally:
+            clock.cancel()
+            if frame is None:
+                process.kill()
+                process.wait()
+                self._all.discard(process)
+                self.deaths += 1
+                process = process if self._closed else self._start()
+            self._idle.put(process)
+        if frame is None:
+            raise DataError("the picture could not be decoded: its decoder died or took too long")
+        head, raw = frame
+        if "error" in head:
+            raise DataError(head["error"])
+        return head, raw
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lookalike.web.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self._all.add(process)
+        return process
