@@ -280,3 +280,35 @@ def test_queries_and_gallery_of_their_own(teacher, pictures):
     )
     assert found["values"] == pytest.approx(dict(expected.values), abs=2e-3)
     assert (found["queries"], found["gallery_size"]) == (12, 28)
+
+
+def test_every_flag_reaches_the_job(finished, teacher, pictures, tmp_path):
+    from typer.testing import CliRunner
+
+    from lookalike.cli import app
+
+    def lookalike(*words):
+        return CliRunner().invoke(app, ["evaluate", *map(str, words)])
+
+    a = table(pictures, plain(pictures, splits=("train", "test")), "a.csv")
+    b = table(pictures, plain(pictures, splits=("train", "test", "val")), "b.csv")
+    done = lookalike(
+        teacher,
+        f"dataset=[{a},{b}]",
+        "workers=0",
+        *("--split", "test", "--image-size", 32, "--whitening", "pca", "--whitening-size", 4),
+        *("--save-model", tmp_path / "white", "--by-class", "--over", "queries", "--json"),
+    )
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert list(found) == ["a/test", "b/test"] and "class_means" in found["a/test"]
+    model = load(tmp_path / "white")
+    assert (model.width, model.spec.size) == (4, 32)
+    sizes = ("--image-size", 32, "--gallery-image-size", 36)
+    done = lookalike(
+        finished, f"dataset={a}", "workers=0", "--gallery", teacher, "--symmetric", *sizes
+    )
+    assert done.exit_code == 0, done.output
+    assert "train" not in done.output.split("metric")[0]
+    titles = [line for line in done.output.splitlines() if line.startswith("test: ")]
+    assert len(titles) == 4

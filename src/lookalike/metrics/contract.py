@@ -11,7 +11,7 @@ TIES = {
     "mean": "items of equal score all stand at the mean of the places they share",
 }
 EMPTY = {
-    "skip": "skipped and counted (NaN in per_query)",
+    "skip": "skipped and counted",
     "zero": "counted as 0",
 }
 

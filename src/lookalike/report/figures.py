@@ -43,6 +43,8 @@ _HEADLINES = (
     "mean_reciprocal_rank",
     "h_ap",
     "ndcg",
+    "medium_map",
+    "hard_map",
 )
 
 
@@ -114,8 +116,12 @@ def headlines(names: Iterable[str], limit: int = 4) -> list[str]:
 
     >>> headlines(["mean_average_precision", "precision_at_1", "recall_at_1", "ndcg"])
     ['recall_at_1', 'mean_average_precision', 'ndcg']
+    >>> headlines(["recall_at_1_level1", "recall_at_1_level2"])
+    ['recall_at_1_level1']
     """
-    finest = {split_level(name)[0]: name for name in names if split_level(name)[1] in (None, 0)}
+    asked = [(name, *split_level(name)) for name in names]
+    first = min((level for _, _, level in asked if level is not None), default=0)
+    finest = {base: name for name, base, level in asked if level in (None, first)}
     known = [finest[base] for base in _HEADLINES if base in finest]
     if "recall_at_1" in finest and "precision_at_1" in finest:
         known.remove(finest["precision_at_1"])
