@@ -12,6 +12,7 @@ from lookalike.errors import DataError
 from lookalike.ops.tiles import Pairs
 
 DISTRACTOR = -1
+_LONG = 64  # members of a class
 
 
 def label_codes(query: Any, gallery: Any | None) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +113,11 @@ class Members:
         stop = np.searchsorted(self._sorted, wanted, "right")
         count = np.where(wanted == DISTRACTOR, 0, stop - start)
         starts = np.concatenate(([0], np.cumsum(count)))
+        if starts[-1] > _LONG * len(wanted):  # a copy each costs less than an index for each item
+            items = np.empty(starts[-1], np.int64)
+            for i, first in enumerate(start):
+                items[starts[i] : starts[i + 1]] = self._order[first : first + count[i]]
+            return Pairs(starts, items)
         # Item j of query i lies at start[i] + j of the sorted gallery.
         offset = np.arange(starts[-1]) - np.repeat(starts[:-1], count)
         return Pairs(starts, self._order[np.repeat(start, count) + offset])

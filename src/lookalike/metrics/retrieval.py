@@ -323,13 +323,7 @@ def _relevant(plan: _Plan, block: slice, excluded: Pairs) -> Pairs:
     """Every item that shares a label with its query in any of the levels, less the excluded."""
     codes = plan.task.query_codes[block]
     pairs = union([members.of(codes[:, level]) for level, members in plan.members.items()])
-    width = len(plan.task.gallery.exact) + 1
-    keys = pairs.rows * width + pairs.items
-    out = excluded.rows * width + excluded.items
-    if len(out):
-        at = np.minimum(np.searchsorted(out, keys), len(out) - 1)
-        pairs = pairs.keep(out[at] != keys)
-    return pairs
+    return pairs.without(excluded)
 
 
 def _pool(

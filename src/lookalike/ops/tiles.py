@@ -46,6 +46,29 @@ class Pairs:
         kept = np.concatenate(([0], np.cumsum(mask)))
         return Pairs(starts=kept[self.starts], items=self.items[mask])
 
+    def without(self, other: Pairs) -> Pairs:
+        """The pairs that are not among another's: a bisection of each, all at once.
+
+        >>> some = Pairs(np.array([0, 2, 5]), np.array([4, 9, 0, 4, 7]))
+        >>> some.without(Pairs(np.array([0, 1, 3]), np.array([5, 4, 8]))).items.tolist()
+        [4, 9, 0, 7]
+        """
+        if len(self.items) == 0:
+            return self
+        rows = other.rows
+        low, high = self.starts[rows], self.starts[rows + 1]
+        end = high
+        while (still := low < high).any():
+            middle = (low + high) // 2
+            less = self.items[np.minimum(middle, len(self.items) - 1)] < other.items
+            low = np.where(still & less, middle + 1, low)
+            high = np.where(still & ~less, middle, high)
+        there = low < end
+        there[there] = self.items[low[there]] == other.items[there]
+        gone = np.bincount(rows[there], minlength=len(self.starts) - 1)
+        starts = self.starts - np.concatenate(([0], np.cumsum(gone)))
+        return Pairs(starts, np.delete(self.items, low[there]))
+
     @staticmethod
     def none(queries: int) -> Pairs:
         """No item for any of ``queries`` queries."""
