@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lookalike.errors import ConfigError
-from lookalike.jobs import train
+from lookalike.jobs import evaluate, train
 from lookalike.metrics import evaluate as evaluate_vectors
 from lookalike.models import load
 
@@ -30,6 +30,8 @@ def test_every_width_is_trained_and_measured(toy, tmp_path):
     )
     assert stored["4d-test"] != stored["test"]
     assert "4d-test" in (run / "report.html").read_text()
+    again = evaluate.run(run, [])
+    assert again["2d-test"]["values"] == pytest.approx(stored["2d-test"], nan_ok=True)
     rows = pd.read_parquet(run / "evaluation" / "4d-test" / "rows.parquet")
     labels = np.unique(rows["species"].astype(str), return_inverse=True)[1]
     report = evaluate_vectors(narrow, labels, metrics=["recall_at_1"], k=(1,))
