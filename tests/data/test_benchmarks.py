@@ -431,6 +431,9 @@ def test_revisited(tmp_path, protocol):
     for root in (home, tmp_path):
         table = datasets.revisited(root)
     assert len(table) == 5 and table.splits == ["test"]
+    assert table.notes == (
+        "not the official set: query has 2 of 70 pictures, gallery has 3 of 4,993 pictures",
+    )
     assert table.frame["is_query"].tolist() == [True, True, False, False, False]
     assert table.paths[0] == str(home / "jpg/all_souls_000051.jpg")
     assert (

@@ -8,12 +8,15 @@ from typing import Any, Literal
 import pandas as pd
 
 from lookalike.data import unpickle
-from lookalike.data.datasets.layout import existing
+from lookalike.data.datasets.layout import against_official, existing
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
 
 LISTS = ("easy", "hard", "junk")  # columns of the table, see `revisited`
-_NAMES = ("roxford5k", "rparis6k")
+_OFFICIAL = {
+    "roxford5k": {"query": 70, "gallery": 4993},
+    "rparis6k": {"query": 70, "gallery": 6322},
+}
 
 
 def revisited(
@@ -55,7 +58,9 @@ def revisited(
     frame["label"] = frame["path"].str.rsplit("/", n=1).str[-1].str.rsplit("_", n=1).str[0]
     frame["path"] = "jpg/" + frame["path"] + ".jpg"
     frame["split"] = "test"
-    return Table.from_frame(frame, name=collection, root=base, source=base)
+    counts = {"query": len(queries), "gallery": len(gallery)}
+    notes = against_official(counts, _OFFICIAL[collection])
+    return Table.from_frame(frame, name=collection, root=base, notes=notes, source=base)
 
 
 def as_text(positions: Any) -> str:
@@ -76,8 +81,8 @@ def ground_truth(
 
 
 def _read(root: str | Path, collection: str) -> tuple[Path, dict[str, Any]]:
-    if collection not in _NAMES:
-        raise ConfigError(f"dataset.collection: '{collection}'; give {' or '.join(_NAMES)}")
+    if collection not in _OFFICIAL:
+        raise ConfigError(f"dataset.collection: '{collection}'; give {' or '.join(_OFFICIAL)}")
     marker = f"gnd_{collection}.pkl"
     layout = f"{marker} and jpg/"
     folder = Path(root).expanduser()
