@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -188,3 +190,17 @@ def test_a_resumed_run_has_the_rows_of_one_never_stopped(toy, tmp_path, monkeypa
     assert whole[-1]["values"]["starved_proxies"] == 0.0
     for one, other in zip(whole, rows(resumed), strict=True):
         assert (one["step"], one["values"]) == (other["step"], other["values"])
+
+
+@pytest.mark.slow
+def test_two_processes_tell_what_one_tells(toy, tmp_path):
+    options = [*toy, *SHORT, "watch.every=2", "update_every=2", "sampler.batches=12"]
+    options += ["loss=proxy_anchor", "model.freeze_batch_norm=true", "optimizer.lr=1e-3"]
+    alone = rows(Run(train.run([*options, f"run={tmp_path / 'one'}"], quiet=True)))
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command = [*torchrun, "-m", "lookalike", "train", *options, f"run={tmp_path / 'two'}"]
+    subprocess.run([sys.executable, *command], check=True, timeout=550, capture_output=True)
+    together = rows(Run(tmp_path / "two"))
+    assert [row["step"] for row in together] == [2, 4, 6]
+    for one, other in zip(alone, together, strict=True):
+        assert other["values"] == pytest.approx(one["values"], rel=1e-4)
