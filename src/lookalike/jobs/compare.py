@@ -71,7 +71,14 @@ def run(
     # No p-value is below 1 / exchanges: the more tests to correct for, the more exchanges.
     exchanges = max(_PERMUTATIONS, 100 * len(shown) * len(others))
     found = [
-        compare_reports(first.report, one.report, metrics=shown, over=over, permutations=exchanges)
+        compare_reports(
+            first.report,
+            one.report,
+            metrics=shown,
+            over=over,
+            level=first.level,
+            permutations=exchanges,
+        )
         for one in others
     ]
     tests, runs = _compared(names, [first, *others], found)
@@ -196,7 +203,7 @@ def _report(
         counts={
             "queries": first.report.queries,
             "gallery pictures": first.report.gallery_size,
-            "classes": len(np.unique(first.report.classes())),
+            "classes": len(np.unique(first.report.classes(first.level))),
         },
         method=method,
         definitions=words,
