@@ -163,6 +163,12 @@ def test_what_cannot_be_is_refused_before_any_trial(words, tmp_path, change, opt
     assert not list((tmp_path / "s").glob("trial-*"))
 
 
+def test_torchrun_is_refused(words, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="a worker a GPU"):
+        sweep.run(words, trials=1, out=tmp_path / "s")
+
+
 def test_without_optuna_it_says_what_to_install(words, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'lookalike\[tune\]'"):

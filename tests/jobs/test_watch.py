@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from lookalike.compose import from_yaml
 from lookalike.data.loader import PictureDataset
-from lookalike.errors import NumericsError
+from lookalike.errors import ConfigError, NumericsError
 from lookalike.jobs import train, training
 from lookalike.jobs.console import Console
 from lookalike.jobs.reporting import write_run_report
@@ -51,6 +51,11 @@ def test_rows_tell_the_health_of_a_training(toy, tmp_path, capsys):
     assert clock["pictures_per_second"] > 0
     assert 0 <= clock["waiting_share"] <= 1
     assert "step 10  loss" in capsys.readouterr().out
+
+
+def test_looks_are_some_steps_apart(toy, tmp_path):
+    with pytest.raises(ConfigError, match=r"watch\.every=-1"):
+        run(toy, tmp_path, "watch.every=-1")
 
 
 def test_looking_changes_nothing(toy, tmp_path):

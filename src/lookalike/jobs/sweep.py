@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -75,6 +76,11 @@ def run(
     """
     if find_spec("optuna") is None:
         raise ConfigError("sweep needs Optuna: pip install 'lookalike[tune]'")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "sweep: a trial trains in one process. Start it without torchrun, a worker a GPU "
+            "(device=cuda:1 --out FOLDER), all with the same --storage and --study."
+        )
     overrides, name = _split(words)
     space = read_space(name)
     config = check_space(space, overrides)

@@ -139,6 +139,8 @@ def check(config: Config) -> None:
     accelerating.refuse_together(config)
     check_metrics(config.evaluation)
     check_tracker(config)
+    if config.watch.every < 0:
+        raise ConfigError(f"watch.every={config.watch.every}: steps between two looks; 0: never.")
     for name in ("train", "evaluation"):
         options = getattr(config.transform, name)
         components.check_arguments(getattr(transforms, name), options, f"transform.{name}")
