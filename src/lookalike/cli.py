@@ -158,6 +158,7 @@ app.command()(cli_discover.embed)
 app.command()(cli_discover.cluster)
 app.command()(cli_discover.select)
 app.command()(cli_discover.discover)
+app.command()(cli_discover.review)
 app.command()(cli_search.search)
 app.command()(cli_search.serve)
 

@@ -130,3 +130,16 @@ def discover(
     from lookalike.jobs import discover as job
 
     job.run(overrides or [], resume=resume, overwrite=overwrite, quiet=quiet, decisions=decisions)
+
+
+def review(
+    clusters: Annotated[
+        Path, typer.Argument(metavar="CLUSTERS", help="A table of clusters, such as a round's.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="The page to write.")] = None,
+    most: Annotated[int, typer.Option("--most", min=1, help="Clusters to show.")] = 200,
+) -> None:
+    """Judge clusters on a page: `lookalike review runs/x/round-1/clusters.parquet`."""
+    from lookalike.jobs import review as job
+
+    job.run(clusters, out, most=most)

@@ -16,7 +16,7 @@ import pytest
 
 from lookalike.compose import choices, compose
 from lookalike.errors import RunError
-from lookalike.jobs import evaluate, train
+from lookalike.jobs import discover, evaluate, train
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "from").glob("*.md"))
 RECIPES = [name for name in choices("recipe") if "/" in name]
@@ -27,6 +27,7 @@ CONTEXT = {
     "raml": "recipe=raml/cub",
     "pp": "recipe=pp/cub_resnet50",
     "roadmap": "recipe=roadmap/sop",
+    "pss": "recipe=pss/inat",
     "smooth_ap": "recipe=smooth_ap/inat",
     "suprank": "recipe=suprank/sop",
 }
@@ -79,6 +80,12 @@ def test_every_command_of_a_page_runs(page, data_root, tmp_path, monkeypatch):
         elif verb == "train":
             with pytest.raises(RunError, match="is finished"):
                 train.run([word for word in words if word != "--resume"], resume=True, quiet=True)
+        elif verb == "discover":
+            extra = [*small(words), f"run={page.stem}", f"data_root={data_root}"]
+            extra += ["discover.rounds=1", "discover.lander.epochs=1", "discover.lander.hidden=8"]
+            folder = discover.run([*words, *extra], overwrite=True, quiet=True)
+            seen += [word for word in words if word.startswith("recipe=")]
+            assert (folder / "round-1" / "report.html").is_file()
         elif verb == "evaluate":
             evaluate.run(words[0], [*words[1:], f"data_root={data_root}"])
         else:

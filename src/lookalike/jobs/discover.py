@@ -10,11 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from lookalike import components
 from lookalike.compose import compose, from_yaml, to_yaml
 from lookalike.config import Config
 from lookalike.data.frames import read_frame, write_frame
 from lookalike.discover.clusterers import METHODS
 from lookalike.discover.decisions import read_decisions
+from lookalike.discover.hierarchy import hilander
 from lookalike.discover.open_world import open_world_rows
 from lookalike.errors import ConfigError, RunError, suggest
 from lookalike.files import write_text
@@ -140,6 +142,8 @@ def check(config: Config) -> None:
         raise ConfigError(f"discover.rounds={c.rounds}: must be at least 0.")
     if c.method not in METHODS:
         raise ConfigError(f"discover.method={c.method}: no such. {suggest(c.method, METHODS)}")
+    takes = hilander if c.method == "hilander" else METHODS[c.method]
+    components.check_arguments(takes, c.method_options, "discover.method_options")
     if c.method == "hilander" and "network" in c.method_options:
         raise ConfigError("discover.method_options.network: the loop trains a network every round")
     if c.method == "kmeans" and "classes" not in c.method_options:

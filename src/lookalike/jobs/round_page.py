@@ -176,6 +176,7 @@ def cluster_row(
     centre = x[members].mean(axis=0)
     order = members[np.argsort(-(x[members] @ centre), kind="stable")]
     labels = one.rows["label"].to_numpy(object)
+    known = one.rows["label"].notna().to_numpy()
     paths = one.rows["path"].to_numpy(object)
     middle = order[0]
     # The surest, and the farthest: what the edge of a cluster holds tells most about it.
@@ -186,9 +187,9 @@ def cluster_row(
         neighbours=[
             Neighbour(
                 picture=str(paths[row]),
-                label=str(labels[row] or ""),
+                label=str(labels[row]) if known[row] else "",
                 score=float(x[row] @ x[middle]),
-                right=None if labels[row] is None else bool(labels[row] == labels[middle]),
+                right=bool(labels[row] == labels[middle]) if known[[row, middle]].all() else None,
             )
             for row in shown
         ],

@@ -212,8 +212,9 @@ class Round:
         )
         named = [names_given.get(label) for label in labels[chosen].tolist()]
         has = np.array([name is not None for name in named], bool)
-        picked.loc[has, "label"] = [name for name in named if name is not None]
-        picked.loc[has, "origin"] = "person"
+        if has.any():
+            picked.loc[has, "label"] = [name for name in named if name is not None]
+            picked.loc[has, "origin"] = "person"
         parts.append(picked)
         self.say(
             f"select   {len(picked)} of {len(fresh)} pictures, {picked['label'].nunique()} classes"

@@ -1,0 +1,238 @@
+"""The open-world loop on a few drawn pictures: its files, its resume, its verbs one by one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lookalike.discover.decisions import Decision, decide, read_decisions
+from lookalike.discover.embedding_file import Embeddings
+from lookalike.discover.pss_pickles import PSSFile
+from lookalike.errors import ConfigError, DataError, RunError
+from lookalike.jobs import cluster, discover, review, round_metrics, select
+from lookalike.jobs import train as training
+from lookalike.metrics import clustering
+
+SMALL = [
+    "dataset=toy",
+    "dataset.families=2",
+    "dataset.genera=1",
+    "dataset.species=8",
+    "dataset.pictures=8",
+    "dataset.size=32",
+    "transform=figure",
+    "transform.size=32",
+    "model=conv4",
+    "model.options.width=[8,8,8,8]",
+    "model.embedding_size=16",
+    "epochs=1",
+    "batch_size=16",
+    "workers=0",
+    "device=cpu",
+    "discover.rounds=1",
+    "discover.method_options.k=4",
+    "discover.method_options.tau=0.3",
+    "discover.lander.k=[4]",
+    "discover.lander.levels=[2]",
+    "discover.lander.hidden=8",
+    "discover.lander.epochs=20",
+    "discover.density=-1",
+    'discover.finetune=["optimizer.lr=1e-3"]',
+]
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory):
+    home = tmp_path_factory.mktemp("loop")
+    words = [*SMALL, f"dataset.root={home / 'toy'}", f"run={home / 'x'}"]
+    return discover.run(words, quiet=True), words
+
+
+def test_every_arrow_is_a_file(loop):
+    folder, _ = loop
+    for number in (0, 1):
+        home = folder / f"round-{number}"
+        for name in ("train.parquet", "embeddings.npy", "embeddings.parquet", "clusters.parquet"):
+            assert (home / name).is_file(), name
+        for name in ("lander.safetensors", "metrics.json", "report.html", "train/report.html"):
+            assert (home / name).is_file(), name
+    rows = pd.read_parquet(folder / "rows.parquet")
+    # Of 8 pictures of each of 8 known species: ⌊0.6 · 8⌋ + 1 = 5 are labelled.
+    assert rows["set"].tolist() == ["l_in"] * 40 + ["u_in"] * 24 + ["u_out"] * 64
+    assert (folder / "round-1" / "train" / "config.yaml").read_text().count("lr: 0.001") == 1
+
+
+def test_true_and_pseudo_labels_are_never_mixed(loop):
+    folder, _ = loop
+    rows = pd.read_parquet(folder / "rows.parquet").set_index("path")
+    first = pd.read_parquet(folder / "round-0" / "train.parquet")
+    second = pd.read_parquet(folder / "round-1" / "train.parquet")
+    true = second[second["origin"] == "true"]
+    pseudo = second[second["origin"] == "cluster"]
+    assert len(pseudo) and set(true["path"]) == set(first["path"]) == set(
+        rows.index[rows["set"] == "l_in"]
+    )
+    assert not set(true["label"]) & set(pseudo["label"])
+    assert not set(pseudo["label"]) & set(rows["label"])
+    assert (true["label"].to_numpy() == rows["label"][true["path"]].to_numpy()).all()
+    assert (pseudo["label"].value_counts() > 1).all()
+    assert not second["path"].duplicated().any()
+
+
+def test_the_numbers_of_a_round(loop):
+    folder, _ = loop
+    found = json.loads((folder / "round-1" / "metrics.json").read_text())
+    assert set(found["retrieval"]) == {"l_in", "u_in", "u_out"}
+    assert set(found["clustering"]) == {"u", "u_in", "u_out"}
+    assert found["clustering"]["u"]["classes"] == 16 == found["classes"]["true"]
+    assert 0 <= found["gate"]["auroc"] <= 1
+    assert found["trained_on"]["true"] == 40 and 0 < found["trained_on"]["purity"] <= 1
+    page = (folder / "round-1" / "report.html").read_text()
+    assert "Most mixed" in page and "Since the last round" in page and "round 1" in page
+
+
+def test_what_is_there_is_not_made_again(loop, capsys):
+    folder, words = loop
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("train/model/*")}
+    (folder / "round-1" / "metrics.json").unlink()
+    (folder / "round-1" / "clusters.parquet").unlink()
+    old = (folder / "round-1" / "report.html").read_text()
+    discover.run([f"run={folder}"], resume=True, quiet=True)
+    assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("train/model/*")}
+    new = (folder / "round-1" / "report.html").read_text()
+    assert old.split("Round by round", 2)[2] == new.split("Round by round", 2)[2]
+    with pytest.raises(RunError, match="holds a loop already"):
+        discover.run(words)
+    with pytest.raises(ConfigError, match="keeps its options"):
+        discover.run([f"run={folder}", "epochs=2"], resume=True)
+
+
+def test_a_person_decides(loop, tmp_path, monkeypatch):
+    folder, _ = loop
+    shutil.copytree(folder, tmp_path / "y")
+    folder = tmp_path / "y"
+    clusters = pd.read_parquet(folder / "round-1" / "clusters.parquet")
+    fresh = clusters[clusters["clustered"]]
+    first, *others = fresh["cluster"].value_counts().index.tolist()
+    lines = ["cluster,action,into", f"{first},rename,a new name"]
+    lines += [f"{other},reject," for other in others]
+    (tmp_path / "d.csv").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="add discover.rounds=2"):
+        discover.run([f"run={folder}"], resume=True, decisions=tmp_path / "d.csv")
+    monkeypatch.setattr(training, "run", _stop)
+    with pytest.raises(RuntimeError, match="here training begins"):
+        discover.run(
+            [f"run={folder}", "discover.rounds=2"], resume=True, decisions=tmp_path / "d.csv"
+        )
+    table = pd.read_parquet(folder / "round-2" / "train.parquet")
+    added = table[table["round"] == 2]
+    want = set(fresh["path"][fresh["cluster"] == first])
+    assert set(added["path"]) == (want if len(want) > 1 else set())
+    assert set(added["label"]) <= {"a new name"} and set(added["origin"]) <= {"person"}
+
+
+def _stop(words, **_):
+    raise RuntimeError("here training begins")
+
+
+def test_verbs_one_by_one(loop, tmp_path):
+    folder, _ = loop
+    held = Embeddings.load(folder / "round-0" / "embeddings.npy")
+    labelled = (held.rows["set"] == "l_in").to_numpy()
+    for name, mask in (("known", labelled), ("heap", ~labelled)):
+        part = Embeddings(held.vectors[mask], held.rows[mask].reset_index(drop=True))
+        part.save(tmp_path / f"{name}.npy")
+    heap, known = tmp_path / "heap.npy", tmp_path / "known.npy"
+    words = ["k=4", "tau=0.3", "lander.k=[4]", "lander.levels=[2]", "lander.epochs=3"]
+    found = cluster.run(heap, [*words, "lander.hidden=8"], learn_from=known)
+    clusters = tmp_path / "heap.clusters.parquet"
+    assert clusters.is_file() and (tmp_path / "heap.clusters.lander.safetensors").is_file()
+    lander = tmp_path / "heap.clusters.lander.safetensors"
+    again = cluster.run(heap, ["k=4", "tau=0.3"], lander=lander, out=tmp_path / "b.parquet")
+    pd.testing.assert_frame_equal(found, again)
+    table = select.run(
+        clusters,
+        tmp_path / "pseudo.parquet",
+        density=-1.0,
+        labelled=known,
+        embeddings=heap,
+        far=0.0,
+        pickle=tmp_path / "c.pkl",
+    )
+    assert len(table) == len(held.rows) and (table["origin"] == "true").sum() == 40
+    pickled = PSSFile.load(tmp_path / "c.pkl")
+    np.testing.assert_array_equal(pickled.masks, [0] * 40 + [1] * 88)
+    assert set(pickled.labels[:40].tolist()) == set(range(8)) and pickled.labels[40:].min() >= 8
+    PSSFile(pickled.paths, pickled.features, pickled.labels, pickled.truth, pickled.masks).save(
+        tmp_path / "features.pkl"
+    )
+    assert len(cluster.run(tmp_path / "features.pkl", ["distance=0.3"], method="agglomerative"))
+
+
+def test_the_review_page_offers_every_cluster(loop):
+    folder, _ = loop
+    page = review.run(folder / "round-1" / "clusters.parquet")
+    text = page.read_text()
+    clusters = pd.read_parquet(folder / "round-1" / "clusters.parquet")
+    several = clusters[clusters["clustered"]]["cluster"].value_counts()
+    for number in several.index[several > 1]:
+        assert f'data-cluster="{number}"' in text
+    assert "decisions.csv" in text and "http" not in text.replace("http://www.w3.org", "")
+
+
+def test_decisions_by_hand(tmp_path):
+    x = np.eye(4, dtype="f4").repeat(2, axis=0)
+    labels = np.array([0, 0, 1, 1, 2, 2, 2, 2])
+    found = decide(
+        x,
+        labels,
+        [
+            Decision(1, "merge", "0"),
+            Decision(2, "split", "2"),
+            Decision(0, "rename", "fox"),
+        ],
+    )
+    assert found.labels[:4].tolist() == [0] * 4 and found.names == {0: "fox"}
+    assert found.labels[4] == found.labels[5] != found.labels[6] == found.labels[7]
+    assert found.accepted.all() and not found.rejected.any()
+    with pytest.raises(DataError, match="cluster 9"):
+        decide(x, labels, [Decision(9, "accept")])
+    file = tmp_path / "d.csv"
+    for text, words in (
+        ("cluster,action,into\n1,acept,", "line 2: action 'acept'. Did you mean 'accept'"),
+        ("cluster,action,into\n1,merge,fox", "line 2: merge needs a cluster"),
+        ("cluster,into\n1,2", "no column 'action'"),
+        ("cluster,action,into\n1,split,1", "2 or more"),
+    ):
+        file.write_text(text)
+        with pytest.raises(DataError, match=words):
+            read_decisions(file)
+
+
+def test_f_scores_and_their_intervals():
+    rng = np.random.default_rng(0)
+    guess, true = rng.integers(9, size=200), rng.integers(12, size=200)
+    want = clustering(guess, true)
+    assert round_metrics.f_scores(guess, true) == pytest.approx(
+        (want["pairwise_f"], want["b_cubed_f"])
+    )
+    # The jackknife of a mean over classes is its standard error.
+    found = round_metrics.jackknife(guess, true)
+    low, high = found["b_cubed_f"]
+    assert low < want["b_cubed_f"] < high and 0 < high - low < 0.2
+
+
+def test_options_that_cannot_be_are_refused_before_anything_is_trained():
+    for words, said in (
+        (["discover.method=kmean"], "Did you mean 'kmeans'"),
+        (["discover.method=components", "discover.method_options.tau=1"], "no such argument"),
+        (["discover.lander.epoch=3"], "discover.lander.epoch: no such option"),
+        (["discover.rounds=-1"], "at least 0"),
+        (["discover.method_options.taw=1"], r"method_options.taw: .*'tau'"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            discover.run([*SMALL, *words])
