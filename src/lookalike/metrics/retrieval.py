@@ -22,7 +22,7 @@ from lookalike.metrics.outlook import Outlook
 from lookalike.metrics.report import RetrievalReport, build_report
 from lookalike.metrics.resuming import Finished, fingerprint
 from lookalike.metrics.views import Style, Views
-from lookalike.ops.exact_ranks import bytes_per_score, exact_counts, tile_type
+from lookalike.ops.exact_ranks import bytes_per_pair, bytes_per_score, exact_counts, tile_type
 from lookalike.ops.tiles import Pairs, default_bytes, score_tile, tile_rows
 
 _OFTEN = 0.05  # share of scores taken again beyond which an exact tile costs less
@@ -272,7 +272,8 @@ def _room(
     if kind is None:
         kind = tile_type(gallery.fast.dtype, device, float(sizes.mean()) if len(sizes) else 0.0)
     per_score = bytes_per_score(kind, device)
-    rows = tile_rows(len(gallery.exact), int(sizes.max(initial=0)), byte_budget, per_score)
+    most = int(sizes.max(initial=0))
+    rows = tile_rows(len(gallery.exact), most, byte_budget, per_score, bytes_per_pair())
     widest = _WIDEST if device.type == "cpu" else _WIDEST_ON_DEVICE
     height = max(1, min(rows, widest, mine.stop - mine.start))
     # Rows begin with a cache line, which native code writes faster.

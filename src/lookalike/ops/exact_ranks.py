@@ -66,6 +66,11 @@ def bytes_per_score(tile: torch.dtype, device: torch.device) -> int:
     return tile.itemsize * (1 if paths.native() is not None else 2)
 
 
+def bytes_per_pair() -> int:
+    """What counting and the metrics hold for each relevant item."""
+    return 64 if paths.native() is not None else 128
+
+
 def exact_counts(
     tile: ScoredTile,
     relevant: Pairs,

@@ -14,7 +14,6 @@ from lookalike.ops import paths
 
 UNIT_ROUNDOFF = 2.0**-24  # float32, round to nearest
 DEFAULT_BYTES = 48 * 2**20
-_PAIR_BYTES = 128  # what a tile holds for each relevant item
 _FIXED_BITS = 30.9  # of an int32, with room for the error
 _WIDENED = 2048  # gallery rows held in float64 at a time
 
@@ -135,7 +134,9 @@ def default_bytes(gallery: Vectors) -> int:
     return DEFAULT_BYTES + gallery.exact.nbytes // 2
 
 
-def tile_rows(gallery_size: int, relevant: int, byte_budget: int, score_bytes: int) -> int:
+def tile_rows(
+    gallery_size: int, relevant: int, byte_budget: int, score_bytes: int, pair_bytes: int
+) -> int:
     """How many queries fit one tile: a row of scores and the arrays of its pairs each.
 
     Args:
@@ -143,8 +144,9 @@ def tile_rows(gallery_size: int, relevant: int, byte_budget: int, score_bytes: i
         relevant: the most relevant items a query has.
         byte_budget: bytes to stay below; one query is the least there can be.
         score_bytes: bytes held for each score.
+        pair_bytes: bytes held for each relevant item.
     """
-    row = score_bytes * gallery_size + _PAIR_BYTES * relevant
+    row = score_bytes * gallery_size + pair_bytes * relevant
     return max(1, byte_budget // max(row, 1))
 
 

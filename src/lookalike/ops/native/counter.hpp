@@ -262,6 +262,10 @@ class Counter {
         cursor_.clear();
         for (const Pending& p : pending_) cursor_.push_back(p.from);
         for (int64_t until = kGalleryBlock;; until += kGalleryBlock) {
+            // In order, memory is several times as fast as item by item.
+            const float* end = gallery_ + std::min(until, width_) * size_;
+            for (const float* g = gallery_ + (until - kGalleryBlock) * size_; g < end; g += 16)
+                __builtin_prefetch(g, 0, 2);
             for (size_t i = 0; i < pending_.size(); ++i) {
                 const Pending& p = pending_[i];
                 const int64_t from = cursor_[i];
