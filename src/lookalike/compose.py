@@ -273,10 +273,9 @@ def _recipe_word(store: Any, number: int, name: str, chosen: set[str]) -> str:
     dropped = [key for key in foreign if OmegaConf.select(body, key) is not None]
     if not dropped:
         return f"recipe={name}"
-    for key in dropped:
+    for key in sorted(dropped, key=len, reverse=True):  # options before the group they are in
         node, _, last = key.rpartition(".")
-        parent = OmegaConf.select(body, node) if node else body
-        parent.pop(last, None)
+        cast("DictConfig", OmegaConf.select(body, node) if node else body).pop(last)
     store.store(group="recipe", name=f"given_{number}", node=body, package="_global_")
     return f"recipe=given_{number}"
 
