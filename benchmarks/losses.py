@@ -2,6 +2,7 @@
 
     python benchmarks/losses.py                 about four minutes
     python benchmarks/losses.py --write         also store the tables in benchmarks/results/
+    python benchmarks/losses.py --only SupAP    the speed of some, to look at
 
 One process, one thread, CPU time, medians; floor and candidates take turns. Forward and backward of
 a batch against itself, 512 dimensions, 4 pictures a class, 40 a coarse class. The floor is the
@@ -151,13 +152,15 @@ def medians(runs, repeat):
     return {key: statistics.median(values) for key, values in times.items()}
 
 
-def speed(sizes, repeat):
+def speed(sizes, repeat, only=None):
     rows, seen = {}, {}
     for size in sizes:
         x, labels = world(size)
         runs = {("floor", ""): two_products(x), **candidates(x, labels)}
         if size <= 2048:
             runs |= {(name, "peer"): run for name, run in peers(x, labels).items()}
+        if only:
+            runs = {key: run for key, run in runs.items() if key[0] in ("floor", *only)}
         took = medians(runs, repeat if size < 4096 else min(repeat, 3))
         base = took.pop(("floor", ""))
         rate = round(4 * size**2 * DIMENSIONS / base / 1e9)
@@ -247,6 +250,7 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--only", nargs="+", metavar="LOSS", choices=list(OURS))
     parser.add_argument("--child", nargs=3, metavar=("LOSS", "SIZE", "PATH"))
     options = parser.parse_args()
     if options.child:
@@ -254,6 +258,9 @@ def main():
         child(name, int(size), path)
         return
     torch.set_num_threads(1)
+    if options.only:
+        print(table(speed(options.sizes, options.repeat, options.only)))
+        return
     parts = {
         "Forward and backward, in two products of the embeddings": speed(
             options.sizes, options.repeat

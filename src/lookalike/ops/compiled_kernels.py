@@ -7,13 +7,17 @@ every loss and every batch shares them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lookalike.ops.steps import SoftStep
+
+TOGETHER = 4
 
 
 def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
@@ -24,12 +28,23 @@ def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
 
 def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> Tensor:
     """As :func:`lookalike.ops.step_sums.step_slopes_`."""
-    slope = _sigmoid_slope if step.is_sigmoid else _bound_slope
+    totals, mix = (
+        (_sigmoid_totals, _sigmoid_mix) if step.is_sigmoid else (_bound_totals, _bound_mix)
+    )
     scores, pivots, numbers = scores.detach(), pivots.detach().contiguous(), _numbers(step, scores)
-    totals = _fused(_TOTALS[slope])(scores, pivots, numbers)
-    mixed = _fused(_MIXES[slope])(scores, pivots, weights.detach().contiguous(), numbers)
+    sums = _fused(totals)(scores, pivots, numbers)
+    # A sum over pivots makes a slow loop; a few of them written out are one pass over the scores.
+    extra = -pivots.shape[1] % TOGETHER
+    pivots = pad(pivots, (0, extra), value=math.inf)
+    weights = pad(weights.detach(), (0, extra))
+    mixed = torch.zeros_like(scores)
+    for first in range(0, pivots.shape[1], TOGETHER):
+        few = slice(first, first + TOGETHER)
+        mixed = _fused(mix)(
+            mixed, scores, pivots[:, few].contiguous(), weights[:, few].contiguous(), numbers
+        )
     scores.copy_(mixed)
-    return totals
+    return sums
 
 
 @cache
@@ -76,13 +91,17 @@ def _bound_totals(scores: Tensor, pivots: Tensor, numbers: Tensor) -> Tensor:
     return _bound_slope(_ahead(scores, pivots), numbers).sum(dim=2)
 
 
-def _sigmoid_mix(scores: Tensor, pivots: Tensor, weights: Tensor, numbers: Tensor) -> Tensor:
-    return (weights[:, :, None] * _sigmoid_slope(_ahead(scores, pivots), numbers)).sum(dim=1)
+def _sigmoid_mix(
+    mixed: Tensor, scores: Tensor, pivots: Tensor, weights: Tensor, numbers: Tensor
+) -> Tensor:
+    for pivot, weight in zip(pivots.split(1, 1), weights.split(1, 1), strict=True):
+        mixed = mixed + weight * _sigmoid_slope(scores - pivot, numbers)
+    return mixed
 
 
-def _bound_mix(scores: Tensor, pivots: Tensor, weights: Tensor, numbers: Tensor) -> Tensor:
-    return (weights[:, :, None] * _bound_slope(_ahead(scores, pivots), numbers)).sum(dim=1)
-
-
-_TOTALS = {_sigmoid_slope: _sigmoid_totals, _bound_slope: _bound_totals}
-_MIXES = {_sigmoid_slope: _sigmoid_mix, _bound_slope: _bound_mix}
+def _bound_mix(
+    mixed: Tensor, scores: Tensor, pivots: Tensor, weights: Tensor, numbers: Tensor
+) -> Tensor:
+    for pivot, weight in zip(pivots.split(1, 1), weights.split(1, 1), strict=True):
+        mixed = mixed + weight * _bound_slope(scores - pivot, numbers)
+    return mixed
