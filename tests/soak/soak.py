@@ -92,7 +92,8 @@ class Soak:
         done = code == 0 and json.loads((self.folder / "manifest.json").read_text())
         self.exits[f"{fault or 'none'}: exit {code}"] += 1
         print(f"life {self.lives:3d}  {fault or 'no fault':9s} exit {code}", flush=True)
-        if code not in (0, 1, 130, -signal.SIGKILL):
+        # Once the last epoch is saved, SIGTERM ends the drawing of the report at once.
+        if code not in (0, 1, 130, -signal.SIGKILL, -signal.SIGTERM):
             raise SystemExit(f"exit {code}:\n{log.read_text()[-2000:]}")
         return bool(done) and done["status"] == "finished"
 
