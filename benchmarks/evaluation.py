@@ -1,7 +1,7 @@
 """What exact evaluation costs, beside the matrix product it cannot do without.
 
     python benchmarks/evaluation.py                  about two minutes
-    python benchmarks/evaluation.py --size 60502     the size of Stanford Online Products
+    python benchmarks/evaluation.py --size 20000 60502    the size of Stanford Online Products too
     python benchmarks/evaluation.py --peers          other libraries too, at 5,000
     python benchmarks/evaluation.py --write          also store the tables in benchmarks/results/
 
@@ -207,7 +207,7 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=20000)
+    parser.add_argument("--size", type=int, nargs="+", default=[20000])
     parser.add_argument("--queries", type=int, default=4096)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--peers", action="store_true")
@@ -219,13 +219,13 @@ def main():
         child(which, int(size), int(levels))
         return
     torch.set_num_threads(1)
-    queries = min(options.queries, options.size)
-    parts = {
-        f"Speed: {queries} queries against {options.size}": speed(
-            options.size, queries, options.repeat
-        ),
-        f"Memory: {options.size} against themselves": memory(min(options.size, 20000)),
-    }
+    parts = {}
+    for size in options.size:
+        queries = min(options.queries, size)
+        title = f"Speed: {queries} queries against {size}"
+        parts[title] = speed(size, queries, options.repeat)
+    size = options.size[0]
+    parts[f"Memory: {size} against themselves"] = memory(size)
     if options.peers:
         parts["Peers: 5,000 against themselves"] = peers(5000)
     text = f"{paths.status()[0].reason}; torch {torch.__version__}, numpy {np.__version__}\n"
