@@ -53,7 +53,7 @@ docs: setup
 	$(BIN)/zensical build
 
 lock:
-	uv pip compile pyproject.toml --extra peers --group dev --group docs --universal \
+	uv pip compile pyproject.toml --extra peers --extra serve --extra tune --extra wandb --group dev --group docs --universal \
 	    --generate-hashes --python-version 3.11 --no-header -o requirements.lock
 
 clean:
