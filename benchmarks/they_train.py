@@ -66,10 +66,13 @@ VARIANTS = {
     ),
 }
 TEACHER = "SmoothAP"
-# Why a loss that ends below the others does so.
+# What a line needs to be read rightly.
 REMARKS = {
     "PositiveProxy": "nothing pushes: all pictures on one point is its optimum",
-    "Calibration": "rests as soon as pairs keep its margins; made to stand beside a ranking loss",
+    "CrossBatchMemory": "does not learn with start_step=0, while PairContrastive alone does; the "
+    "likely reason, not yet tested, is a bank read while the network still moves fast (XBM fills "
+    "it first)",
+    "AsymmetricDistillation": "never sees a label; to be compared with its teacher, SmoothAP",
 }
 
 
