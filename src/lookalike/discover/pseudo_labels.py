@@ -10,6 +10,7 @@ is a data set:
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def gated_rows(rows: pd.DataFrame, labels: Collection[str], number: int) -> pd.D
 
 
 def _table(
-    rows: pd.DataFrame, label: object, origin: str, number: int, cluster: object, density: object
+    rows: pd.DataFrame, label: Any, origin: str, number: int, cluster: Any, density: Any
 ) -> pd.DataFrame:
     boxes = [c for c in ("x_1", "x_2", "y_1", "y_2") if c in rows]
     out = rows[["path", *boxes]].reset_index(drop=True)

@@ -157,7 +157,7 @@ def _network(
     known = [row for row, name in enumerate(names) if name is not None]
     if not known:
         raise DataError(f"{learn_from}: no labels in column '{label}' to learn from; see --label")
-    code = np.unique([names[row] for row in known], return_inverse=True)[1]
+    code = np.unique([str(names[row]) for row in known], return_inverse=True)[1]
     network = train_lander(held.vectors[known], code, options)
     kept = out.with_suffix(".lander.safetensors")
     save_lander(network, kept)

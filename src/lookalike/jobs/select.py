@@ -62,7 +62,7 @@ def run(
     parts, taken = [], set()
     if known is not None:
         names = truth_of(known.rows, label)
-        rows = known.rows.assign(label=names)
+        rows = known.rows.assign(label=np.array(names, object))
         rows = rows[[name is not None for name in names]]
         taken = set(rows["label"])
         parts.append(labelled_rows(rows))

@@ -49,9 +49,8 @@ def matching(items: pd.DataFrame, conditions: Sequence[str]) -> np.ndarray:
             raise ConfigError(f"--where {condition}: write COLUMN=VALUE, such as label=fox.")
         column, sign, value = parts.groups()
         if column not in items:
-            raise DataError(
-                f"--where {condition}: no column '{column}'. {suggest(column, items.columns.map(str))}"
-            )
+            hint = suggest(column, items.columns.map(str))
+            raise DataError(f"--where {condition}: no column '{column}'. {hint}")
         mask &= _holds(items[column], sign, value, condition)
     return mask
 
