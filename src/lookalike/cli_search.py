@@ -80,7 +80,7 @@ def search(
 
 @index_app.command("build")
 def index_build(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run or an exported model.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run or a model folder.")],
     source: Source,
     out: Annotated[Path, typer.Option("--out", help="The index folder to write.")],
     overrides: Overrides = None,

@@ -45,7 +45,7 @@ def build(
     counted and named.
 
     Args:
-        model: a run folder, a model folder, or an exported model.
+        model: a run folder or a model folder.
         source: a folder of pictures, a table file, or a data set's name.
         out: the index folder to write.
         overrides: settings of the data set.

@@ -1,7 +1,7 @@
 """Which regions made two pictures alike: hide a region, and see how the score falls.
 
-Occlusion (Zeiler & Fergus, ECCV 2014) on both sides of a pair; it asks nothing of the network, so
-that an exported model is explained as well as one of torch.
+Occlusion (Zeiler & Fergus, ECCV 2014) on both sides of a pair; it asks nothing of the network
+but its embeddings.
 """
 
 from __future__ import annotations

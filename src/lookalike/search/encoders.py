@@ -1,8 +1,4 @@
-"""What turns pictures into vectors for an index: an embedder of ours, or an exported one.
-
-Both are used through the same few methods. The exported one runs in onnxruntime and imports no
-torch, so that a server of it starts in a second or two.
-"""
+"""What turns pictures into vectors for an index: an embedder, asked through a few methods."""
 
 from __future__ import annotations
 
@@ -127,17 +123,13 @@ class TorchEncoder:
 
 
 def open_encoder(path: str | Path, precision: str = "float32") -> Encoder:
-    """The encoder in a run folder, a model folder or an exported model's folder.
+    """The encoder in a run folder or a model folder.
 
     Raises:
         ModelError: there is none.
         ConfigError: an unknown precision.
     """
-    from lookalike.search.exported import EXPORTED, ExportedEncoder
-
     path = Path(path).expanduser()
-    if (path / EXPORTED).is_file():
-        return ExportedEncoder(path)
     if not path.exists():
         raise ModelError(f"{path} does not exist. Give a run folder or a model folder.")
     from lookalike.models import weights
@@ -149,14 +141,9 @@ def open_encoder(path: str | Path, precision: str = "float32") -> Encoder:
 
 def weights_folder(path: str | Path) -> Path:
     """The folder to copy into an index: of the weights and the JSON beside them."""
-    from lookalike.search.exported import EXPORTED
-
-    path = Path(path).expanduser()
-    if (path / EXPORTED).is_file():
-        return path
     from lookalike.models import weights
 
-    return weights.model_folder(path)
+    return weights.model_folder(Path(path).expanduser())
 
 
 def refuse_stranger(
@@ -178,7 +165,7 @@ def refuse_stranger(
         )
     if student or encoder.teacher == bound["sha256"]:
         return
-    if encoder.sha256 not in (bound["sha256"], bound.get("exported_from")):
+    if encoder.sha256 != bound["sha256"]:
         raise ModelError(
             f"{where} was made by another model ({bound['backbone']}, {bound['sha256'][:12]}…) "
             f"than this one ({encoder.backbone}, {encoder.sha256[:12]}…): their vectors cannot be "

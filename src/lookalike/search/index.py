@@ -327,8 +327,8 @@ class Index:
             wrong.append(f"{self.generation / IDS}: ids do not rise")
         model = self.model_folder
         if model is not None:
-            weights = [p for p in model.glob("model.*") if p.suffix in (".safetensors", ".onnx")]
-            if [sha256(p) for p in weights] != [self.manifest["model"]["sha256"]]:
+            weights = model / "model.safetensors"
+            if not weights.is_file() or sha256(weights) != self.manifest["model"]["sha256"]:
                 wrong.append(f"{model}: not the model that made the vectors")
         return wrong
 

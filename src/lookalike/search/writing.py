@@ -116,7 +116,7 @@ def _write_engine(part: Path, manifest: dict[str, Any], before: Before | None) -
 
 def keep_model(folder: Path, model: str | Path) -> str:
     """Copy a model folder into the index, under a name of its own; whole or not at all."""
-    weights = next(p for p in Path(model).glob("model.*") if p.suffix in (".safetensors", ".onnx"))
+    weights = Path(model) / "model.safetensors"
     name = sha256(weights)[:16]
     place = folder / MODELS / name
     if place.is_dir():
