@@ -177,16 +177,16 @@ def test_a_mini_batch_sees_what_the_whole_graph_sees():
         torch.testing.assert_close(found.density[is_seed], whole.density[seeds])
 
 
-@pytest.mark.parametrize(
-    ("epochs", "options"),
-    [
-        pytest.param(40, {}, marks=pytest.mark.slow),
-        (120, {"attention": False, "cluster_features": True}),
-    ],
-)
-def test_trained_on_some_classes_it_clusters_others(epochs, options):
+def test_trained_on_some_classes_it_clusters_others():
     small = TrainingOptions(
-        k=[8], levels=[2], hidden=32, epochs=epochs, batch_size=300, lr=0.1, **options
+        k=[8],
+        levels=[2],
+        hidden=32,
+        epochs=120,
+        batch_size=300,
+        lr=0.1,
+        attention=False,
+        cluster_features=True,
     )
     network = train_lander(*blobs(60, 10, noise=0.45), small)
     x, labels = blobs(60, 10, noise=0.45, seed=1)

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import miniatures
 import pytest
+from typer.testing import CliRunner
 
+from lookalike.cli import app
 from lookalike.compose import choices, compose
 from lookalike.errors import RunError
-from lookalike.jobs import discover, evaluate, train
+from lookalike.jobs import discover, train
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "from").glob("*.md"))
 RECIPES = [name for name in choices("recipe") if "/" in name]
@@ -87,7 +89,8 @@ def test_every_command_of_a_page_runs(page, data_root, tmp_path, monkeypatch):
             seen += [word for word in words if word.startswith("recipe=")]
             assert (folder / "round-1" / "report.html").is_file()
         elif verb == "evaluate":
-            evaluate.run(words[0], [*words[1:], f"data_root={data_root}"])
+            done = CliRunner().invoke(app, [verb, *words, f"data_root={data_root}"])
+            assert done.exit_code == 0, f"{command}: {done.exception}"
         else:
             raise AssertionError(f"{page.name}: nobody runs '{command}'")
     mine = [f"recipe={r}" for r in RECIPES if r.startswith(f"{page.stem}/")]

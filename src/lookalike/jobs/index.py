@@ -77,9 +77,9 @@ def build(
             vectors, rows, broken = embed_table(
                 encoder, table, journal, batch_size=batch_size, workers=workers, on_batch=advance
             )
-    if not len(rows):
-        journal.remove()
-        raise DataError(f"{source}: none of its {len(table)} pictures can be read.")
+        if not len(rows):
+            journal.remove()
+            raise DataError(f"{source}: none of its {len(table)} pictures can be read.")
     index = Index.build(
         out,
         vectors,

@@ -71,11 +71,24 @@ def writing(folder: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A writer that came to nothing takes the file away with its folder.
+            if os.fstat(file.fileno()).st_nlink == 0:
+                raise FileNotFoundError(LOCK)
         except OSError as error:
             raise RunError(
                 f"{folder}: another process is writing to this index. Wait until it is done."
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            _forget_if_empty(folder)
+
+
+def _forget_if_empty(folder: Path) -> None:
+    """Leave no folder behind where nothing came of the writing."""
+    if [path.name for path in folder.iterdir()] == [LOCK]:
+        (folder / LOCK).unlink()
+        folder.rmdir()
 
 
 def commit(
