@@ -74,8 +74,8 @@ TEACHER = "SmoothAP"
 # What a line needs to be read rightly.
 REMARKS = {
     "PositiveProxy": "nothing pushes: all pictures on one point is its optimum",
-    "CrossBatchMemory": "of PairContrastive, which sums over a memory that is stale at the recipe's "
-    "rate and learns slowly at a sixth of it; of SmoothAP it leads the table",
+    "CrossBatchMemory": "of PairContrastive, which sums over a memory that is stale at the "
+    "recipe's rate and learns slowly at a sixth of it; of SmoothAP it leads the table",
     "AsymmetricDistillation": "never sees a label; to be compared with its teacher, SmoothAP",
 }
 
