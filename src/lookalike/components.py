@@ -108,7 +108,7 @@ def parameters(component: Callable[..., Any]) -> tuple[dict[str, inspect.Paramet
         if not inspect.isclass(component):
             break
         # torch.nn.Module ends the chain with **kwargs that it refuses anyway.
-        if maker.__module__.startswith("torch.nn.modules"):
+        if getattr(maker, "__module__", "").startswith("torch.nn.modules"):
             found.pop("self", None)
             return found, False
     found.pop("self", None)

@@ -153,7 +153,10 @@ def search(
     else:
         wanted = top * spec["refine"]
         params = faiss.SearchParametersIVF(nprobe=spec["probes"], sel=selector)
-    scores, found = engine.search(queries, min(wanted, engine.ntotal), params=params)
+    # faiss.contrib.torch_utils, which pytorch-metric-learning imports, puts a search in its place
+    # that takes no params, and keeps the first under this name.
+    search = getattr(engine, "search_numpy", engine.search)
+    scores, found = search(queries, min(wanted, engine.ntotal), params=params)
     rows = np.where(found >= 0, places[found], -1)
     if spec["name"] == "hnsw" and stored.storage == "float32":
         return best(rows, scores, top)  # the graph holds the very same vectors
