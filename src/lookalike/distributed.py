@@ -9,10 +9,13 @@ one process. A loss therefore never knows how many processes there are.
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed import Store  # pyright: ignore[reportPrivateImportUsage]
 
 
 def is_active() -> bool:
@@ -51,7 +54,45 @@ def start() -> None:
     if not dist.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+            dist.init_process_group(backend)
+            return
+        store, number, count = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
+        attempt = agree(store, number, count)
+        shared = dist.PrefixStore(attempt, store)  # pyright: ignore[reportPrivateImportUsage]
+        dist.init_process_group(backend, store=shared, rank=number, world_size=count)
+
+
+def agree(store: Store, number: int, count: int) -> str:
+    """A name for this attempt that all its processes share and no earlier one had.
+
+    ``torchrun`` starts a broken group anew over the store of the old one, where the addresses of
+    the dead still stand; whoever reads one before its new owner has written dials nobody. Counts
+    of restarts differ between machines, so rank 0 invents a name, and gives it to each process
+    under a word that only this process, in this attempt, has said.
+
+    Args:
+        store: that all processes see, and that may hold what earlier attempts wrote.
+        number: this process's rank.
+        count: how many processes there are.
+    """
+    mine = uuid.uuid4().hex
+    if number > 0:
+        store.set(f"lookalike/word/{number}", mine)
+        attempt = store.get(f"lookalike/name/{mine}").decode()
+        store.set(f"lookalike/heard/{attempt}/{number}", "yes")
+        return attempt
+    silent = set(range(1, count))
+    while silent:
+        for other in sorted(silent):
+            if store.check([f"lookalike/heard/{mine}/{other}"]):
+                silent.remove(other)
+            elif store.check([f"lookalike/word/{other}"]):
+                word = store.get(f"lookalike/word/{other}").decode()
+                store.set(f"lookalike/name/{word}", mine)
+        time.sleep(0.01)
+    return mine
 
 
 def restarts_allowed() -> bool:
