@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "study.journal"
 LOCKS = ".locks"
+_DATABASE_LOCK = zlib.crc32(b"lookalike sweep")
 # They need arguments that a name alone does not give.
 _UNFIT = {"BaseGA", "Base", "Grid", "PartialFixed", "Percentile", "Patient", "Threshold"}
 
@@ -118,7 +119,7 @@ def open_study(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        with _locked(folder / LOCKS / "claim"):
+        with _locked(folder / LOCKS / "claim"), _locked_database(storage):
             study = optuna.create_study(
                 study_name=name,
                 storage=_storage(folder, storage),
@@ -199,11 +200,16 @@ def _storage(folder: Path, storage: str | None) -> Any:
 
     if storage is None:
         return optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    return optuna.storages.RDBStorage(_address(storage))
+
+
+def _address(storage: str) -> str:
+    """As SQLAlchemy writes it, driver included."""
     scheme, separator, rest = storage.partition("://")
     if not separator:
         raise ConfigError(f"--storage {storage}: write an address: postgresql://user@host/name.")
     driver = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
-    return optuna.storages.RDBStorage(f"{driver.get(scheme, scheme)}://{rest}")
+    return f"{driver.get(scheme, scheme)}://{rest}"
 
 
 def _share(study: Study, facts: Mapping[str, Any]) -> None:
@@ -224,6 +230,22 @@ def _locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _locked_database(storage: str | None) -> Iterator[None]:
+    """One machine at a time, where the storage is PostgreSQL: tables are not made twice at once."""
+    import sqlalchemy
+
+    address = None if storage is None else _address(storage)
+    if address is None or not address.startswith("postgresql"):
+        yield
+        return
+    engine = sqlalchemy.create_engine(address, poolclass=sqlalchemy.NullPool)
+    # The lock is the connection's and ends with it, also where the process is killed.
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({_DATABASE_LOCK})"))
         yield
 
 
