@@ -142,8 +142,12 @@ def eval_loader(
     *,
     rank: int = 0,
     world: int = 1,
+    done: np.ndarray | None = None,
 ) -> Loader:
     """All pictures of a table, or of a list of files, in order.
+
+    A batch holds the same pictures whatever ``world`` and ``done``: a network may give a picture
+    other bits in other company.
 
     Args:
         table: a `Table` or paths; rows of paths have the label −1.
@@ -152,25 +156,28 @@ def eval_loader(
         workers: processes that decode; 0 decodes in this one.
         broken: ``"refuse"`` an unreadable file, or ``"skip"``: its row is missing from the batch
             (``index`` tells which rows are there) and has an entry in ``loader.broken``.
-        rank: which of ``world`` runs of rows, nearly equal in length, this process takes.
-        world: how many processes share the rows.
+        rank: which of ``world`` runs of batches, nearly equal in length, this process takes.
+        world: how many processes share the batches.
+        done: ``(N,)`` rows that need not be read again; batches with any of them are left out.
     """
-    rows = np.array_split(np.arange(len(table)), world)[rank]
-    return Loader(
-        PictureDataset(table, transform, broken=broken), _InOrder(rows, batch_size), workers
-    )
+    rows = np.arange(len(table))
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    if done is not None:
+        batches = [batch for batch in batches if not done[batch].any()]
+    mine = slice(len(batches) * rank // world, len(batches) * (rank + 1) // world)
+    return Loader(PictureDataset(table, transform, broken=broken), _InOrder(batches[mine]), workers)
 
 
 class _InOrder(Sampler[list[int]]):
-    def __init__(self, rows: np.ndarray, batch_size: int) -> None:
-        self.rows, self.batch_size = rows, batch_size
+    def __init__(self, batches: list[np.ndarray]) -> None:
+        self.batches = batches
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for start in range(0, len(self.rows), self.batch_size):
-            yield self.rows[start : start + self.batch_size].tolist()
+        for batch in self.batches:
+            yield batch.tolist()
 
 
 class _Keys(Sampler[list[Key]]):
