@@ -132,6 +132,10 @@ def evaluate(
     over: Annotated[
         str, typer.Option("--over", help="What the intervals draw: classes, or queries.")
     ] = "classes",
+    rerank: Annotated[
+        list[str] | None,
+        typer.Option("--rerank", help="Also re-ranked, with milliseconds: a method, or all."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a trained model: `lookalike evaluate runs/x dataset=[cub,sop]`."""
@@ -150,6 +154,7 @@ def evaluate(
         save_model=save_model,
         by_class=by_class,
         over=over,
+        rerank=rerank or (),
     )
     job.run(run, overrides or [], splits=split, as_json=as_json, options=options)
 

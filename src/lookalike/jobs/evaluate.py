@@ -12,7 +12,7 @@ from typing import Any
 from lookalike.config import Config
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, suggest
-from lookalike.jobs import building, classes, measuring, pairing
+from lookalike.jobs import building, classes, measuring, pairing, reranking
 from lookalike.jobs.averages import means_of
 from lookalike.jobs.benchmarks import Benchmark, benchmarks, own_config
 from lookalike.jobs.console import Console
@@ -40,6 +40,7 @@ class Options:
         save_model: folder to write the whitened model to.
         by_class: also the figures of each class.
         over: what the bootstrap draws, "classes" or "queries".
+        rerank: methods of `lookalike.search.reranking` to measure beside, or "all".
     """
 
     gallery: Path | None = None
@@ -51,6 +52,7 @@ class Options:
     save_model: Path | None = None
     by_class: bool = False
     over: str = "classes"
+    rerank: Sequence[str] = ()
 
     @property
     def plain(self) -> bool:
@@ -63,6 +65,9 @@ class Options:
         Raises:
             ConfigError: an option that would do nothing, or an unknown word.
         """
+        reranking.chosen(self.rerank)
+        if self.rerank and self.gallery is not None:
+            raise ConfigError("--rerank beside --gallery: re-ranking compares vectors of one model")
         for option in ("symmetric", "gallery_image_size"):
             if getattr(self, option) and self.gallery is None:
                 raise ConfigError(f"--{option.replace('_', '-')} needs --gallery MODEL")
@@ -125,6 +130,7 @@ def run(
         )
     sections: list[EvaluationSection] = []
     results: dict[str, dict[str, Any]] = {}
+    reranked: dict[str, dict[str, Any]] = {}
     for one, table in zip(asked, tables, strict=True):
         measured = _measure(model, Path(folder), one, table, splits, options, console)
         if one.own and options.plain:
@@ -133,9 +139,13 @@ def run(
         prefix = f"{table.name}/" if len(asked) > 1 else ""
         sections += _sections(measured, one.config, prefix, options)
         results |= _results(measured, table.name, one.config, prefix, options)
+        reranked |= _reranked(measured, prefix, Path(folder), one.own, options, console)
     console.metrics(sections)
     if options.by_class:
         classes.show(console, results)
+    for split, entry in reranked.items():
+        reranking.show(console, split, entry["reranking"], entry["levels"])
+        results[split]["reranking"] = entry["reranking"]
     if as_json:
         print(json.dumps(results, indent=2))
     return results
@@ -275,6 +285,26 @@ def _results(
     for title, values in averaged.items():
         results[f"{prefix}{title}"] = {"data": data, "values": values}
     return results
+
+
+def _reranked(
+    measured: Sequence[Measured],
+    prefix: str,
+    folder: Path,
+    own: bool,
+    options: Options,
+    console: Console,
+) -> dict[str, dict[str, Any]]:
+    """What each re-ranking gives on each split; written beside the report where that was."""
+    found = {}
+    for one in measured if options.rerank else ():
+        methods = reranking.chosen(options.rerank)
+        console.say(f"re-ranking {prefix}{one.split} by {', '.join(methods)}")
+        figures = reranking.figures(one, reranking.measure(one, methods), options.over)
+        if own and options.plain:
+            reranking.save(figures, Run(folder).evaluation(one.split))
+        found[f"{prefix}{one.split}"] = {"reranking": figures, "levels": one.table.levels}
+    return found
 
 
 def _intervals(one: Measured, over: str) -> dict[str, tuple[float, float] | None]:
