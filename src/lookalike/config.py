@@ -121,9 +121,17 @@ class DistillationConfig:
     """How a run asks its teacher; of effect with ``teacher=``."""
 
     # ts_aug: the teacher sees the student's random views, larger; ts_reg: the student learns the
-    # teacher's stored embeddings of whole pictures (RAML's words)
+    # teacher's stored embeddings of whole pictures (RAML's words); compatible: a model of its own
+    # by labels, whose queries also find their class in the teacher's stored gallery
     mode: str = "ts_aug"
-    teacher_size: int = 448  # side of the teacher's pictures in pixels
+    teacher_size: int | None = None  # side of the teacher's pictures; null: as it was trained
+    # what a timm name or a published checkpoint does not say: {pool: avg, embedding_size: 512}
+    teacher_model: dict[str, Any] = field(default_factory=dict)
+    # beside the loss, a loss of labels by which the student ranks the teacher's gallery:
+    # {name: smooth_ap}; {}: none (compatible: smooth_ap)
+    rank: dict[str, Any] = field(default_factory=dict)
+    rank_weight: float = 1.0  # of that loss, for each picture
+    cache: str | None = None  # folder that keeps the teacher's stored embeddings for other runs
     views: int = 8  # of each picture, for ts_aug
     mixup: float = 0.2  # α of the Beta that mixes views of two pictures; 0: no mix-up
     group: int = 8  # consecutive pictures of a batch that are each other's partners in mix-up

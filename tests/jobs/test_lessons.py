@@ -93,7 +93,6 @@ def test_negatives_are_mined_for_every_epoch_with_the_model_as_it_is(toy, tmp_pa
     ("more", "message"),
     [
         (["teacher=nowhere/at/all"], "teacher=nowhere/at/all: there is no such run"),
-        (["teacher=FINISHED", "model.embedding_size=5"], "Set model.embedding_size=8"),
         (["teacher=FINISHED", "loss=smooth_ap"], "would never ask the teacher"),
         (["teacher=FINISHED", "distillation.mode=ts_agu"], "Did you mean 'ts_aug'?"),
         ([], "loss=asymmetric_distillation learns from a teacher"),

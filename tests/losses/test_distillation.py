@@ -78,6 +78,20 @@ def test_distillation_is_its_formula_on_normalised_embeddings():
     assert value.item() == pytest.approx(in_loops(*unit, 0.3, 1.1, 1e-3), rel=1e-12)
 
 
+def test_relations_across_pictures_are_their_formula():
+    torch.manual_seed(0)
+    s, t = torch.nn.functional.normalize(torch.randn(2, 3, 2, 5, dtype=torch.float64), dim=3)
+    loss = AsymmetricDistillation(0.0, 0.0, 1e-3, lam_batch=0.4)
+    expected = 0.0
+    for b in range(3):
+        others = [t[c, j] for c in range(3) if c != b for j in range(2)]
+        errors = [(s[b, i] - t[b, i]) @ other + 1e-3 for i in range(2) for other in others]
+        expected += 0.4 * sum(float(e) ** 2 for e in errors) / len(errors)
+    alone = AsymmetricDistillation(0.0, 0.0, 1e-3)(s, t)
+    assert (loss(s, t) - alone).item() == pytest.approx(expected, rel=1e-10)
+    assert loss(s[:1], t[:1]) == AsymmetricDistillation(0.0, 0.0, 1e-3)(s[:1], t[:1])
+
+
 def test_one_view_is_refused_with_relations_and_taken_without():
     s, t = torch.randn(3, 4), torch.randn(3, 4)
     with pytest.raises(LookalikeError, match=r"one view a picture.*lam_1=0.7 and lam_2=0.7"):

@@ -7,7 +7,7 @@ from lookalike.config import OptimizerConfig
 from lookalike.errors import ConfigError
 from lookalike.losses import AsymmetricDistillation, Triplet
 from lookalike.models.embedder import create_model
-from lookalike.train.distill import DistillStep, Teacher
+from lookalike.train.distill import DistillStep, Stored, Teacher
 from lookalike.train.mined import mined_triplets
 from lookalike.train.optimizers import Schedule, create_optimizers
 from lookalike.train.schedules import Span
@@ -78,9 +78,10 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole():
 def test_stored_embeddings_are_found_by_row():
     student = network(4, 0).eval()
     targets = torch.nn.functional.normalize(torch.randn(5, 6), dim=1)
+    stored = Stored(targets, torch.zeros(5, 1, dtype=torch.long), torch.ones(5, dtype=torch.bool))
     seen = batch(views=1) | {"pictures": batch(views=1)["pictures"][:, 0]}
     loss = AsymmetricDistillation(lam_1=0, lam_2=0)
-    value = step(student, loss, targets=targets).backward(seen)
+    value = step(student, loss, stored=stored).backward(seen)
     with torch.no_grad():
         expected = (1 - (student(seen["pictures"]) * targets[seen["index"]]).sum(1)) ** 2
     assert value == pytest.approx(float(expected.sum()), rel=1e-4)

@@ -113,7 +113,8 @@ def _freeze(model: Embedder, patterns: Sequence[str]) -> None:
 
 def build_loss(config: Config, training: Table, width: int) -> torch.nn.Module:
     """The loss of a run; what it must know of the data is filled in."""
-    if config.model.widths:
+    taught = config.teacher is not None and config.distillation.mode != "compatible"
+    if config.model.widths and not taught:  # a distilling step compares each width itself
         widths = sorted({*config.model.widths, width})
         return matryoshka({w: _loss(config, training, w) for w in widths})
     return _loss(config, training, width)

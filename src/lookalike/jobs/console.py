@@ -89,6 +89,8 @@ class Console:
             f"training {len(rows)} pictures of {rows.num_classes(0)} classes, "
             f"{training.config.epochs} epochs"
         )
+        for note in (*training.tutor.notes, *training.lesson.notes) if training.tutor else ():
+            self.say(note)
         for note in training.sampler.notes:
             self.say(f"         {note}")
         if progress.step:

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Sampler
 
-from lookalike import distributed
+from lookalike import components, distributed
 from lookalike.config import Config
 from lookalike.data import transforms
 from lookalike.data.coupled import CoupledDataset, CoupledViews
-from lookalike.data.loader import Loader, eval_loader, train_loader
+from lookalike.data.loader import Loader, train_loader
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, suggest
 from lookalike.jobs import building
+from lookalike.jobs.stored import store
+from lookalike.jobs.teachers import Tutor
 from lookalike.losses import AsymmetricDistillation
-from lookalike.models import weights
-from lookalike.models.embedder import Embedder, create_model
-from lookalike.models.encode import embed_rows
-from lookalike.train.distill import DistillStep, Teacher
+from lookalike.models.embedder import Embedder
+from lookalike.train.compatible import CompatibleStep
+from lookalike.train.distill import DistillStep, Ranking, Stored, Teacher
 from lookalike.train.step import SupervisedStep
 
-MODES = ("ts_aug", "ts_reg")
+MODES = ("ts_aug", "ts_reg", "compatible")
 
 
 @dataclass(frozen=True)
@@ -37,69 +35,126 @@ class Lesson:
     Attributes:
         loader: the batches.
         step: makes the step, from the fields of :class:`~lookalike.train.step.SupervisedStep`.
+        notes: what a person should know of it.
     """
 
     loader: Loader
     step: Callable[..., SupervisedStep]
+    notes: tuple[str, ...] = ()
 
 
 def lesson(
     config: Config,
     model: Embedder,
     loss: nn.Module,
+    tutor: Tutor | None,
     training: Table,
     sampler: Sampler[list[int]],
-    device: torch.device,
 ) -> Lesson:
-    """The lesson of a config: distillation where ``teacher=`` is given, else labels.
+    """The lesson of a config: distillation where there is a teacher, else labels.
 
     Raises:
-        ConfigError: a loss, a mode or a width that does not go with the teacher, or its absence.
-        ModelError: a teacher that cannot be loaded.
+        ConfigError: a loss, a mode or an option that does not go with the teacher, or its absence.
+        DataError: a picture that the teacher cannot be shown.
     """
-    if config.teacher is not None:
-        return _distillation(config, model, loss, training, sampler, device)
+    if tutor is not None:
+        return _taught(config, model, loss, tutor, training, sampler)
     if isinstance(loss, AsymmetricDistillation):
         raise ConfigError(
             f"loss={config.loss['name']} learns from a teacher. Name it: teacher=RUN, a run or "
-            "model folder or a timm model."
+            "model folder, a published checkpoint or a timm model."
         )
+    return _labelled(config, training, sampler)
+
+
+def _labelled(
+    config: Config,
+    training: Table,
+    sampler: Sampler[list[int]],
+    step: Callable[..., SupervisedStep] = SupervisedStep,
+) -> Lesson:
     transform = transforms.train(config.transform.size, **config.transform.train)
     negatives = getattr(sampler, "negatives", 0)
-    return Lesson(
-        _loader(config, training, transform, sampler), partial(SupervisedStep, negatives=negatives)
-    )
+    loader = _loader(config, training, transform, sampler)
+    return Lesson(loader, partial(step, negatives=negatives))
 
 
-def _distillation(
+def _taught(
     config: Config,
     student: Embedder,
     loss: nn.Module,
+    tutor: Tutor,
     training: Table,
     sampler: Sampler[list[int]],
-    device: torch.device,
 ) -> Lesson:
+    c, device = config.distillation, student.device
+    _check(config, loss)
+    tutor.model.to(device)
+    teacher = Teacher(tutor.model, building.pick_precision(c.precision, device))
+    ranking = _ranking(config, training, student.width)
+    step = partial(DistillStep, ranking=ranking, widths=sorted(student.spec.widths))
+    if c.mode == "ts_aug":
+        loader = _coupled_loader(config, tutor, training, sampler)
+        return Lesson(loader, partial(step, teacher=teacher))
+    stored, words = store(config, tutor, training, teacher.precision)
+    tutor.model.cpu()  # it has said all it is asked
+    notes = (f"         {words}",)
+    if ranking is not None:
+        stored = Stored(*(x.to(device) for x in (stored.embeddings, stored.labels, stored.known)))
+    if c.mode == "compatible":
+        taught = partial(CompatibleStep, stored=stored, ranking=ranking)
+        return replace(_labelled(config, training, sampler, taught), notes=notes)
+    loader = _loader(config, training, student.transform(), sampler)
+    return Lesson(loader, partial(step, stored=stored), notes)
+
+
+def _check(config: Config, loss: nn.Module) -> None:
+    """Refuse what does not go with a teacher, or with the mode.
+
+    Raises:
+        ConfigError: says what to change.
+    """
     c = config.distillation
     if c.mode not in MODES:
         raise ConfigError(f"distillation.mode={c.mode}: no such mode. {suggest(c.mode, MODES)}")
-    if not isinstance(loss, AsymmetricDistillation):
+    taught = isinstance(loss, AsymmetricDistillation)
+    if c.mode != "compatible" and not taught:
         raise ConfigError(
             f"loss={config.loss['name']}: it learns from labels, and would never ask the teacher. "
-            "Set loss=asymmetric_distillation, or drop teacher=."
+            "Set loss=asymmetric_distillation, or distillation.mode=compatible, or drop teacher=."
         )
-    model = load_teacher(config).to(device)
-    if model.width != student.width:
+    if c.mode == "compatible" and taught:
         raise ConfigError(
-            f"The student's embeddings have {student.width} numbers and the teacher's "
-            f"{model.width}. Set model.embedding_size={model.width}."
+            f"distillation.mode=compatible learns from labels; loss={config.loss['name']} reads "
+            "none. Set loss=smooth_ap or another of labels."
         )
-    teacher = Teacher(model, building.pick_precision(c.precision, device))
-    if c.mode == "ts_aug":
-        loader = _coupled_loader(config, training, sampler)
-        return Lesson(loader, partial(DistillStep, teacher=teacher))
-    targets = _targets(config, model, teacher.precision, training)
-    loader = _loader(config, training, student.transform(), sampler)
-    return Lesson(loader, partial(DistillStep, targets=targets))
+    if c.mode == "ts_aug" and c.cache is not None:
+        raise ConfigError(
+            f"distillation.cache={c.cache}: in the mode ts_aug the teacher sees new random views "
+            "in every epoch, so nothing of it can be kept. Drop the option, or set "
+            "distillation.mode=ts_reg."
+        )
+
+
+def _ranking(config: Config, training: Table, width: int) -> Ranking | None:
+    """The loss that ranks the teacher's gallery, if there is to be one."""
+    c = config.distillation
+    node = c.rank or ({"name": "smooth_ap"} if c.mode == "compatible" else {})
+    if not node:
+        return None
+    loss = components.build(
+        "loss",
+        node,
+        path="distillation.rank",
+        num_classes=training.num_classes(0),
+        embedding_size=width,
+    )
+    if isinstance(loss, AsymmetricDistillation) or any(True for _ in loss.parameters()):
+        raise ConfigError(
+            f"distillation.rank.name={node['name']}: it compares no pictures with a gallery. Give "
+            "a rank or pair loss, such as smooth_ap."
+        )
+    return Ranking(loss, c.rank_weight)
 
 
 def _loader(
@@ -115,17 +170,9 @@ def _loader(
     )
 
 
-def load_teacher(config: Config) -> Embedder:
-    """A run folder, a model folder, or a timm name with its published weights."""
-    name = str(config.teacher)
-    if Path(name).expanduser().exists():
-        return weights.load(Path(name).expanduser())
-    if "/" in name:
-        raise ConfigError(f"teacher={name}: there is no such run or model folder.")
-    return create_model(name, embedding_size=None, size=config.distillation.teacher_size)
-
-
-def _coupled_loader(config: Config, training: Table, sampler: Sampler[list[int]]) -> Loader:
+def _coupled_loader(
+    config: Config, tutor: Tutor, training: Table, sampler: Sampler[list[int]]
+) -> Loader:
     c = config.distillation
     share = config.batch_size // distributed.world_size()
     if c.mixup and distributed.is_active() and share % c.group:
@@ -136,7 +183,7 @@ def _coupled_loader(config: Config, training: Table, sampler: Sampler[list[int]]
     options = config.transform.train
     views = CoupledViews(
         student=transforms.train(config.transform.size, **options),
-        teacher=transforms.train(c.teacher_size, **options),
+        teacher=transforms.train(tutor.model.spec.size, **options),
         count=c.views,
         mixup=c.mixup,
     )
@@ -148,22 +195,3 @@ def _coupled_loader(config: Config, training: Table, sampler: Sampler[list[int]]
         seed=config.seed,
     )
     return Loader(dataset, sampler, config.workers)
-
-
-def _targets(
-    config: Config, teacher: Embedder, precision: torch.dtype | None, training: Table
-) -> Tensor:
-    """The teacher's embeddings of all training rows, each seen once as evaluation sees it."""
-    options = teacher.spec.evaluation
-    loader = eval_loader(
-        training,
-        transforms.evaluation(config.distillation.teacher_size, **options),
-        batch_size=config.evaluation.batch_size,
-        workers=config.workers,
-        broken=building.broken_policy(config),
-    )
-    found, rows = embed_rows(teacher, loader, precision=precision)
-    # A row that cannot be read is never trained on either: another of its class stands in.
-    embeddings = np.zeros((len(training), teacher.width), np.float32)
-    embeddings[rows] = found
-    return torch.from_numpy(embeddings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,12 @@ from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
 from lookalike.errors import RunError
 from lookalike.files import write_text
-from lookalike.jobs import accelerating, averages, building, lessons, measuring, selecting
+from lookalike.jobs import accelerating, averages, building, lessons, measuring, selecting, teachers
 from lookalike.jobs.console import Console
+from lookalike.jobs.facts import facts
 from lookalike.jobs.journal import Journal
 from lookalike.jobs.mining import mine
 from lookalike.jobs.reporting import write_run_report
-from lookalike.jobs.train import RESUMABLE
 from lookalike.jobs.widths import narrower
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
@@ -80,16 +79,17 @@ class Training:
             world=distributed.world_size(),
         )
         self.model: Embedder = building.build_model(config).to(self.device)
+        self.tutor = teachers.tutor_of(config, self.model)
         self.loss = building.build_loss(config, self.training, self.model.width).to(self.device)
         self.lesson = lessons.lesson(
-            config, self.model, self.loss, self.training, self.sampler, self.device
+            config, self.model, self.loss, self.tutor, self.training, self.sampler
         )
         self.loader = self.lesson.loader
         self.sharded = accelerating.shard(self.model, config, self.device)
         self.parts = {
             "backbone": self.model.backbone,
             "pool": self.model.pool,
-            "head": self.model.head,
+            "head": self.model.ends,
             "loss": self.loss,
         }
         self.still = frozenset(
@@ -150,6 +150,8 @@ class Training:
         if distributed.is_main():
             Run.create(self.folder.folder, overwrite=overwrite)
             write_text(self.folder.config, to_yaml(self.config))
+            if self.tutor is not None:
+                self.tutor.keep(self.folder.folder)
             self.folder.write_manifest(
                 **environment(),
                 status="running",
@@ -165,7 +167,9 @@ class Training:
 
     def _resume(self) -> Progress:
         path, state, note = latest_checkpoint(self.folder.checkpoints)
-        progress = restore(state, path, self._stateful(), self._facts())
+        progress = restore(
+            state, path, self._stateful(), facts(self.config, self.table, self.tutor)
+        )
         if note is not None:
             self.console.say(note)
         if progress.ended(self.config.epochs) and self.folder.report.is_file():
@@ -353,10 +357,18 @@ class Training:
                 f"Stopped at step {progress.step}. Go on: lookalike train --resume "
                 f"run={self.folder.folder}"
             )
+        # torchrun ends all processes soon after the first one, and this one may still be writing.
+        distributed.barrier()
 
     def _save(self, progress: Progress) -> None:
         folder, main = self.folder.checkpoints, distributed.is_main()
-        save_checkpoint(folder, progress, self._stateful(), self._facts(), write=main)
+        save_checkpoint(
+            folder,
+            progress,
+            self._stateful(),
+            facts(self.config, self.table, self.tutor),
+            write=main,
+        )
 
     def _stateful(self) -> dict[str, Stateful]:
         """Everything that has a state, by name."""
@@ -376,23 +388,3 @@ class Training:
     def _skipped(self) -> dict[str, str]:
         """Files that could not be read, with the reason."""
         return {self.training.path(row): why for row, why in self.loader.broken.items()}
-
-    def _facts(self) -> dict[str, dict[str, Any]]:
-        """What a resumed run must share with the one before."""
-        data = {"fingerprint": self.table.fingerprint, "pictures": len(self.table)}
-        return {"data": data, "options": _flat(asdict(self.config))}
-
-
-# What does not touch the numbers, beside what a resumed run may change.
-_UNCOUNTED = (*RESUMABLE, "data_root", "dataset.root", "published", "recipe")
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Options by their full names."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = prefix + key
-        if name in _UNCOUNTED:
-            continue
-        flat |= _flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
-    return flat

@@ -18,15 +18,17 @@ class AsymmetricDistillation(nn.Module):
               mean over views p of (1 - s_bp·t_bp + eps)²
             + lam_1 · mean over i ≠ j of (s_bi·t_bj - t_bi·t_bj + eps)²
             + lam_2 · mean over i ≠ j of (s_bi·s_bj - t_bi·t_bj + eps)²
+            + lam_batch · mean over c ≠ b, i, j of (s_bi·t_cj - t_bi·t_cj + eps)²
 
     with s the student's and t the teacher's embeddings. Suma and Tolias, *Large-to-small image
-    resolution asymmetry in deep metric learning*, WACV 2023 (arXiv 2210.05463). Relations are
-    between the P views of one picture, never across pictures. Summed over the batch, as published:
-    the gradient grows with it.
+    resolution asymmetry in deep metric learning*, WACV 2023 (arXiv 2210.05463). Their relations
+    are between the P views of one picture; the last term, ours, is of relations to the other
+    pictures of the batch. Summed over the batch, as published: the gradient grows with it.
 
     Args:
         lam_1: weight of student-teacher relations.
         lam_2: weight of student-student relations.
+        lam_batch: weight of student-teacher relations across pictures; one view will do.
         eps: stands inside the squares, as published: perfect agreement costs B ε².
         normalize: divide both embeddings by their norm first.
 
@@ -50,11 +52,13 @@ class AsymmetricDistillation(nn.Module):
         lam_2: float = 0.7,
         eps: float = 1e-6,
         *,
+        lam_batch: float = 0.0,
         normalize: bool = True,
     ) -> None:
         super().__init__()
         self.lam_1 = lam_1
         self.lam_2 = lam_2
+        self.lam_batch = lam_batch
         self.eps = eps
         self.normalize = normalize
 
@@ -70,6 +74,7 @@ class AsymmetricDistillation(nn.Module):
             parts["absolute"]
             + self.lam_1 * parts.get("student_teacher", 0.0)
             + self.lam_2 * parts.get("student_student", 0.0)
+            + self.lam_batch * parts.get("across", 0.0)
         )
 
     def parts(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
@@ -84,12 +89,24 @@ class AsymmetricDistillation(nn.Module):
                 parts["student_teacher"] = self._relations(s @ t.mT, target)
             if self.lam_2:
                 parts["student_student"] = self._relations(s @ s.mT, target)
+            if self.lam_batch:
+                parts["across"] = self._across(s, t)
             return parts
 
     def _relations(self, given: Tensor, target: Tensor) -> Tensor:
         views = given.shape[1]
         off = ~torch.eye(views, dtype=torch.bool, device=given.device)
         return ((given - target + self.eps).square() * off).sum() / (views * (views - 1))
+
+    def _across(self, s: Tensor, t: Tensor) -> Tensor:
+        """(s_bi·t_cj - t_bi·t_cj + eps)², mean over c ≠ b and all views, summed over b."""
+        batch, views, _ = s.shape
+        if batch == 1:
+            return s.sum() * 0.0  # no other picture
+        squares = ((s - t).flatten(0, 1) @ t.flatten(0, 1).T + self.eps).square()
+        picture = torch.arange(batch, device=s.device).repeat_interleave(views)
+        other = picture[:, None] != picture
+        return (squares * other).sum() / ((batch - 1) * views**2)
 
     def _views(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         if student.shape != teacher.shape or student.dim() not in (2, 3):

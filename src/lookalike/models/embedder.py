@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Spec:
     options: dict[str, Any] = field(default_factory=dict)
     size: int = 224
     evaluation: dict[str, Any] = field(default_factory=dict)
+    projection: int | None = None  # width of a teacher's embedding that a student's is mapped to
     whitening: int | None = None  # width of the linear map behind the norm, see models.whitening
     widths: Sequence[int] = ()  # prefixes of the embedding that it was trained to work at as well
 
@@ -68,6 +69,12 @@ class Embedder(nn.Module):
         spec: what to build, and how pictures are prepared for it.
         pretrained: start from the backbone's published weights.
 
+    Attributes:
+        spec: as given.
+        width: numbers of an embedding.
+        teacher: SHA-256 of the weights of the model whose space it was trained into, or None; an
+            index that this teacher built accepts its queries.
+
     Raises:
         ConfigError: an unknown backbone or pooling.
         ModelError: published weights that cannot be reached.
@@ -75,6 +82,7 @@ class Embedder(nn.Module):
 
     mean: Tensor
     std: Tensor
+    teacher: str | None = None
 
     def __init__(self, spec: Spec, *, pretrained: bool = False) -> None:
         super().__init__()
@@ -101,6 +109,10 @@ class Embedder(nn.Module):
             else nn.Linear(built.channels, spec.embedding_size, bias=spec.head_bias)
         )
         self.width = spec.embedding_size or built.channels
+        self.projection: nn.Linear | None = None
+        if spec.projection is not None:
+            self.projection = nn.Linear(self.width, spec.projection)
+            self.width = spec.projection
         self.whitening = None
         if spec.whitening is not None:
             self.whitening = Centred(self.width, spec.whitening)
@@ -119,9 +131,33 @@ class Embedder(nn.Module):
             self.train(self.training)
 
     @property
+    def ends(self) -> nn.Module:
+        """What stands behind the pooling and learns: the head, and a projection behind it."""
+        if self.projection is None:
+            return self.head
+        return nn.ModuleList([self.head, self.projection])
+
+    @property
     def device(self) -> torch.device:
         """Where its weights are."""
         return self.mean.device
+
+    def project(self, width: int) -> None:
+        """Put one more linear map and norm behind the embedding, into a space of another width.
+
+        Raises:
+            ConfigError: there is a whitening, or a projection, behind it already.
+        """
+        if self.whitening is not None or self.projection is not None:
+            raise ConfigError(
+                f"The model's embedding of {self.width} numbers has a linear map behind it already "
+                f"and cannot be projected to {width}. Drop model.whitening."
+            )
+        self.projection = nn.Linear(self.width, width)
+        nn.init.orthogonal_(self.projection.weight)  # lengths and angles stay as they can
+        nn.init.zeros_(self.projection.bias)
+        self.spec = replace(self.spec, projection=width)
+        self.width = width
 
     def train(self, mode: bool = True) -> Embedder:
         """As in torch; frozen batch norms keep their running statistics, their affine trains on."""
@@ -165,11 +201,13 @@ class Embedder(nn.Module):
             x = l2_normalize(x)
         elif self.spec.head_norm:
             x = F.layer_norm(x.float(), x.shape[1:])
-        return l2_normalize(self.head(x))
+        x = l2_normalize(self.head(x))
+        return x if self.projection is None else l2_normalize(self.projection(x))
 
     @property
     def _scale_power(self) -> float:
         bare = self.spec.embedding_size is None and not self.spec.head_norm
+        bare = bare and self.projection is None
         if bare and isinstance(self.pool, GeM) and self.pool.channels is None:
             return float(self.pool.p)
         return 1.0

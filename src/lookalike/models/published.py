@@ -60,8 +60,12 @@ _NETWORKS = ("backbone.", "features.", "model.")
 _PLACES = ("state_dict", "net_state", "model_state", "model", "net")
 
 
-def refuse_a_bare_name(name: str) -> None:
+def refuse_a_bare_name(name: str, option: str = "model.weights") -> None:
     """Say where published weights are to be had, if this is their name and no file.
+
+    Args:
+        name: what was given.
+        option: as what, for the message.
 
     Raises:
         ModelError: it is.
@@ -69,7 +73,7 @@ def refuse_a_bare_name(name: str) -> None:
     if name.removesuffix(".pth") in WHERE:
         where = WHERE[name.removesuffix(".pth")]
         raise ModelError(
-            f"model.weights={name}: published weights, but no file here. Get them from {where};"
+            f"{option}={name}: published weights, but no file here. Get them from {where};"
             " then give the file's path."
         )
 
@@ -90,10 +94,17 @@ def read(path: str | Path) -> dict[str, Tensor]:
         DataError: no such file, or a damaged one.
         ModelError: it holds no network's state.
     """
-    state = _state(unpickle.load_checkpoint(path))
+    return own_names(read_raw(path)[0])
+
+
+def read_raw(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A checkpoint's state under its own names, and what it says of the network (RAML's meta)."""
+    content = unpickle.load_checkpoint(path)
+    state = _state(content)
     if not state:
         raise ModelError(f"{path}: holds no state of a network.")
-    return own_names(state)
+    meta = content.get("meta")
+    return state, dict(meta) if isinstance(meta, Mapping) else {}
 
 
 def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

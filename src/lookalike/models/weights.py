@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +18,7 @@ from lookalike.models.embedder import Embedder, Spec
 WEIGHTS = "model.safetensors"
 SPEC = "model.json"
 FORMAT = 1
+_METADATA = {"format": "pt"}
 
 
 def save(model: Embedder, folder: str | Path) -> None:
@@ -32,15 +34,15 @@ def save(model: Embedder, folder: str | Path) -> None:
     from safetensors.torch import save_file
 
     folder = Path(folder)
-    state = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     with replacing(folder / WEIGHTS) as part:
-        save_file(state, part, metadata={"format": "pt"})
+        save_file(_state(model), part, metadata=_METADATA)
         digest = sha256(part)
     about = {
         "format": FORMAT,
         "lookalike": __version__,
         "width": model.width,
         "sha256": digest,
+        "teacher": model.teacher,
         "spec": model.spec.to_dict(),
     }
     write_text(folder / SPEC, json.dumps(about, indent=2) + "\n")
@@ -71,7 +73,15 @@ def load(path: str | Path, device: str = "cpu") -> Embedder:
     spec = Spec(**{key: value for key, value in about["spec"].items() if key in known})
     model = Embedder(spec)
     load_state(model, folder / WEIGHTS)
+    model.teacher = about.get("teacher")
     return model.to(device).eval()
+
+
+def digest(model: Embedder) -> str:
+    """The SHA-256 that the weights' file has once it is saved."""
+    from safetensors.torch import save as serialised
+
+    return hashlib.sha256(serialised(_state(model), metadata=_METADATA)).hexdigest()
 
 
 def load_into(model: Embedder, path: str | Path) -> None:
@@ -170,6 +180,10 @@ def fit_state(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
     if parts:
         raise ModelError(f"{source} is of another model: {'; '.join(parts)}.")
     model.load_state_dict(state)
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
 
 
 def _few(words: list[str], most: int = 3) -> str:
