@@ -159,6 +159,37 @@ def evaluate(
     job.run(run, overrides or [], splits=split, as_json=as_json, options=options)
 
 
+@app.command()
+def matrix(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN[@SIZE]... [OPTION=VALUE]...",
+            help="Two models or more, each perhaps with a picture size, and settings.",
+            show_default=False,
+        ),
+    ],
+    split: Annotated[
+        str | None, typer.Option("--split", help="Which split; default: the first test split.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="May be repeated. Default: mAP and recall@1."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write a heat map (PNG) of the first metric.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say who can search whose gallery: `lookalike matrix runs/student runs/teacher`."""
+    from lookalike.compose import check_words
+
+    check_words([w for w in words if "=" in w and not Path(w).exists()])
+    from lookalike.jobs import matrix as job
+
+    job.run(words, split=split, metrics=metric or (), out=out, as_json=as_json)
+
+
 app.command()(cli_discover.embed)
 app.command()(cli_discover.cluster)
 app.command()(cli_discover.select)

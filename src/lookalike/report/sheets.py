@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from lookalike.errors import DataError, LookalikeError
+from lookalike.report.fonts import font
 from lookalike.report.pictures import Neighbour, Picture, SheetRow, thumbnail
 
 # Blue and vermilion stay apart for every kind of colour blindness, and differ in lightness too
@@ -94,16 +92,16 @@ class _Measure:
 def _draw_row(sheet: Image.Image, row: SheetRow, top: int, columns: int, m: _Measure) -> None:
     draw = ImageDraw.Draw(sheet)
     if row.title or row.value:
-        edge = draw.textlength(value := row.value, font=_font(m.text))
+        edge = draw.textlength(value := row.value, font=font(m.text))
         room = sheet.width - 2 * m.gap - (edge + m.gap if value else 0)
-        bold = _font(m.text, bold=True)
+        bold = font(m.text, bold=True)
         title = _fit(draw, row.title, bold, room)
         draw.text((m.gap, top), title, font=bold, fill=INK)
-        draw.text((sheet.width - m.gap - edge, top), value, font=_font(m.text), fill=FAINT)
+        draw.text((sheet.width - m.gap - edge, top), value, font=font(m.text), fill=FAINT)
         top += m.line + m.gap // 3
     _paste(sheet, row.query, m.gap, top, m)
     _frame(sheet, m.gap, top, m, INK, dashed=False)
-    draw.text((m.gap, top + m.thumb + m.gap // 3), "query", font=_font(m.text), fill=FAINT)
+    draw.text((m.gap, top + m.thumb + m.gap // 3), "query", font=font(m.text), fill=FAINT)
     line = m.gap * 2 + m.thumb
     draw.line([line, top, line, top + m.thumb], fill=RULE, width=max(1, m.frame // 2))
     for number, neighbour in enumerate(row.neighbours):
@@ -121,11 +119,11 @@ def _draw_neighbour(sheet: Image.Image, found: Neighbour, left: int, top: int, m
         corner = (left + m.thumb - badge.width - m.frame, top + m.frame)
         sheet.paste(badge, corner, badge)
     below = top + m.thumb + m.gap // 3
-    font = _font(m.text)
-    lines = [(line, INK) for line in _wrap(draw, found.label, font, m.thumb)]
+    letters = font(m.text)
+    lines = [(line, INK) for line in _wrap(draw, found.label, letters, m.thumb)]
     lines += [] if found.score is None else [(f"{found.score:.3f}", FAINT)]
     for number, (line, fill) in enumerate(lines):
-        draw.text((left, below + number * m.line), line, font=font, fill=fill)
+        draw.text((left, below + number * m.line), line, font=letters, fill=fill)
 
 
 def draw_mark(right: bool, size: int) -> Image.Image:
@@ -158,7 +156,7 @@ def _paste(sheet: Image.Image, picture: Picture, left: int, top: int, m: _Measur
     except DataError:
         draw = ImageDraw.Draw(sheet)
         centre = (left + m.thumb // 2, top + m.thumb // 2)
-        draw.text(centre, "unreadable", font=_font(m.text), fill=FAINT, anchor="mm")
+        draw.text(centre, "unreadable", font=font(m.text), fill=FAINT, anchor="mm")
         return
     corner = (left + (m.thumb - image.width) // 2, top + (m.thumb - image.height) // 2)
     sheet.paste(image, corner)
@@ -182,17 +180,6 @@ def _frame(
         draw.rectangle((x, outer[3] - m.frame, x_end, outer[3] - 1), fill=colour)
         draw.rectangle((outer[0], y, outer[0] + m.frame - 1, y_end), fill=colour)
         draw.rectangle((outer[2] - m.frame, y, outer[2] - 1, y_end), fill=colour)
-
-
-@lru_cache(maxsize=16)
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans out of matplotlib's own files: Pillow's built-in font has ASCII only."""
-    spec = find_spec("matplotlib")
-    if spec is None or spec.origin is None:
-        raise LookalikeError("contact_sheet needs the fonts of matplotlib: pip install matplotlib")
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    path = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / name
-    return ImageFont.truetype(str(path), size)
 
 
 def _wrap(
