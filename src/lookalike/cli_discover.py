@@ -41,7 +41,7 @@ def cluster(
     ],
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[OPTION=VALUE]...", help="Of the method: k=10 tau=0.9 …"),
+        typer.Argument(metavar="[OPTION=VALUE]...", help="Of the method: k=10 tau=0.7 …"),
     ] = None,
     method: Annotated[
         str,
@@ -75,7 +75,7 @@ def select(
         Path, typer.Argument(metavar="CLUSTERS", help="A table of lookalike cluster.")
     ],
     out: Out,
-    density: Annotated[float, typer.Option("--density", help="Must be above it.")] = 0.8,
+    density: Annotated[float, typer.Option("--density", help="Must be above it.")] = 0.5,
     labelled: Annotated[
         Path | None, typer.Option("--labelled", help="Labelled embeddings that join the table.")
     ] = None,

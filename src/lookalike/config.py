@@ -175,9 +175,9 @@ class DiscoverConfig:
     # plus one picture, that is labelled; the test splits are the classes nobody labelled
     labelled: float = 0.6
     method: str = "hilander"  # or hdbscan, agglomerative, kmeans, components
-    method_options: dict[str, Any] = field(default_factory=dict)  # of it: {k: 10, tau: 0.9}
+    method_options: dict[str, Any] = field(default_factory=dict)  # of it: {k: 10, tau: 0.7}
     lander: dict[str, Any] = field(default_factory=dict)  # of Hi-LANDER's training: {epochs: 100}
-    density: float = 0.8  # clustered pictures of more are trained on
+    density: float = 0.5  # clustered pictures of more are trained on
     far: float | None = None  # of these, only what lies so far from every known class
     gate: bool = False  # pictures that look like a known class are given it
     keep: bool = True  # what is selected stays so; false: every round clusters the whole heap anew

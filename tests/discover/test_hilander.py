@@ -181,10 +181,13 @@ def test_trained_on_some_classes_it_clusters_others():
     small = TrainingOptions(
         k=[8],
         levels=[2],
+        inputs="vectors",
         hidden=32,
         epochs=120,
         batch_size=300,
         lr=0.1,
+        optimizer="sgd",
+        weight_decay=1e-5,
         attention=False,
         cluster_features=True,
     )
@@ -197,8 +200,10 @@ def test_trained_on_some_classes_it_clusters_others():
     assert after["b_cubed_f"] > 0.7 > 0.3 > before["b_cubed_f"]
 
 
-def test_training_is_the_same_twice_and_draws_nothing_from_outside():
-    small = TrainingOptions(k=[5], levels=[2], hidden=8, epochs=3, batch_size=64)
+@pytest.mark.parametrize("inputs", ["vectors", "similarities"])
+def test_training_is_the_same_twice_and_draws_nothing_from_outside(inputs):
+    common = {"k": [5], "levels": [2], "hidden": 8, "epochs": 3, "batch_size": 64}
+    small = TrainingOptions(**common, inputs=inputs)
     torch.manual_seed(5)
     state = torch.get_rng_state()
     one, two = (train_lander(*blobs(), small) for _ in range(2))

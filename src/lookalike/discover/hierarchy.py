@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lookalike.discover.decode import parents, trees
+from lookalike.discover.edge_lander import EdgeLander
 from lookalike.discover.graph import Graph, knn_graph
 from lookalike.discover.lander import Lander
 from lookalike.discover.levels import member_means
@@ -56,11 +57,11 @@ def stops(level: int, levels: int, edges: int, before: float, k: int, *, early: 
 
 
 def hilander(
-    network: Lander,
+    network: Lander | EdgeLander,
     x: np.ndarray,
     *,
     k: int = 10,
-    tau: float = 0.9,
+    tau: float = 0.7,
     levels: int = 10,
     early_stop: bool = True,
     threshold: str = "prob",
@@ -126,10 +127,14 @@ def hilander(
 
 
 def _decide(
-    network: Lander, graph: Graph, parts: Sequence[np.ndarray], tau: float, threshold: str
+    network: Lander | EdgeLander,
+    graph: Graph,
+    parts: Sequence[np.ndarray],
+    tau: float,
+    threshold: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Densities and parents of one level's nodes."""
-    weight = network.src_mlp.weight
+    weight = next(network.parameters())
     vectors = torch.from_numpy(np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0])
     found = network.predict(graph, vectors.to(weight.dtype))
     graph = graph.to(weight.device)
@@ -138,7 +143,9 @@ def _decide(
     return found.density.float().cpu().numpy(), parent
 
 
-def _takes_means(network: Lander, width: int) -> bool:
+def _takes_means(network: Lander | EdgeLander, width: int) -> bool:
+    if isinstance(network, EdgeLander):
+        return False
     if network.width not in (width, 2 * width):
         raise DataError(
             f"this LANDER takes vectors of {network.width} numbers, and the embeddings have "

@@ -122,6 +122,12 @@ class Prediction:
     density: Tensor
 
 
+def prediction(graph: Graph, logits: Tensor) -> Prediction:
+    """What ``(E, 2)`` logits say of a graph."""
+    linked = logits.softmax(1)
+    return Prediction(logits, linked, predicted_density(graph, linked))
+
+
 class Lander(nn.Module):
     r"""The network of Hi-LANDER (Xing et al., ICCV 2021, arXiv 2107.01319).
 
@@ -138,6 +144,8 @@ class Lander(nn.Module):
 
     Raises:
         ConfigError: a number out of range.
+
+    Relations: `EdgeLander` needs fewer labelled classes.
     """
 
     def __init__(
@@ -187,17 +195,12 @@ class Lander(nn.Module):
         if seeds is not None:
             graph = graph.only(seeds[graph.target])
         z = self._heads(self.src_mlp(h), self.dst_mlp(h), graph)
-        return self._prediction(graph, z)
+        return prediction(graph, z)
 
     def _heads(self, of_source: Tensor, of_target: Tensor, graph: Graph) -> Tensor:
         return self.classifier_conn(
             of_source.index_select(0, graph.source) + of_target.index_select(0, graph.target)
         )
-
-    @staticmethod
-    def _prediction(graph: Graph, logits: Tensor) -> Prediction:
-        linked = logits.softmax(1)
-        return Prediction(logits, linked, predicted_density(graph, linked))
 
     @torch.inference_mode()
     def predict(self, graph: Graph, x: Tensor, *, rows: int = 16_384) -> Prediction:
@@ -217,4 +220,4 @@ class Lander(nn.Module):
         of_target = torch.cat([self.dst_mlp(h[span]) for span in spans])
         del h
         logits = torch.cat([self._heads(of_source, of_target, part) for part in parts])
-        return self._prediction(graph, logits)
+        return prediction(graph, logits)

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from lookalike.data import unpickle
+from lookalike.discover.edge_lander import EdgeLander
 from lookalike.discover.lander import Lander
 from lookalike.errors import ModelError
 from lookalike.files import write_with
 
 
-def save_lander(network: Lander, file: str | Path) -> None:
+def save_lander(network: Lander | EdgeLander, file: str | Path) -> None:
     """Write the weights, whole or not at all; their shapes say all of the architecture.
 
     Args:
@@ -29,7 +30,7 @@ def save_lander(network: Lander, file: str | Path) -> None:
     write_with(Path(file), lambda part: save_file(state, part, metadata={"format": "pt"}))
 
 
-def load_lander(file: str | Path, device: str | torch.device = "cpu") -> Lander:
+def load_lander(file: str | Path, device: str | torch.device = "cpu") -> Lander | EdgeLander:
     """Read a network, ours (``.safetensors``) or a published checkpoint (``.pth``, ``.pt``).
 
     A checkpoint of ``torch.save`` is read with ``weights_only``: nothing in it runs.
@@ -80,8 +81,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
-def _network(state: dict[str, Tensor], path: Path) -> Lander:
+def _network(state: dict[str, Tensor], path: Path) -> Lander | EdgeLander:
     """An empty network of the architecture that the shapes tell."""
+    if "spread" in state and "head.0.weight" in state:
+        return EdgeLander(len(state["head.0.weight"]))
     layers = len({name.split(".")[1] for name in state if name.startswith("conv.")})
     try:
         hidden = 2 * len(state["src_mlp.weight"])

@@ -9,28 +9,41 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lookalike.discover.edge_lander import EdgeLander
 from lookalike.discover.lander import Lander
 from lookalike.discover.lander_loss import balanced, lander_loss
 from lookalike.discover.levels import Level, training_levels
 from lookalike.discover.neighbours import unit
-from lookalike.errors import ConfigError, DataError, NumericsError
+from lookalike.discover.traits import edge_traits
+from lookalike.errors import ConfigError, DataError, NumericsError, suggest
+
+_INPUTS = ("similarities", "vectors")
+_OPTIMIZERS = ("adamw", "sgd")
+_OF_VECTORS = ("layers", "attention", "heads", "cluster_features")
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How LANDER is trained; the defaults are those of PSS.
+    """How LANDER is trained.
+
+    The defaults are for some thousand labelled vectors. The published network, which wants tens of
+    thousands, is ``inputs="vectors", hidden=512, epochs=1000, lr=0.01, optimizer="sgd",
+    weight_decay=1e-5``, as in the recipes ``pss/…``.
 
     Attributes:
         k: neighbours including oneself, a hierarchy each.
         levels: at most so many levels of each.
+        inputs: what the network sees: ``similarities`` around an edge (`EdgeLander`), or
+            ``vectors`` (`Lander`).
         hidden: width of the hidden vectors.
-        layers: graph layers.
+        layers: graph layers; of ``vectors``, as are the next three.
         attention: graph attention instead of graph convolution.
         heads: of the attention.
         cluster_features: show the network the means of nodes' members too.
         epochs: passes over the largest graph; every other graph is stepped as often.
-        lr: of SGD with momentum 0.9, falling to 1e-5 along a cosine.
-        weight_decay: of SGD.
+        lr: falling to 1e-5 along a cosine.
+        optimizer: ``adamw``, or ``sgd`` with momentum 0.9.
+        weight_decay: of the optimiser.
         batch_size: nodes whose edges make one step.
         balance: as many links as non-links in the links' loss.
         focal: focal loss instead of cross-entropy.
@@ -39,14 +52,16 @@ class TrainingOptions:
 
     k: Sequence[int] = (10, 5, 3)
     levels: Sequence[int] = (2, 3, 4)
-    hidden: int = 512
+    inputs: str = "similarities"
+    hidden: int = 64
     layers: int = 1
     attention: bool = True
     heads: int = 1
     cluster_features: bool = False
-    epochs: int = 1000
-    lr: float = 0.01
-    weight_decay: float = 1e-5
+    epochs: int = 200
+    lr: float = 3e-3
+    optimizer: str = "adamw"
+    weight_decay: float = 1e-2
     batch_size: int = 4096
     balance: bool = True
     focal: bool = False
@@ -61,21 +76,28 @@ class TrainingOptions:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1")
+        for name, known in (("inputs", _INPUTS), ("optimizer", _OPTIMIZERS)):
+            given = getattr(self, name)
+            if given not in known:
+                raise ConfigError(f"{name}={given}: no such. {suggest(given, known)}")
+        for name in _OF_VECTORS if self.inputs == "similarities" else ():
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ConfigError(f"{name}={getattr(self, name)} is of inputs=vectors; add that")
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A level's tensors on the device, and the order its nodes are visited in."""
+    """A level, what the network sees of it on the device, and the order of its nodes."""
 
     level: Level
-    x: torch.Tensor
+    x: torch.Tensor  # a row a node, or a row an edge
     generator: torch.Generator
     batch_size: int
 
     def batches(self) -> Iterator[torch.Tensor]:
         """Nodes in random order, a batch at a time, again and again."""
         while True:
-            order = torch.randperm(len(self.x), generator=self.generator)
+            order = torch.randperm(self.level.graph.nodes, generator=self.generator)
             yield from order.split(self.batch_size)
 
 
@@ -86,7 +108,7 @@ def train_lander(
     *,
     device: str | torch.device = "cpu",
     on_epoch: Callable[[int, float], None] | None = None,
-) -> Lander:
+) -> Lander | EdgeLander:
     """Train a network on labelled vectors (Xing et al., ICCV 2021).
 
     For every k a hierarchy of graphs is built (`training_levels`); every step takes a batch of
@@ -121,11 +143,19 @@ def train_lander(
     parts = _parts(x, labels, o, torch.device(device), generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(o.seed)
-        width = x.shape[1] * (2 if o.cluster_features else 1)
-        network = Lander(width, o.hidden, o.layers, attention=o.attention, heads=o.heads)
+        network = _untrained(x.shape[1], o)
     network.to(device).train()
+    if isinstance(network, EdgeLander):
+        network.fit_scale(torch.cat([part.x for part in parts]))
     _train(network, parts, o, generator, on_epoch)
     return network.eval()
+
+
+def _untrained(width: int, o: TrainingOptions) -> Lander | EdgeLander:
+    if o.inputs == "similarities":
+        return EdgeLander(o.hidden)
+    width *= 2 if o.cluster_features else 1
+    return Lander(width, o.hidden, o.layers, attention=o.attention, heads=o.heads)
 
 
 def _parts(
@@ -140,6 +170,8 @@ def _parts(
         for level in training_levels(x, labels, k, levels) if len(x) > k else []:
             vectors = [level.features, *([level.cluster_features] if o.cluster_features else [])]
             shown = torch.from_numpy(np.concatenate(vectors, axis=1)).to(device)
+            if o.inputs == "similarities":
+                shown = edge_traits(level.graph.to(device), shown)
             parts.append(_Part(level, shown, generator, o.batch_size))
     if not parts:
         raise DataError(f"{len(x)} vectors are too few for a graph of k={list(o.k)} neighbours")
@@ -147,16 +179,19 @@ def _parts(
 
 
 def _train(
-    network: Lander,
+    network: Lander | EdgeLander,
     parts: Sequence[_Part],
     o: TrainingOptions,
     generator: torch.Generator,
     on_epoch: Callable[[int, float], None] | None,
 ) -> None:
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=o.lr, momentum=0.9, weight_decay=o.weight_decay
+    weights, decay = network.parameters(), o.weight_decay
+    optimizer = (
+        torch.optim.SGD(weights, o.lr, momentum=0.9, weight_decay=decay)
+        if o.optimizer == "sgd"
+        else torch.optim.AdamW(weights, o.lr, weight_decay=decay)
     )
-    rounds = math.ceil(max(len(part.x) for part in parts) / o.batch_size)
+    rounds = math.ceil(max(part.level.graph.nodes for part in parts) / o.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
         optimizer, o.epochs * rounds * len(parts), eta_min=1e-5
     )
@@ -180,7 +215,7 @@ def _train(
 
 
 def _loss(
-    network: Lander,
+    network: Lander | EdgeLander,
     part: _Part,
     seeds: torch.Tensor,
     o: TrainingOptions,
@@ -188,7 +223,7 @@ def _loss(
 ) -> torch.Tensor:
     """The loss over the edges towards some nodes of a level."""
     level, device = part.level, part.x.device
-    if len(seeds) == level.graph.nodes:
+    if isinstance(network, EdgeLander) or len(seeds) == level.graph.nodes:
         graph, old = level.graph, torch.arange(level.graph.nodes)
     else:
         graph, old = level.graph.around(seeds, len(network.conv) + 1)
@@ -203,7 +238,10 @@ def _loss(
     counted = density[source] > density[target]
     if o.balance:
         counted = balanced(same, counted, generator)
-    found = network(graph.to(device), part.x[old.to(device)], is_seed.to(device))
+    if isinstance(network, EdgeLander):
+        found = network.judge(graph.only(towards).to(device), part.x[towards.to(device)])
+    else:
+        found = network(graph.to(device), part.x[old.to(device)], is_seed.to(device))
     found = type(found)(found.logits, found.linked, found.density[is_seed.to(device)])
     return lander_loss(
         found, density[is_seed].to(device), same.to(device), counted.to(device), focal=o.focal

@@ -21,7 +21,7 @@ def run(
     clusters: Path,
     out: Path,
     *,
-    density: float = 0.8,
+    density: float = 0.5,
     labelled: Path | None = None,
     embeddings: Path | None = None,
     far: float | None = None,
