@@ -176,6 +176,10 @@ def matrix(
         list[str] | None,
         typer.Option("--metric", help="May be repeated. Default: mAP and recall@1."),
     ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option("--width", help="Only so many first numbers of every embedding."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write a heat map (PNG) of the first metric.")
     ] = None,
@@ -187,7 +191,7 @@ def matrix(
     check_words([w for w in words if "=" in w and not Path(w).exists()])
     from lookalike.jobs import matrix as job
 
-    job.run(words, split=split, metrics=metric or (), out=out, as_json=as_json)
+    job.run(words, split=split, metrics=metric or (), width=width, out=out, as_json=as_json)
 
 
 app.command()(cli_discover.embed)

@@ -10,7 +10,7 @@ import torch
 
 from lookalike.data.samplers import GroupedSampler
 from lookalike.errors import ConfigError, Interrupted
-from lookalike.jobs import train, training
+from lookalike.jobs import matrix, train, training
 from lookalike.runs import Run
 
 MINED = [
@@ -48,6 +48,27 @@ def test_a_student_comes_nearer_to_its_teacher(toy, finished, tmp_path, mode):
     folder = train.run([*given, f"run={tmp_path / 'student'}"], quiet=True)
     losses = [row["loss"] for row in Run(folder).history() if row["kind"] == "train"]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_new_model_finds_its_classes_in_the_old_gallery(toy, finished, tmp_path):
+    more = [f"teacher={finished}", "distillation.mode=compatible", "model.embedding_size=12"]
+    kept = ["evaluation.metrics=[mean_average_precision]", "evaluation.every=0", "epochs=20"]
+    found = {}
+    for weight in (0.0, 3.0):
+        folder = tmp_path / f"weight{weight:.0f}"
+        given = [*toy, *more, *kept, f"distillation.rank_weight={weight}", f"run={folder}"]
+        train.run(given, quiet=True)
+        told = matrix.run([str(finished), str(folder)], split="train", as_json=True)
+        found[weight] = told["cells"][1][0]["values"]["mean_average_precision_level0"]
+        (upgrade,) = told["upgrades"]
+        assert upgrade["now"] == found[weight]
+    assert found[3.0] > found[0.0] + 0.04  # pictures it has seen: what the term alone teaches
+
+
+def test_a_student_of_several_widths_measures_each(toy, finished, tmp_path):
+    more = [f"teacher={finished}", "model.widths=[2,4]", "epochs=1"]
+    folder = train.run([*words(toy, *TAUGHT, *more), f"run={tmp_path / 'x'}"], quiet=True)
+    assert {path.name for path in (folder / "evaluation").iterdir()} >= {"2d-test", "4d-test"}
 
 
 @pytest.mark.parametrize("lesson", ["mined", "taught"])

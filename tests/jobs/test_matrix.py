@@ -83,6 +83,22 @@ def test_widths_that_differ_leave_a_cell_empty(finished, tmp_path, capsys):
     assert "–" in capsys.readouterr().out
 
 
+def test_a_width_cuts_queries_and_gallery(finished, student):
+    found = matrix.run([str(finished), str(student)], width=3, as_json=True)
+    from lookalike.jobs import measuring
+    from lookalike.jobs.benchmarks import own_config
+    from lookalike.jobs.building import build_table
+
+    config = own_config(finished)
+    table = build_table(config).split("test")
+    cut = [lookalike.load(folder).encode(table)[:, :3] for folder in (student, finished)]
+    own, other = (x / (x**2).sum(1, keepdims=True) ** 0.5 for x in cut)
+    told = measuring.measure_vectors("test", table, own, config.evaluation, other).report.values
+    assert found["cells"][1][0]["values"]["recall_at_1_level0"] == told["recall_at_1_level0"]
+    with pytest.raises(ConfigError, match="embeddings of toy have 8 numbers"):
+        matrix.run([str(finished), str(student)], width=9)
+
+
 def test_what_is_no_matrix_is_refused(finished):
     with pytest.raises(ConfigError, match="name two models or more"):
         matrix.run([str(finished)])

@@ -199,6 +199,11 @@ def test_stored_embeddings_are_read_again_and_only_where_nothing_changed(
             "nothing of it can be kept",
         ),
         (
+            ["teacher=FINISHED", "distillation.mode=ts_aug", "distillation.rank.name=smooth_ap"],
+            ConfigError,
+            "Set distillation.mixup=0",
+        ),
+        (
             ["teacher=FINISHED", "distillation.mode=compatible"],
             ConfigError,
             "learns from labels; loss=asymmetric_distillation reads none",

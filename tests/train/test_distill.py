@@ -5,9 +5,10 @@ import torch
 
 from lookalike.config import OptimizerConfig
 from lookalike.errors import ConfigError
-from lookalike.losses import AsymmetricDistillation, Triplet
+from lookalike.losses import AsymmetricDistillation, SmoothAP, Triplet
 from lookalike.models.embedder import create_model
-from lookalike.train.distill import DistillStep, Stored, Teacher
+from lookalike.train.compatible import CompatibleStep
+from lookalike.train.distill import DistillStep, Ranking, Stored, Teacher
 from lookalike.train.mined import mined_triplets
 from lookalike.train.optimizers import Schedule, create_optimizers
 from lookalike.train.schedules import Span
@@ -85,6 +86,74 @@ def test_stored_embeddings_are_found_by_row():
     with torch.no_grad():
         expected = (1 - (student(seen["pictures"]) * targets[seen["index"]]).sum(1)) ** 2
     assert value == pytest.approx(float(expected.sum()), rel=1e-4)
+
+
+def stored_gallery():
+    torch.manual_seed(5)
+    embeddings = torch.nn.functional.normalize(torch.randn(7, 6), dim=1)
+    embeddings[6] = 0  # could not be read
+    labels = torch.tensor([0, 1, 0, 1, 0, 1, 1])[:, None]
+    return Stored(embeddings, labels, torch.arange(7) < 6)
+
+
+def labelled(views):
+    seen = batch(views)
+    pictures = seen["pictures"] if views > 1 else seen["pictures"][:, 0]
+    return seen | {"pictures": pictures, "labels": torch.tensor([1, 1, 0, 0])[:, None]}
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_the_teachers_gallery_is_ranked_by_the_students_pictures(views):
+    student, model, rank = network(4, 0).eval(), network(8, 1), SmoothAP(tau=0.1)
+    lam = 0.0 if views == 1 else 0.7
+    loss, seen = AsymmetricDistillation(lam, lam), labelled(views)
+    given = {"stored": stored_gallery()} if views == 1 else {"teacher": Teacher(model)}
+    value = step(student, loss, ranking=Ranking(rank, 0.5), **given).backward(seen)
+    with torch.no_grad():
+        own = torch.stack([student(v[None] if v.dim() == 3 else v) for v in seen["pictures"]])
+        if views == 1:
+            whole = stored_gallery()
+            theirs = whole.embeddings[seen["index"]][:, None]
+            gallery, known = whole.embeddings[:6], whole.labels[:6]
+        else:
+            theirs = torch.stack([model(v) for v in seen["teacher_pictures"]])
+            gallery, known = theirs.flatten(0, 1), seen["labels"].repeat_interleave(3, 0)
+        labels = seen["labels"].repeat_interleave(views, 0)
+        ranked = rank(own.flatten(0, 1), labels, ref_emb=gallery, ref_labels=known)
+    expected = float(loss(own, theirs)) + len(own) * 0.5 * float(ranked)
+    assert value == pytest.approx(expected, rel=1e-5)
+    assert float(ranked) > 0.01
+
+
+def test_every_width_learns_the_same_width_of_the_teacher():
+    student, model, loss = network(4, 0).eval(), network(8, 1), AsymmetricDistillation()
+    value = step(student, loss, teacher=Teacher(model), widths=[2, 4]).backward(batch())
+    with torch.no_grad():
+        own = torch.stack([student(views) for views in batch()["pictures"]])
+        theirs = torch.stack([model(views) for views in batch()["teacher_pictures"]])
+        expected = sum(float(loss(own[..., :w], theirs[..., :w])) for w in (2, 4, 6))
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_compatible_model_learns_its_labels_and_the_old_gallery():
+    student, loss, rank = network(4, 0).eval(), Triplet(), SmoothAP(tau=0.1)
+    c = OptimizerConfig(name="sgd", lr=0.1, schedule="constant")
+    parts = {"backbone": student.backbone, "pool": student.pool, "head": student.head}
+    optimizers = create_optimizers(parts | {"loss": loss}, c)
+    made = CompatibleStep(
+        model=student, loss=loss, optimizers=optimizers, device=torch.device("cpu"),
+        schedule=Schedule(optimizers, Span(1, 1), c),
+        stored=stored_gallery(), ranking=Ranking(rank, 2.0),
+    )  # fmt: skip
+    seen = labelled(1)
+    value = made.backward(seen)
+    with torch.no_grad():
+        own, old = student(seen["pictures"]), stored_gallery()
+        ranked = rank(own, seen["labels"], ref_emb=old.embeddings[:6], ref_labels=old.labels[:6])
+        expected = float(loss(own, seen["labels"])) + 2 * float(ranked)
+    assert value == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ConfigError, match="give the old gallery"):
+        CompatibleStep(student, loss, optimizers, made.schedule, made.device)
 
 
 def test_training_brings_the_student_to_the_teacher():

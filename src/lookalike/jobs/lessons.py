@@ -128,6 +128,11 @@ def _check(config: Config, loss: nn.Module) -> None:
             f"distillation.mode=compatible learns from labels; loss={config.loss['name']} reads "
             "none. Set loss=smooth_ap or another of labels."
         )
+    if c.mode == "ts_aug" and c.rank and c.mixup:
+        raise ConfigError(
+            f"distillation.rank beside distillation.mixup={c.mixup}: a view mixed of two pictures "
+            "has no label to be ranked by. Set distillation.mixup=0."
+        )
     if c.mode == "ts_aug" and c.cache is not None:
         raise ConfigError(
             f"distillation.cache={c.cache}: in the mode ts_aug the teacher sees new random views "

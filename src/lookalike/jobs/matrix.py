@@ -60,6 +60,7 @@ def run(
     *,
     split: str | None = None,
     metrics: Sequence[str] = (),
+    width: int | None = None,
     out: Path | None = None,
     as_json: bool = False,
 ) -> dict[str, Any]:
@@ -73,6 +74,8 @@ def run(
             is the first run's unless ``dataset=`` says otherwise.
         split: which one; None: the first test split.
         metrics: names or aliases; none for mAP and recall@1, of the finest level.
+        width: only so many first numbers of every embedding, brought to unit length again; None:
+            all of them.
         out: a PNG, the heat map of the first metric.
         as_json: print JSON instead of tables.
 
@@ -80,7 +83,8 @@ def run(
         What ``--json`` prints: the models, and a cell for each query model and gallery model.
 
     Raises:
-        ConfigError: fewer than two models, one named twice, or no such metric.
+        ConfigError: fewer than two models, one named twice, no such metric, or a width that a
+            model does not have.
         DataError: no such split.
         ModelError: no model there.
     """
@@ -93,6 +97,11 @@ def run(
         )
     console = Console(silent=as_json)
     sides = _sides(folders)
+    for side in sides:
+        if width is not None and not 0 < width <= side.model.width:
+            raise ConfigError(
+                f"--width {width}: the embeddings of {side.name} have {side.model.width} numbers"
+            )
     first, _ = _folder_and_size(folders[0])
     asked = benchmarks(first, overrides)
     if len(asked) > 1:
@@ -105,6 +114,8 @@ def run(
     if split not in table.splits:
         raise DataError(f"--split {split}: no such split. {suggest(split, table.splits)}")
     rows, vectors = _embed(sides, table, split, config, console)
+    if width is not None:
+        vectors = {name: _unit(x[:, :width]) for name, x in vectors.items()}
     cells = [
         [_cell(q, g, rows, (vectors[q.name], vectors[g.name]), config) for g in sides]
         for q in sides
@@ -113,6 +124,7 @@ def run(
         "data": table.name,
         "fingerprint": rows.fingerprint,
         "split": split,
+        "width": width,
         "metrics": config.evaluation.metrics,
         "models": [_about(side, rows) for side in sides],
         "cells": cells,
@@ -173,6 +185,10 @@ def _embed(
                 on_batch=advance,
             )
     return kept, vectors
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 def _cell(
@@ -271,11 +287,12 @@ def _upgrades(
 def _show(console: Console, result: dict[str, Any]) -> None:
     """A table a metric, then the upgrades."""
     models = result["models"]
+    cut = "" if result["width"] is None else f" at {result['width']} numbers"
     names = list(result["cells"][0][0]["values"])
     for metric in names:
         printed = Printed(
-            title=f"{result['data']} {result['split']}: {metric}, queries of a row in the gallery "
-            "of a column",
+            title=f"{result['data']} {result['split']}: {metric}{cut}, queries of a row in the "
+            "gallery of a column",
             title_justify="left",
             box=box.SIMPLE_HEAD,
         )
