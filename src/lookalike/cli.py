@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from lookalike import cli_discover, cli_search
-from lookalike.errors import LookalikeError
+from lookalike.errors import LookalikeError, lost_worker
 
 app = typer.Typer(
     help="Train, evaluate and serve models that find look-alike pictures.",
@@ -346,9 +346,17 @@ def main() -> None:
     try:
         app()
     except LookalikeError as error:
-        if error.is_error:
-            typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        typer.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+        _fail(error)
     except BrokenPipeError:
         sys.exit(0)
+    except RuntimeError as error:
+        if (lost := lost_worker(error)) is None:
+            raise
+        _fail(lost)
+
+
+def _fail(error: LookalikeError) -> NoReturn:
+    if error.is_error:
+        typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(str(error), err=True)
+    sys.exit(error.exit_code)

@@ -46,6 +46,32 @@ class LookalikeWarning(UserWarning):
     """Something odd that was handled; the message says how."""
 
 
+def lost_worker(error: BaseException) -> DataError | None:
+    """What to say where a process that reads pictures has died; None: the error is another.
+
+    torch tells of it by a signal, so its error comes up anywhere: in a step as well as while
+    waiting for pictures.
+
+    >>> said = lost_worker(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "))
+    >>> print(str(said).partition(". ")[0])
+    DataLoader worker (pid 7) is killed by signal: Killed
+    >>> lost_worker(RuntimeError("something else"))
+    """
+    if not (isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")):
+        return None
+    return dead_worker(str(error).strip().rstrip("."))
+
+
+def dead_worker(reason: str) -> DataError:
+    """The error about a process that reads pictures, and what to try."""
+    return DataError(
+        f"{reason}. It reads pictures, and was most likely killed because memory ran out: try "
+        "fewer workers (workers=0 reads in the main process), a smaller batch, or a cache of "
+        "small pictures (lookalike data cache). A training goes on from its last checkpoint with "
+        "--resume."
+    )
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest of the known words, or lists them all.
 

@@ -34,13 +34,23 @@ def replacing(path: Path) -> Iterator[Path]:
         with sibling.open("rb") as file:
             os.fsync(file.fileno())
         sibling.replace(path)
-    except OSError as error:
+    except Exception as error:
+        if not _of_disk(error):
+            raise
+        reason = getattr(error, "strerror", None) or error
         raise RunError(
-            f"Cannot write {path}: {error.strerror or error}. What was there before is untouched; "
+            f"Cannot write {path}: {reason}. What was there before is untouched; "
             "free some space or choose another folder."
         ) from error
     finally:
         sibling.unlink(missing_ok=True)
+
+
+def _of_disk(error: Exception) -> bool:
+    """Whether the disk refused; safetensors has an error of its own for that."""
+    from safetensors import SafetensorError
+
+    return isinstance(error, OSError | SafetensorError)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -118,7 +118,10 @@ class Run:
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write(line)
         except OSError as error:
-            raise RunError(f"Cannot write {self.metrics}: {error.strerror}.") from error
+            raise RunError(
+                f"Cannot write {self.metrics}: {error.strerror}. Free some space, then go on: "
+                f"lookalike train --resume run={self.folder}"
+            ) from error
 
     def history(self) -> list[dict[str, Any]]:
         """All events so far; a last line cut short by a crash is left out."""

@@ -1,4 +1,5 @@
 import multiprocessing
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 
 from lookalike.data import transforms
-from lookalike.data.loader import PictureDataset, eval_loader, train_loader
+from lookalike.data.loader import PictureDataset, _next, eval_loader, train_loader
 from lookalike.data.samplers import MPerClassSampler, RandomSampler
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
@@ -229,3 +230,28 @@ def test_pictures_of_different_sizes_are_refused(table):
 def test_an_unknown_treatment_is_refused(table):
     with pytest.raises(ConfigError, match="broken: 'ignore'"):
         PictureDataset(table, transforms.evaluation(16), broken="ignore")
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM"])
+def test_workers_live_on_when_the_whole_job_is_asked_to_stop(table, name):
+    loader = train_loader(table, transforms.train(16), RandomSampler(12, 2), workers=1)
+    batches = iter(loader)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    # By another process: what the parent itself sends ends a worker.
+    subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
+    assert len([next(batches) for _ in range(4)]) == 4
+    assert worker.is_alive()
+    worker.terminate()
+    worker.join(20)
+    assert worker.exitcode == 0
+    loader.close()
+
+
+def test_a_worker_that_dies_while_it_hands_a_batch_over_is_named():
+    def batches():
+        raise ConnectionResetError(104, "Connection reset by peer")
+        yield {}
+
+    with pytest.raises(DataError, match=r"died while it handed over.*workers=0"):
+        _next(batches())

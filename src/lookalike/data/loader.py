@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ from lookalike.data.dataset import Broken, Key, PictureDataset, collate
 from lookalike.data.samplers.base import BatchSampler, draws
 from lookalike.data.table import Table
 from lookalike.data.transforms import Transform
-from lookalike.errors import ConfigError, DataError
+from lookalike.data.workers import obey_parent
+from lookalike.errors import ConfigError, DataError, dead_worker
 
 __all__ = ["Loader", "PictureDataset", "eval_loader", "train_loader"]
 
@@ -81,15 +83,14 @@ class Loader:
     def _batches(self) -> Iterator[dict[str, Any]]:
         if self._loader is None:
             self._loader = self._start()
-        for batch in self._loader:
-            if "error" in batch:
-                break
+        batches = iter(self._loader)
+        while (batch := _next(batches)) is not None and "error" not in batch:
             yield batch
-        else:
-            return
-        # Left to the garbage collector, the workers would end at an odd moment, or hang.
-        self.close()
-        raise DataError(batch["error"])
+        if batch is not None:
+            # Left to the garbage collector, the workers would end at an odd moment, or hang.
+            del batches
+            self.close()
+            raise DataError(batch["error"])
 
     def _start(self) -> DataLoader[Any]:
         return DataLoader(
@@ -102,6 +103,7 @@ class Loader:
             # Its own: torch would draw the workers' seed from the global state, once an iteration,
             # and a run resumed in the middle of an epoch would have drawn once more.
             generator=torch.Generator(),
+            worker_init_fn=obey_parent if self.workers > 0 else None,
         )
 
 
@@ -216,6 +218,17 @@ class _Keys(Sampler[list[Key]]):
         for rows, drawn in list(zip(plan, draws(plan), strict=True))[sampler.batch :]:
             mine = sampler.share(rows).tolist(), sampler.share(drawn).tolist()
             yield [(row, self.epoch, draw) for row, draw in zip(*mine, strict=True)]
+
+
+def _next(batches: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
+    """The next batch; None: there is none."""
+    try:
+        return next(batches, None)
+    except (ConnectionError, EOFError, FileNotFoundError) as error:
+        # A worker died while it handed a batch over. torch's own word of it comes by a signal a
+        # moment later: here, and not where it would break into what is done about the failure.
+        time.sleep(1)
+        raise dead_worker("A DataLoader worker died while it handed over a batch") from error
 
 
 class _Quiet(torch.utils.data.Dataset[dict[str, Any]]):

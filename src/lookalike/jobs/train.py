@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lookalike import components, distributed
 from lookalike.compose import compose, from_yaml
 from lookalike.config import Config
-from lookalike.errors import ConfigError, Interrupted
+from lookalike.errors import ConfigError, Interrupted, RunError, lost_worker
 from lookalike.runs import Run, next_folder
 
 # What a resumed run may change: nothing of it touches the numbers.
@@ -69,10 +69,13 @@ def _status(folder: Run) -> Iterator[None]:
     except Interrupted:
         raise
     except BaseException as error:
+        said = lost_worker(error) or error
         if distributed.is_main() and folder.begun:
-            reason = str(error) or type(error).__name__
-            folder.write_manifest(status="failed", reason=reason)
-        raise
+            with suppress(RunError):  # a full disk has no room for this either
+                folder.write_manifest(status="failed", reason=str(said) or type(said).__name__)
+        if said is error:
+            raise
+        raise said from error
 
 
 def _elastic(

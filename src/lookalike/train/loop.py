@@ -158,7 +158,11 @@ class _Timer:
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; a second signal acts as it always does."""
+    """An event that SIGINT and SIGTERM set; a second SIGINT acts as it always does.
+
+    A second SIGTERM asks for nothing new: where a scheduler signals every process of a job,
+    torchrun hands its own on as well.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -167,7 +171,8 @@ def _stop_signals() -> Iterator[threading.Event]:
 
     def ask(number: int, frame: Any) -> None:
         stop.set()
-        signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT] or signal.SIG_DFL)
 
     for name in before:
         signal.signal(name, ask)
