@@ -178,6 +178,18 @@ def test_clustering_equals_loops_over_pairs(pairs):
     assert (found["clusters"], found["classes"]) == (len(set(pred)), len(set(true)))
 
 
+def test_information_of_many_clusters_is_that_of_scikit_learn():
+    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+
+    draw = np.random.default_rng(0)
+    true = draw.integers(60, size=900)
+    # From few large clusters to single items.
+    for pred in (true // 9, (true * 7 + draw.integers(3, size=900)), np.arange(900) // 2):
+        found = clustering(pred, true)
+        assert found["nmi"] == pytest.approx(normalized_mutual_info_score(true, pred), abs=1e-12)
+        assert found["ami"] == pytest.approx(adjusted_mutual_info_score(true, pred), abs=1e-9)
+
+
 def test_a_perfect_and_a_useless_clustering():
     same = clustering([3, 3, 1, 1], ["a", "a", "b", "b"])
     assert all(same[name] == pytest.approx(1) for name in ("pairwise_f", "b_cubed_f", "nmi", "ami"))

@@ -68,7 +68,7 @@ def estimate_classes(
     parts = {k: kmeans(x, k, seed=seed).labels[known] for k in tried}
     rng = np.random.default_rng(seed)
     tables = {k: _counts(part, code, len(classes)) for k, part in parts.items()}
-    # Not metrics.clustering: its adjusted information takes seconds where clusters are many.
+    # Not metrics.clustering: here classes are drawn with weights.
     once = np.ones(len(classes), np.int64)
     curve = {k: _weighted_f(table, once) for k, table in tables.items()}
     best = []

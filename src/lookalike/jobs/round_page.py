@@ -10,8 +10,8 @@ import pandas as pd
 
 from lookalike.data.frames import read_frame
 from lookalike.files import write_text
-from lookalike.jobs.round_metrics import f_scores
 from lookalike.jobs.rounds import Round, heap_classes
+from lookalike.metrics import clustering
 from lookalike.report import EvaluationSection, Neighbour, RunReport, Sheet, SheetRow
 from lookalike.report.figures import format_estimate, metric_title
 from lookalike.report.markup import Html, join, tag
@@ -205,7 +205,7 @@ def _changes(one: Round, clusters: pd.DataFrame) -> Html | None:
     before = heap_classes(read_frame(one.folder / f"round-{one.number - 1}" / "clusters.parquet"))
     now = heap_classes(clusters)
     code = [pd.factorize(part)[0] for part in (now, before)]
-    _, agreement = f_scores(*code)
+    agreement = clustering(*code)["b_cubed_f"]
     table = read_frame(one.home / "train.parquet")
     fresh = table[table["round"] == one.number]
     facts = [

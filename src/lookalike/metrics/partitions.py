@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lookalike.errors import DataError
+from lookalike.metrics.information import information
 from lookalike.metrics.labels import label_codes
 
 
@@ -52,6 +53,7 @@ def clustering(pred: Any, true: Any) -> dict[str, float]:
     claimed, actual = (in_cluster**2).sum() - items, (in_class**2).sum() - items
     precision = (together**2 / cluster).sum() / items
     recall = (together**2 / kind).sum() / items
+    nmi, ami = information(together, in_cluster, in_class)
     return {
         "pairwise_precision": float(agreed / claimed) if claimed else float("nan"),
         "pairwise_recall": float(agreed / actual) if actual else float("nan"),
@@ -59,7 +61,8 @@ def clustering(pred: Any, true: Any) -> dict[str, float]:
         "b_cubed_precision": float(precision),
         "b_cubed_recall": float(recall),
         "b_cubed_f": float(2 * precision * recall / (precision + recall)),
-        **_information(a, b),
+        "nmi": nmi,
+        "ami": ami,
         "clusters": float(len(in_cluster)),
         "classes": float(len(in_class)),
     }
@@ -70,12 +73,3 @@ def _codes(labels: Any, name: str) -> np.ndarray:
     if codes.shape[1] != 1:
         raise DataError(f"{name} must have one column, got {codes.shape[1]}")
     return np.unique(codes[:, 0], return_inverse=True)[1].astype(np.int64)
-
-
-def _information(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
-
-    return {
-        "nmi": float(normalized_mutual_info_score(b, a)),
-        "ami": float(adjusted_mutual_info_score(b, a)),
-    }
