@@ -20,17 +20,22 @@ from pathlib import Path
 
 import numpy as np
 
-LOOP = ["recipe=omniglot", "discover.density=0.5", "discover.method_options.tau=0.7"]
-LOOP += ["discover.lander.hidden=128", "discover.lander.epochs=100", "discover.lander.lr=0.1"]
+LOOP = ["recipe=omniglot", "transform.size=28", "model.options.width=[16,32,64,64]", "epochs=12"]
+LOOP += ["workers=0", "evaluation.every=100", "evaluation.baselines=false"]
+LOOP += ["discover.gate=true", "discover.keep=false", "discover.density=0"]
+LOOP += ["discover.method_options.tau=0.8"]
+SHOWN = [("retrieval", kind, name) for kind in ("u_in", "u_out") for name in ("recall_at_1",)]
+SHOWN += [("retrieval", "u_out", "mean_average_precision_at_r")]
+SHOWN += [("clustering", kind, name) for kind in ("u", "u_out") for name in ("pairwise_f",)]
+SHOWN += [("clustering", kind, name) for kind in ("u", "u_out") for name in ("b_cubed_f", "ami")]
 
 
 def loop(data_root: str, rounds: int, seeds: list[int], words: list[str]) -> None:
     from lookalike.data.frames import read_frame, write_frame
-    from lookalike.discover.neighbours import unit
     from lookalike.discover.pseudo_labels import labelled_rows
-    from lookalike.jobs import discover, round_metrics, train
-    from lookalike.models import weights
+    from lookalike.jobs import discover, train
 
+    columns: dict[str, list[dict]] = {}
     for seed in seeds:
         folder = Path(f"runs/open-omniglot-{seed}")
         common = [*LOOP, *words, f"data_root={data_root}", f"seed={seed}"]
@@ -38,18 +43,86 @@ def loop(data_root: str, rounds: int, seeds: list[int], words: list[str]) -> Non
             discover.run([f"run={folder}"], resume=True, quiet=True)
         else:
             discover.run([*common, f"discover.rounds={rounds}", f"run={folder}"], quiet=True)
+        for number in range(rounds + 1):
+            text = (folder / f"round-{number}" / "metrics.json").read_text()
+            columns.setdefault(f"round {number}", []).append(json.loads(text))
         rows = read_frame(folder / "rows.parquet")
-        table = folder / "all-labels.parquet"
-        write_frame(labelled_rows(rows), table)
-        bound = Path(f"{folder}-bound")
-        if not (bound / "model").is_dir():
-            own = [w for w in common if not w.startswith("discover.")]
-            train.run([*own, f"dataset={table}", f"run={bound}"], overwrite=True, quiet=True)
-        x = unit(weights.load(bound).encode(rows["path"].tolist(), batch_size=128))
-        found = round_metrics.retrieval(x, rows, [1, 2, 4, 8])
-        print(f"seed {seed}, all labels known:")
-        for kind, part in found.items():
-            print(f"  {kind}: " + ", ".join(f"{k} {v:.3f}" for k, v in part["values"].items()))
+        whole = folder / "all-labels.parquet"
+        write_frame(labelled_rows(rows), whole)
+        first, last = (folder / f"round-{n}" / "train.parquet" for n in (0, rounds))
+        epochs = next(int(w[7:]) for w in reversed(common) if w.startswith("epochs="))
+        longer = round(epochs * len(read_frame(last)) / len(read_frame(first)))
+        own = [w for w in common if not w.startswith("discover.")]
+        for name, table, more in (
+            ("labelled alone, as many steps", first, [f"epochs={longer}"]),
+            ("all labels", whole, []),
+        ):
+            run = Path(f"{folder}-{name.split(maxsplit=1)[0]}")
+            if not (run / "model").is_dir():
+                train.run([*own, *more, f"dataset={table}", f"run={run}"], quiet=True)
+            columns.setdefault(name, []).append(_judged(run, rows))
+    _print(columns)
+
+
+def _judged(run: Path, rows) -> dict:
+    """What a round would measure of a model: Hi-LANDER trained and used as in the loop."""
+    import pandas as pd
+
+    from lookalike.discover import hilander, train_lander, unit
+    from lookalike.discover.open_world import UNLABELLED
+    from lookalike.jobs import round_metrics
+    from lookalike.models import weights
+
+    x = unit(weights.load(run).encode(rows["path"].tolist(), batch_size=128))
+    known = (rows["set"] == "l_in").to_numpy()
+    heap = rows["set"].isin(UNLABELLED).to_numpy()
+    network = train_lander(x[known], pd.factorize(rows["label"][known])[0])
+    pred = np.full(len(rows), -1)
+    pred[heap] = hilander(network, x[heap], tau=0.8).labels
+    return {
+        "retrieval": round_metrics.retrieval(x, rows, [1]),
+        "clustering": round_metrics.partition(pred, rows),
+    }
+
+
+def _print(columns: dict[str, list[dict]]) -> None:
+    """Means over the seeds, and half the width of the 95 % interval of the mean."""
+    from scipy.stats import t
+
+    print("| | " + " | ".join(columns) + " |\n|---|" + "--:|" * len(columns))
+    for part, kind, name in SHOWN:
+        cells = []
+        for found in columns.values():
+            values = [one[part][kind]["values"][name] for one in found]
+            half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
+            cells.append(f"{np.mean(values):.3f}" + (f" ± {half:.3f}" if len(values) > 1 else ""))
+        print(f"| {kind}: {name} | " + " | ".join(cells) + " |")
+    for title, value in (
+        ("clusters of two or more / classes, u", _clusters),
+        ("classes estimated (interval) / true", _classes),
+        ("known or new: AUROC", lambda one: f"{one['gate']['auroc']:.3f}"),
+        ("pseudo labels, classes, purity", _pseudo),
+    ):
+        cells = [
+            "; ".join(value(one) for one in found) if "gate" in found[0] else ""
+            for found in columns.values()
+        ]
+        print(f"| {title} | " + " | ".join(cells) + " |")
+
+
+def _clusters(one: dict) -> str:
+    heap = one["clustering"]["u"]
+    return f"{heap['clusters_of_two_or_more']} / {heap['classes']}"
+
+
+def _classes(one: dict) -> str:
+    count = one["classes"]
+    return f"{count['estimate']} ({count['low']}–{count['high']}) / {count['true']}"
+
+
+def _pseudo(one: dict) -> str:
+    held = one["trained_on"]
+    return f"{held['pseudo']}, {held['pseudo_classes']}, {held['purity'] or 0:.2f}"
 
 
 def rivals(home: Path) -> None:
