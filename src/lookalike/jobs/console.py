@@ -153,16 +153,33 @@ class Console:
     @contextmanager
     def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:
         """Something that may take a while: a bar from the first word of progress on."""
+        told = False
+        with self.bar(what) as bar:
+
+            def advance(done: int, total: int) -> None:
+                nonlocal told
+                if not told:
+                    self.say(f"{what}: {total:,}")
+                    told = True
+                if bar is not None:
+                    bar(done, total)
+
+            yield advance
+
+    @contextmanager
+    def bar(self, what: str) -> Iterator[Callable[[int, int], None] | None]:
+        """A bar from the first word of progress on; None where there is no terminal."""
+        if self.quiet:
+            yield None
+            return
         bar = Progress(console=self.out, transient=True)
         task: TaskID | None = None
 
         def advance(done: int, total: int) -> None:
             nonlocal task
             if task is None:
-                self.say(f"{what}: {total:,}")
                 task = bar.add_task(what, total=total)
-                if not self.quiet:
-                    bar.start()
+                bar.start()
             bar.update(task, completed=done)
 
         try:

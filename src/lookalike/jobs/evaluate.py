@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lookalike import distributed
 from lookalike.config import Config
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, suggest
@@ -19,6 +20,7 @@ from lookalike.jobs.console import Console
 from lookalike.jobs.figures import check_metrics
 from lookalike.jobs.measuring import Measured
 from lookalike.jobs.reporting import mean_sections, numbers
+from lookalike.jobs.under_way import UnderWay
 from lookalike.jobs.widths import narrower
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
@@ -98,7 +100,9 @@ def run(
 ) -> dict[str, dict[str, Any]]:
     """Measure a run's best model and print every metric.
 
-    Results on the run's own data are also written to ``evaluation/<split>/`` of the run.
+    Results on the run's own data are also written to ``evaluation/<split>/`` of the run. What is
+    finished is kept in ``unfinished/`` until all is: killed and called again, the evaluation goes
+    on where it was. Under ``torchrun`` the processes share the work, to the same bits.
 
     Args:
         folder: a run folder, or a model folder together with ``dataset=…``.
@@ -109,7 +113,7 @@ def run(
 
     Returns:
         split (or data set and split, or title of an average) → ``{"values", "intervals",
-        "definitions", …}``.
+        "definitions", …}``; nothing on the processes beside the main one.
 
     Raises:
         ConfigError: options that do not go together.
@@ -118,28 +122,52 @@ def run(
     """
     options = options or Options()
     options.check()
-    console = Console(silent=as_json)
+    distributed.start()
+    try:
+        return _run(Path(folder), overrides, splits, options, as_json=as_json)
+    finally:
+        distributed.stop()
+
+
+def _run(
+    folder: Path,
+    overrides: Sequence[str],
+    splits: Sequence[str] | None,
+    options: Options,
+    *,
+    as_json: bool,
+) -> dict[str, dict[str, Any]]:
+    console = Console(silent=as_json or not distributed.is_main())
     model = pairing.load_model(folder, options.image_size, "--image-size")
-    asked = benchmarks(Path(folder), overrides)
+    asked = benchmarks(folder, overrides)
     for one in asked:
         check_metrics(one.config.evaluation)
     tables = [building.build_table(one.config) for one in asked]
+    under_way = UnderWay.at(folder, console)
     if options.whitening is not None:
-        model = _whitened(
-            model, Path(folder), overrides, (asked[0].config, tables[0]), options, console
-        )
+        evaluated = asked[0].config, tables[0]
+        model = _whitened(model, folder, overrides, evaluated, options, under_way)
+    found = [
+        _measure(model, folder, one, table, splits, options, under_way)
+        for one, table in zip(asked, tables, strict=True)
+    ]
+    main = distributed.is_main()
+    distributed.barrier()
+    distributed.stop()  # what follows is the main process's alone
+    if not main:
+        return {}
     sections: list[EvaluationSection] = []
     results: dict[str, dict[str, Any]] = {}
     reranked: dict[str, dict[str, Any]] = {}
-    for one, table in zip(asked, tables, strict=True):
-        measured = _measure(model, Path(folder), one, table, splits, options, console)
+    for one, table, measured in zip(asked, tables, found, strict=True):
         if one.own and options.plain:
             for part in measured:
                 part.save(Run(folder).evaluation(part.split))
         prefix = f"{table.name}/" if len(asked) > 1 else ""
         sections += _sections(measured, one.config, prefix, options)
         results |= _results(measured, table.name, one.config, prefix, options)
-        reranked |= _reranked(measured, prefix, Path(folder), one.own, options, console)
+        reranked |= _reranked(measured, prefix, folder, one.own, options, console)
+    under_way.end()
     console.metrics(sections)
     if options.by_class:
         classes.show(console, results)
@@ -158,7 +186,7 @@ def _measure(
     table: Table,
     splits: Sequence[str] | None,
     options: Options,
-    console: Console,
+    under_way: UnderWay,
 ) -> list[Measured]:
     """Every split of one data set, and each direction of two models."""
     config = one.config
@@ -173,27 +201,23 @@ def _measure(
             model, other.to(device), (folder, options.gallery), symmetric=options.symmetric
         )
     for note in table.notes:
-        console.say(note)
+        under_way.console.say(note)
     found = []
     for split in _chosen(table, splits):
-        rows = len(table.split(split)) * (1 if both is None else 2)
-        with console.embedding(f"{table.name} {split}", rows) as advance:
-            if both is not None:
-                found += both.measure(table, split, config, advance)
-                continue
-            found.append(
-                measuring.measure(
-                    model,
-                    table,
-                    split,
-                    config.evaluation,
-                    workers=config.workers,
-                    broken=building.broken_policy(config),
-                    precision=building.pick_precision(config.precision, device),
-                    on_batch=advance,
-                )
-            )
-        found += narrower(found[-1], model, config.evaluation)
+        if both is not None:
+            found += both.measure(table, split, config, under_way)
+            continue
+        one_split = measuring.measure(
+            model,
+            table,
+            split,
+            config.evaluation,
+            workers=config.workers,
+            broken=building.broken_policy(config),
+            precision=building.pick_precision(config.precision, device),
+            under_way=under_way,
+        )
+        found += [one_split, *narrower(one_split, model, config.evaluation, under_way)]
     return found
 
 
@@ -216,7 +240,7 @@ def _whitened(
     overrides: Sequence[str],
     evaluated: tuple[Config, Table],
     options: Options,
-    console: Console,
+    under_way: UnderWay,
 ) -> Embedder:
     """The model with a whitening learned on the pictures it was trained on.
 
@@ -234,17 +258,16 @@ def _whitened(
     training = table.split("train")
     model.to(building.pick_device(config.device))
     assert options.whitening is not None
-    with console.embedding(f"{table.name} train", len(training)) as advance:
-        model = pairing.whitened(
-            model, options.whitening, options.whitening_size, training, config, advance
-        )
-    console.say(
+    model = pairing.whitened(
+        model, options.whitening, options.whitening_size, training, config, under_way
+    )
+    under_way.console.say(
         f"whitening: {options.whitening}, {model.width} dimensions, learned on {len(training):,} "
         f"pictures of {table.name}"
     )
-    if options.save_model is not None:
+    if options.save_model is not None and distributed.is_main():
         weights.save(model, options.save_model)
-        console.say(f"model    {options.save_model}")
+        under_way.console.say(f"model    {options.save_model}")
     return model
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ from lookalike.errors import DataError
 from lookalike.files import write_text, write_with
 from lookalike.jobs.figures import landmark_names, metric_names
 from lookalike.jobs.ground_truth import ground_truth, without_others
+from lookalike.jobs.under_way import UnderWay
+from lookalike.jobs.unfinished import Unfinished
 from lookalike.metrics import RetrievalReport, clustering, evaluate_landmarks, kmeans
 from lookalike.metrics import evaluate as evaluate_vectors
 from lookalike.metrics.inputs import chosen_levels
@@ -81,6 +85,7 @@ def measure(
     broken: Broken,
     precision: torch.dtype | None,
     on_batch: Callable[[int], None] | None = None,
+    under_way: UnderWay | None = None,
 ) -> Measured:
     """Embed one split of a table and measure retrieval on it.
 
@@ -89,16 +94,22 @@ def measure(
     this: each embeds its share, and all get the whole.
     """
     rows = with_roles(table.split(split))
-    embeddings, rows = embedded(
-        model,
-        rows,
-        c,
-        workers=workers,
-        broken=broken,
-        precision=precision,
-        on_batch=on_batch,
-    )
-    return measure_vectors(split, rows, embeddings, c)
+    with (
+        nullcontext(on_batch)
+        if under_way is None
+        else under_way.embedding(f"{table.name} {split}", len(rows)) as advance
+    ):
+        embeddings, rows = embedded(
+            model,
+            rows,
+            c,
+            workers=workers,
+            broken=broken,
+            precision=precision,
+            on_batch=advance,
+            unfinished=None if under_way is None else under_way.unfinished,
+        )
+    return measure_vectors(split, rows, embeddings, c, under_way=under_way)
 
 
 def embedded(
@@ -110,8 +121,13 @@ def embedded(
     broken: Broken,
     precision: torch.dtype | None,
     on_batch: Callable[[int], None] | None = None,
+    unfinished: Unfinished | None = None,
 ) -> tuple[np.ndarray, Table]:
     """The vectors of some rows, and those of the rows that could be read."""
+    kept = None if unfinished is None else unfinished.vectors(model, rows, c, precision)
+    if kept is not None and on_batch is not None:
+        on_batch(int(kept.done.sum()))
+    world = distributed.world_size()
     loader = eval_loader(
         rows,
         model.transform(),
@@ -119,11 +135,25 @@ def embedded(
         workers=workers,
         broken=broken,
         rank=distributed.rank(),
-        world=distributed.world_size(),
+        world=world,
+        done=None if kept is None else kept.done,
     )
-    share = embed_rows(model, loader, precision=precision, scales=c.scales, on_batch=on_batch)
+    share = embed_rows(
+        model,
+        loader,
+        precision=precision,
+        scales=c.scales,
+        # The others are as far as this process.
+        on_batch=None if on_batch is None else lambda n: on_batch(n * world),
+        keep=None if kept is None else kept.add,
+    )
     shares = distributed.gather_objects(share)
+    if kept is not None and kept.before is not None:
+        shares.append(kept.before)
     embeddings, order = (np.concatenate(part) for part in zip(*shares, strict=True))
+    if (np.diff(order) < 0).any():
+        place = np.argsort(order)
+        embeddings, order = embeddings[place], order[place]
     if len(order) < len(rows):
         left_out = f"{len(rows) - len(order)} unreadable pictures skipped"
         rows = without_others(rows, order).with_notes(left_out)
@@ -136,6 +166,8 @@ def measure_vectors(
     embeddings: np.ndarray,
     c: EvaluationConfig,
     gallery: np.ndarray | None = None,
+    *,
+    under_way: UnderWay | None = None,
 ) -> Measured:
     """Measure embeddings of a split's rows.
 
@@ -145,6 +177,7 @@ def measure_vectors(
         embeddings: ``(N, D)``, one a row.
         c: what to measure.
         gallery: ``(N, D)`` of another model, for the gallery; None: the same.
+        under_way: who hears of a long ranking, and where its queries are kept.
     """
     is_query = rows.frame["is_query"].to_numpy(bool)
     is_gallery = rows.frame["is_gallery"].to_numpy(bool)
@@ -163,7 +196,8 @@ def measure_vectors(
     place = np.cumsum(is_gallery) - 1
     sequence = rows.frame["sequence"].to_numpy() if "sequence" in rows.frame else None
     alone = gallery is None and bool(is_query.all() and is_gallery.all())
-    report = evaluate_vectors(
+    rank = partial(
+        evaluate_vectors,
         queries,
         labels,
         None if alone else items,
@@ -178,6 +212,12 @@ def measure_vectors(
         relevance=c.relevance,
         alpha=c.alpha,
     )
+    if under_way is None:
+        report = rank()
+    else:
+        resume = under_way.keeps(split, c, [embeddings] if gallery is None else [queries, items])
+        with under_way.ranking(split) as (on_plan, progress):
+            report = rank(on_plan=on_plan, progress=progress, resume=resume)
     if partitions:
         how = "clusters by k-means, as many as there are classes"
         report = report.with_values(_clusters(partitions, queries, labels, levels), how)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
 from lookalike.jobs import building
 from lookalike.jobs.measuring import Measured, embedded, measure_vectors, with_roles
+from lookalike.jobs.under_way import UnderWay
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import (
@@ -23,7 +24,6 @@ from lookalike.models.whitening import (
 )
 
 WHITENINGS = ("pca", "learned")
-Advance = Callable[[int], None] | None
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,21 @@ class Pair:
     symmetric: bool
 
     def measure(
-        self, table: Table, split: str, config: Config, on_batch: Advance
+        self, table: Table, split: str, config: Config, under_way: UnderWay
     ) -> list[Measured]:
         """Both directions, and with ``symmetric`` each model alone; titles in ``split``."""
         rows = with_roles(table.split(split))
         vectors = []
         for model in (self.query, self.gallery):
-            found, kept = _embed(model, rows, config, on_batch)
+            found, kept = _embed(model, rows, config, under_way, f"{table.name} {split}")
             vectors.append(found)
         directions = [(0, 1), (1, 0), *([(0, 0), (1, 1)] if self.symmetric else [])]
         results = []
         for q, g in directions:
-            one = measure_vectors(split, kept, vectors[q], config.evaluation, gallery=vectors[g])
             title = f"{split}: {self.names[q]} → {self.names[g]}"
+            one = measure_vectors(
+                split, kept, vectors[q], config.evaluation, vectors[g], under_way=under_way
+            )
             results.append(replace(one, split=title))
         return results
 
@@ -107,7 +109,12 @@ def pair(query: Embedder, gallery: Embedder, folders: Sequence[Path], *, symmetr
 
 
 def whitened(
-    model: Embedder, kind: str, size: int | None, training: Table, config: Config, on_batch: Advance
+    model: Embedder,
+    kind: str,
+    size: int | None,
+    training: Table,
+    config: Config,
+    under_way: UnderWay,
 ) -> Embedder:
     """A model with a whitening behind it, learned on training pictures.
 
@@ -117,12 +124,12 @@ def whitened(
         size: how many dimensions to keep; None for all.
         training: the rows to learn on.
         config: how to read and embed them.
-        on_batch: told how many pictures each batch had.
+        under_way: who hears of it, and where the vectors are kept.
 
     Raises:
         DataError: no class has two pictures.
     """
-    vectors, rows = _embed(model, training, config, on_batch)
+    vectors, rows = _embed(model, training, config, under_way, f"{training.name} train")
     if kind == "pca":
         return add_whitening(model, *pca_whitening(vectors), size)
     query, positive = class_pairs(rows.labels[:, 0])
@@ -132,14 +139,16 @@ def whitened(
 
 
 def _embed(
-    model: Embedder, rows: Table, config: Config, on_batch: Advance
+    model: Embedder, rows: Table, config: Config, under_way: UnderWay, what: str
 ) -> tuple[np.ndarray, Table]:
-    return embedded(
-        model,
-        rows,
-        config.evaluation,
-        workers=config.workers,
-        broken=building.broken_policy(config),
-        precision=building.pick_precision(config.precision, model.device),
-        on_batch=on_batch,
-    )
+    with under_way.embedding(what, len(rows)) as advance:
+        return embedded(
+            model,
+            rows,
+            config.evaluation,
+            workers=config.workers,
+            broken=building.broken_policy(config),
+            precision=building.pick_precision(config.precision, model.device),
+            on_batch=advance,
+            unfinished=under_way.unfinished,
+        )

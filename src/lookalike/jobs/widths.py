@@ -6,16 +6,20 @@ import numpy as np
 
 from lookalike.config import EvaluationConfig
 from lookalike.jobs.measuring import Measured, measure_vectors
+from lookalike.jobs.under_way import UnderWay
 from lookalike.models.embedder import Embedder
 
 
-def narrower(one: Measured, model: Embedder, c: EvaluationConfig) -> list[Measured]:
+def narrower(
+    one: Measured, model: Embedder, c: EvaluationConfig, under_way: UnderWay | None = None
+) -> list[Measured]:
     """The same rows by the first numbers of their embeddings, a `Measured` a width.
 
     Args:
         one: the whole embeddings, measured.
         model: what made them; its spec says which widths.
         c: what to measure.
+        under_way: who hears of a long ranking, and where its queries are kept.
 
     Returns:
         Splits named ``64d-test``, widest last; none where the model has one width.
@@ -24,5 +28,6 @@ def narrower(one: Measured, model: Embedder, c: EvaluationConfig) -> list[Measur
     for width in sorted(model.spec.widths):
         cut = one.embeddings[:, :width]
         unit = cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
-        found.append(measure_vectors(f"{width}d-{one.split}", one.table, unit, c))
+        title = f"{width}d-{one.split}"
+        found.append(measure_vectors(title, one.table, unit, c, under_way=under_way))
     return found

@@ -15,6 +15,7 @@ class Outlook:
         tile: queries ranked together.
         nbytes: what the pass holds beside the vectors.
         seconds: how long it is going to take.
+        done: queries that an earlier, killed evaluation had ranked.
 
     >>> print(Outlook(1_000_000, 1_000_000, 128, 2_100_000_000, 8000.0))
     1,000,000 queries against 1,000,000 items: about 2 h 13 min, 2.1 GB beside the vectors, tiles \
@@ -26,12 +27,14 @@ of 128 queries
     tile: int
     nbytes: int
     seconds: float
+    done: int = 0
 
     def __str__(self) -> str:
+        before = f"; {self.done:,} were ranked before" if self.done else ""
         return (
             f"{self.queries:,} queries against {self.items:,} items: about "
             f"{_duration(self.seconds)}, {_size(self.nbytes)} beside the vectors, "
-            f"tiles of {self.tile:,} queries"
+            f"tiles of {self.tile:,} queries{before}"
         )
 
 

@@ -202,6 +202,7 @@ def _pass(
     done = np.zeros(last - first, bool)
     if watch.finished is not None:
         done = watch.finished.read_into(mine[: last - first], first)
+    before = int(done.sum())
     out, exactly = _room(plan, slice(first, last), byte_budget), False
     # The first tile is a small one: it tells whether the tile's type decides enough.
     height, began, is_first = min(len(out), _PROBE), time.perf_counter(), True
@@ -220,7 +221,10 @@ def _pass(
         height = len(out)
         if is_first and watch.on_plan is not None:
             each = (time.perf_counter() - began) / (block.stop - block.start)
-            watch.on_plan(_outlook(plan, done, mine, out, each))
+            left = int((~done).sum())
+            held = out.nbytes + mine.nbytes * (1 + distributed.world_size())
+            items = len(plan.task.gallery.exact)
+            watch.on_plan(Outlook(left, items, len(out), held, each * left, before))
         is_first = False
         if watch.progress is not None:
             watch.progress(int(done.sum()), len(done))
@@ -242,14 +246,6 @@ def _unfinished(done: np.ndarray, height: int) -> slice | None:
         return None
     window = done[start : start + height]
     return slice(start, start + (int(np.argmax(window)) if window.any() else len(window)))
-
-
-def _outlook(
-    plan: _Plan, done: np.ndarray, rows: np.ndarray, out: torch.Tensor, each: float
-) -> Outlook:
-    left = int((~done).sum())
-    held = out.nbytes + rows.nbytes * (1 + distributed.world_size())
-    return Outlook(left, len(plan.task.gallery.exact), len(out), held, each * left)
 
 
 def _gather(mine: np.ndarray) -> np.ndarray:

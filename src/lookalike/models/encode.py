@@ -52,21 +52,36 @@ def embed_rows(
     precision: torch.dtype | None = None,
     scales: Sequence[float] = (1.0,),
     on_batch: Callable[[int], None] | None = None,
+    keep: Callable[[np.ndarray, np.ndarray], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embed what a loader can read, and say which rows those were.
+
+    Args:
+        model: the embedder.
+        loader: see `eval_loader`.
+        precision: as in `embed`.
+        scales: as in `embed`.
+        on_batch: told how many pictures each batch had.
+        keep: given the vectors and the rows of each batch.
 
     Returns:
         float32 ``(n, width)`` and int64 ``(n,)``: the row of each embedding.
     """
-    kept: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
 
     def batches() -> Iterator[dict[str, Any]]:
         for batch in loader:
-            kept.append(batch["index"].numpy())
+            rows.append(batch["index"].numpy())
             yield batch
 
-    embeddings = embed(model, batches(), precision=precision, scales=scales, on_batch=on_batch)
-    return embeddings, np.concatenate(kept) if kept else np.empty(0, np.int64)
+    def embedded(vectors: np.ndarray) -> None:
+        if keep is not None:
+            keep(vectors, rows[-1])
+        if on_batch is not None:
+            on_batch(len(vectors))
+
+    embeddings = embed(model, batches(), precision=precision, scales=scales, on_batch=embedded)
+    return embeddings, np.concatenate(rows) if rows else np.empty(0, np.int64)
 
 
 def embed(
@@ -75,7 +90,7 @@ def embed(
     *,
     precision: torch.dtype | None = None,
     scales: Sequence[float] = (1.0,),
-    on_batch: Callable[[int], None] | None = None,
+    on_batch: Callable[[np.ndarray], None] | None = None,
 ) -> np.ndarray:
     """Embed the batches of a loader; the model's mode is put back afterwards.
 
@@ -84,7 +99,7 @@ def embed(
         batches: dicts with ``pictures`` uint8 ``(B, 3, H, W)``.
         precision: autocast's type, or None for float32.
         scales: sizes of the pictures whose vectors are averaged.
-        on_batch: told how many pictures each batch had.
+        on_batch: given the vectors of each batch.
 
     Returns:
         float32 ``(N, width)``.
@@ -105,7 +120,7 @@ def embed(
                     vectors = model(pictures, scales)
                 parts.append(vectors.float().cpu().numpy())
                 if on_batch is not None:
-                    on_batch(len(vectors))
+                    on_batch(parts[-1])
     finally:
         model.train(was_training)
     embeddings = np.concatenate(parts) if parts else np.empty((0, model.width), np.float32)
@@ -140,7 +155,7 @@ def _rgb(picture: Any, number: int) -> np.ndarray:
 
 
 @contextmanager
-def _progress(show: bool, total: int) -> Iterator[Callable[[int], None] | None]:
+def _progress(show: bool, total: int) -> Iterator[Callable[[np.ndarray], None] | None]:
     if not show:
         yield None
         return
@@ -148,4 +163,4 @@ def _progress(show: bool, total: int) -> Iterator[Callable[[int], None] | None]:
 
     with Progress(transient=True) as bar:
         task = bar.add_task("embedding", total=total)
-        yield lambda n: bar.advance(task, n)
+        yield lambda vectors: bar.advance(task, len(vectors))
