@@ -10,6 +10,7 @@ evaluation/       a folder a split: report.json, embeddings.npy, rows.parquet
 tensorboard/      the same numbers as curves
 report.html       the page to look at
 broken_batch/     only after a loss that was no number: the batch it came from
+unfinished/       only after an evaluation that was killed: what it had done
 """
 
 from __future__ import annotations
