@@ -8,7 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lookalike.discover.class_count import _counts, _weighted_f, estimate_classes
+from lookalike.discover.class_count import (
+    _counts,
+    _weighted_f,
+    classes_from_clusters,
+    estimate_classes,
+)
 from lookalike.discover.clusterers import METHODS, as_partition, cluster
 from lookalike.discover.embedding_file import Embeddings
 from lookalike.discover.neighbours import unit
@@ -102,6 +107,21 @@ def test_the_number_of_classes_is_estimated_from_the_labelled_half():
     assert 30 <= found.value <= 52 and found.low <= 40 <= found.high * 1.1
     with pytest.raises(DataError, match="two labelled"):
         estimate_classes(x, [None] * len(x))
+
+
+def test_the_number_of_classes_is_what_clusters_stand_for():
+    x, labels = blobs(classes=60, each=12, seed=3)
+    known = labels < 20
+    # Cut finely, every class falls into several clusters, labelled or not.
+    heap, labelled = (
+        cluster(x[part], "agglomerative", distance=0.05, linkage="complete").labels
+        for part in (~known, known)
+    )
+    pieces = (np.bincount(heap) > 1).sum()
+    found = classes_from_clusters(heap, labelled, labels[known])
+    assert pieces > 60 and 34 <= found.value <= 46 and found.low <= 40 <= found.high
+    with pytest.raises(DataError, match="no two labelled"):
+        classes_from_clusters(heap, np.arange(4), [0, 0, 1, 1])
 
 
 def test_the_weighted_f_of_every_class_once_is_the_metric():

@@ -137,7 +137,7 @@ def _stop(words, **_):
     raise RuntimeError("here training begins")
 
 
-def test_verbs_one_by_one(loop, tmp_path):
+def test_verbs_one_by_one(loop, tmp_path, capsys):
     folder, _ = loop
     held = Embeddings.load(folder / "round-0" / "embeddings.npy")
     labelled = (held.rows["set"] == "l_in").to_numpy()
@@ -147,6 +147,7 @@ def test_verbs_one_by_one(loop, tmp_path):
     heap, known = tmp_path / "heap.npy", tmp_path / "known.npy"
     words = ["k=4", "tau=0.3", "lander.k=[4]", "lander.levels=[2]", "lander.epochs=3"]
     found = cluster.run(heap, [*words, "lander.hidden=8"], learn_from=known)
+    assert "classes  estimated " in capsys.readouterr().out
     clusters = tmp_path / "heap.clusters.parquet"
     assert clusters.is_file() and (tmp_path / "heap.clusters.lander.safetensors").is_file()
     lander = tmp_path / "heap.clusters.lander.safetensors"

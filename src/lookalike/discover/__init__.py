@@ -18,6 +18,7 @@ _HOMES = {
     "PSSFile": "pss_pickles",
     "as_partition": "clusterers",
     "auroc": "selection",
+    "classes_from_clusters": "class_count",
     "cluster": "clusterers",
     "edge_traits": "traits",
     "estimate_classes": "class_count",

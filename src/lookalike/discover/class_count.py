@@ -24,7 +24,8 @@ class ClassCount:
         value: the estimate.
         low: end of the 95 % interval.
         high: end of the 95 % interval.
-        curve: candidate → how well k-means of so many clusters finds the labelled classes.
+        curve: candidate → how well k-means of so many clusters finds the labelled classes; empty
+            for `classes_from_clusters`.
     """
 
     value: int
@@ -81,6 +82,44 @@ def estimate_classes(
     return ClassCount(value, min(round(low), value), max(round(high), value), curve)
 
 
+def classes_from_clusters(
+    clusters: np.ndarray, labelled: np.ndarray, labels: Sequence[Any], *, seed: int = 0
+) -> ClassCount:
+    """How many classes clusters stand for, by what the same method makes of labelled classes.
+
+    A method that finds two clusters a labelled class finds about two a class elsewhere. Only
+    clusters of two or more count. The interval comes from drawing the labelled classes anew; it
+    does not know that classes nobody labelled may be harder.
+
+    Args:
+        clusters: ``(N,)`` of the vectors whose classes are counted; negative is noise.
+        labelled: ``(M,)``, the same method's of labelled vectors.
+        labels: ``(M,)`` their classes.
+        seed: of the draws.
+
+    Raises:
+        DataError: the method joined no two labelled vectors.
+
+    >>> classes_from_clusters(
+    ...     np.arange(6).repeat(2), np.arange(4).repeat(2), list("aaaabbbb")
+    ... ).value
+    3
+    """
+    _, code = np.unique([str(label) for label in labels], return_inverse=True)
+    table = _counts(np.asarray(labelled)[labelled >= 0], code[labelled >= 0], code.max() + 1)
+    pieces = np.bincount(table.argmax(axis=0)[table.sum(axis=0) > 1], minlength=len(table))
+    if not pieces.sum():
+        raise DataError("no two labelled vectors were joined, so clusters tell nothing of classes")
+    found = np.asarray(clusters)
+    several = int((np.bincount(found[found >= 0]) > 1).sum())
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(pieces), size=(_DRAWS, len(pieces)))
+    rate = np.maximum(pieces[drawn].mean(axis=1), 1 / len(pieces))
+    low, high = np.percentile(several / rate, [2.5, 97.5])
+    value = round(several / pieces.mean())
+    return ClassCount(value, min(round(low), value), max(round(high), value), {})
+
+
 def _candidates(first: int, last: int) -> list[int]:
     """A quarter more each time."""
     found, value = [], float(first)
@@ -93,7 +132,7 @@ def _candidates(first: int, last: int) -> list[int]:
 def _counts(part: np.ndarray, code: np.ndarray, classes: int) -> np.ndarray:
     """``(classes, clusters)``: vectors of each class in each cluster."""
     _, cluster = np.unique(part, return_inverse=True)
-    table = np.zeros((classes, cluster.max() + 1))
+    table = np.zeros((classes, cluster.max(initial=-1) + 1))
     np.add.at(table, (code, cluster), 1)
     return table
 

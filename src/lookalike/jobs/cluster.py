@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lookalike.data.frames import write_frame
-from lookalike.discover.class_count import estimate_classes
+from lookalike.discover.class_count import classes_from_clusters, estimate_classes
 from lookalike.discover.clusterers import METHODS, as_partition, cluster
 from lookalike.discover.embedding_file import Embeddings
 from lookalike.discover.lander_files import save_lander
@@ -70,6 +70,8 @@ def run(
     found = cluster(held.vectors, method, **options)
     table = held.rows.assign(cluster=found.labels, density=found.density)
     write_frame(table, out)
+    if learn_from is not None:
+        _say_classes(found.labels, learn_from, label, options, console)
     sizes = np.bincount(found.labels[found.labels >= 0]) if found.clusters else np.zeros(1, int)
     several = int((sizes > 1).sum())
     console.say(
@@ -85,6 +87,29 @@ def run(
         console.say(f"classes  {scores['classes']:.0f} true")
     console.say(f"written  {out}")
     return table
+
+
+def _say_classes(
+    found: np.ndarray, learn_from: Path, label: str, options: dict[str, Any], console: Console
+) -> None:
+    """How many classes the clusters stand for, by what Hi-LANDER makes of the labelled ones."""
+    vectors, names = _labelled(learn_from, label)
+    try:
+        count = classes_from_clusters(found, cluster(vectors, "hilander", **options).labels, names)
+    except DataError as error:
+        console.say(f"classes  no estimate: {error}")
+        return
+    console.say(f"classes  estimated {count.value} ({count.low}–{count.high})")
+
+
+def _labelled(file: Path, label: str) -> tuple[np.ndarray, list[str]]:
+    """The vectors of a file that have a label, and their labels."""
+    held = read(file)
+    names = truth_of(held.rows, label)
+    known = [row for row, name in enumerate(names) if name is not None]
+    if not known:
+        raise DataError(f"{file}: no labels in column '{label}' to learn from; see --label")
+    return held.vectors[known], [str(names[row]) for row in known]
 
 
 def read(file: Path) -> Embeddings:
@@ -152,14 +177,10 @@ def _network(
             raise ConfigError(f"lander.{next(iter(training))}: only with --learn-from")
         return lander
     options = training_options(training, "lander.")
-    held = read(learn_from)
-    names = truth_of(held.rows, label)
-    known = [row for row, name in enumerate(names) if name is not None]
-    if not known:
-        raise DataError(f"{learn_from}: no labels in column '{label}' to learn from; see --label")
-    code = np.unique([str(names[row]) for row in known], return_inverse=True)[1]
-    network = train_lander(held.vectors[known], code, options)
+    vectors, names = _labelled(learn_from, label)
+    code = np.unique(names, return_inverse=True)[1]
+    network = train_lander(vectors, code, options)
     kept = out.with_suffix(".lander.safetensors")
     save_lander(network, kept)
-    console.say(f"lander   trained on {len(known)} vectors of {code.max() + 1} classes: {kept}")
+    console.say(f"lander   trained on {len(names)} vectors of {code.max() + 1} classes: {kept}")
     return network

@@ -45,16 +45,13 @@ def lines(measured: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
             for h in heaps
         ]
         found.append((f"{kind}: clusters of two or more / classes", cells))
-    found.append(
-        (
-            "classes in all, estimated / true",
-            [
-                f"{m['classes']['estimate']} ({m['classes']['low']}–{m['classes']['high']}) / "
-                f"{m['classes']['true'] or '?'}"
-                for m in measured
-            ],
-        )
-    )
+    for title, key in (
+        ("classes in all, by k-means / true", "classes"),
+        ("classes clustered, by the clusters / true", "classes_from_clusters"),
+    ):
+        counts = [m.get(key) for m in measured]
+        if any(counts):
+            found.append((title, [_count(count) for count in counts]))
     if measured[0]["gate"]:
         found.append(("known or new: AUROC", [f"{m['gate']['auroc']:.3f}" for m in measured]))
     found.append(
@@ -68,6 +65,12 @@ def lines(measured: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
         )
     )
     return found
+
+
+def _count(count: dict[str, Any] | None) -> str:
+    if count is None:
+        return "–"
+    return f"{count['estimate']} ({count['low']}–{count['high']}) / {count['true'] or '?'}"
 
 
 def summary(measured: list[dict[str, Any]]) -> str:

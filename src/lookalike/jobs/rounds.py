@@ -5,6 +5,7 @@ round-N/train/             the run
 round-N/embeddings.npy     of every row, in the order of rows.parquet (with embeddings.parquet)
 round-N/lander.safetensors the trained graph network, where the method is hilander
 round-N/clusters.parquet   the heap: path, cluster, density, whether clustered in this round
+round-N/clustering.json    levels, edges, and how many classes the clusters stand for
 round-N/decisions.csv      what a person decided about the clusters, where one did
 round-N/metrics.json       the numbers
 round-N/report.html        the page
@@ -25,6 +26,7 @@ import pandas as pd
 from lookalike.config import Config
 from lookalike.data.frames import read_frame, write_frame
 from lookalike.data.table import Table
+from lookalike.discover.class_count import classes_from_clusters
 from lookalike.discover.clusterers import as_partition, cluster
 from lookalike.discover.decisions import decide, read_decisions
 from lookalike.discover.embedding_file import Embeddings
@@ -39,7 +41,7 @@ from lookalike.discover.selection import (
     known_gate,
     select_by_density,
 )
-from lookalike.errors import LookalikeError
+from lookalike.errors import DataError, LookalikeError
 from lookalike.files import write_text
 from lookalike.jobs import building, round_metrics
 from lookalike.jobs import train as training
@@ -140,6 +142,7 @@ class Round:
                 options["network"] = self._lander(x, trained)
             self.say(f"cluster  {len(used)} pictures by {c.method}")
             found = cluster(x[used], c.method, **options)
+            facts = {**found.facts, "classes": self._classes(x, found.labels, options)}
             table = self.rows.iloc[heap][["path"]].reset_index(drop=True)
             table["row"] = heap
             table["clustered"] = np.isin(heap, used)
@@ -150,9 +153,21 @@ class Round:
             table["class"] = trained["label"].to_numpy(object)[heap]  # of earlier rounds
             if not c.keep:
                 table["class"] = None
-            write_text(self.home / "clustering.json", json.dumps(found.facts, indent=2) + "\n")
+            write_text(self.home / "clustering.json", json.dumps(facts, indent=2) + "\n")
             write_frame(table, file)
         return read_frame(file)
+
+    def _classes(self, x: np.ndarray, found: np.ndarray, options: dict[str, Any]) -> Any:
+        """How many classes the clusters stand for; None if the method was told, or joins none."""
+        if "classes" in options:
+            return None
+        labelled = (self.rows["set"] == "l_in").to_numpy()
+        other = cluster(x[labelled], self.config.discover.method, **options).labels
+        try:
+            count = classes_from_clusters(found, other, self.rows["label"][labelled].tolist())
+        except DataError:
+            return None
+        return {"estimate": count.value, "low": count.low, "high": count.high}
 
     def _trained_on(self) -> pd.DataFrame:
         """For every row, what this round's training called it; None where it had no part."""
@@ -242,6 +257,7 @@ class Round:
                 "clustering": round_metrics.partition(pred, self.rows),
                 "gate": round_metrics.gate(x, self.rows),
                 "classes": round_metrics.class_count(x, self.rows, self.config.seed),
+                "classes_from_clusters": self._counted(clusters),
                 "trained_on": {
                     "true": int((table["origin"] == "true").sum()),
                     "pseudo": len(pseudo),
@@ -251,6 +267,15 @@ class Round:
             }
             write_text(file, json.dumps(found, indent=2) + "\n")
         return json.loads(file.read_text(encoding="utf-8"))
+
+    def _counted(self, clusters: pd.DataFrame) -> dict[str, Any] | None:
+        """`_classes` of this round beside the truth."""
+        file = self.home / "clustering.json"  # absent where the clusters came from elsewhere
+        facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if (count := facts.get("classes")) is None:
+            return None
+        names = self.rows["label"].iloc[clusters["row"][clusters["clustered"]]]
+        return count | {"true": int(names.nunique()) if names.notna().all() else None}
 
 
 def heap_classes(clusters: pd.DataFrame) -> np.ndarray:
