@@ -13,6 +13,7 @@ from lookalike.discover.neighbours import unit
 from lookalike.errors import DataError
 
 _STEP = 1.25  # from one candidate to the next
+_HOPELESS = 0.7  # of the best F: there candidates end, the many clusters that take longest
 _DRAWS = 200  # of labelled classes, for the interval
 
 
@@ -48,7 +49,7 @@ def estimate_classes(
         x: ``(N, D)``.
         labels: ``(N,)`` texts or numbers; None (or NaN) where nobody knows.
         candidates: numbers of classes to try; default: from the labelled classes upwards, each a
-            quarter more, up to half of the vectors.
+            quarter more, up to half of the vectors or until the known classes fall apart.
         seed: of k-means and of the draws.
 
     Returns:
@@ -66,12 +67,17 @@ def estimate_classes(
     if len(classes) < 2:
         raise DataError("an estimate needs at least two labelled classes")
     tried = sorted(set(candidates or _candidates(len(classes), len(x) // 2)))
-    parts = {k: kmeans(x, k, seed=seed).labels[known] for k in tried}
-    rng = np.random.default_rng(seed)
-    tables = {k: _counts(part, code, len(classes)) for k, part in parts.items()}
-    # Not metrics.clustering: here classes are drawn with weights.
     once = np.ones(len(classes), np.int64)
-    curve = {k: _weighted_f(table, once) for k, table in tables.items()}
+    tables: dict[int, np.ndarray] = {}
+    curve: dict[int, float] = {}
+    for k in tried:
+        tables[k] = _counts(kmeans(x, k, seed=seed).labels[known], code, len(classes))
+        # Not metrics.clustering: below, classes are drawn with weights.
+        curve[k] = _weighted_f(tables[k], once)
+        if candidates is None and curve[k] < _HOPELESS * max(curve.values()):
+            break
+    tried = list(curve)
+    rng = np.random.default_rng(seed)
     best = []
     for _ in range(_DRAWS):
         weight = np.bincount(rng.integers(len(classes), size=len(classes)), minlength=len(classes))
