@@ -48,7 +48,9 @@ class CrossBatchMemory(nn.Module):
 
     Relations:
         Made for pair losses, :class:`PairContrastive` first of all. Under several processes hand
-        it the gathered batch.
+        it the gathered batch. While the network still moves fast, a batch flees a stale bank as
+        one body and its classes fall together: begin late (``start_step``), learn slowly, or keep
+        ``batch_weight`` above 0 and ``memory_weight`` small beside it.
 
     >>> from lookalike.losses import MultiSimilarity
     >>> memory = CrossBatchMemory(MultiSimilarity(), embedding_size=8, memory_size=1024)
