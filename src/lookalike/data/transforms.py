@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
+from lookalike.data.jitter import ColorJitter
 from lookalike.data.steps import CheckedStep, named_step
 from lookalike.errors import ConfigError, suggest
 
@@ -124,7 +125,7 @@ def train(
             v2.RandomRotation([-rotation, rotation], InterpolationMode.BILINEAR, fill=fill)
         )
     if jitter is not None:
-        steps.append(v2.ColorJitter(*jitter))
+        steps.append(ColorJitter(*jitter))
     if grey:
         steps.append(v2.RandomGrayscale(grey))
     if blur:
