@@ -3,6 +3,6 @@ FROM python:3.11-slim
 WORKDIR /lookalike
 RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 COPY . .
-RUN pip install --no-cache-dir '.[serve]'
+RUN pip install --no-cache-dir '.[serve,export]'
 EXPOSE 8000
 ENTRYPOINT ["lookalike", "serve", "/index", "--host", "0.0.0.0"]

@@ -201,6 +201,7 @@ app.command()(cli_discover.discover)
 app.command()(cli_discover.review)
 app.command()(cli_search.search)
 app.command()(cli_search.serve)
+app.command()(cli_search.export)
 
 
 @app.command()

@@ -80,7 +80,7 @@ def search(
 
 @index_app.command("build")
 def index_build(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run or a model folder.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a model or an export.")],
     source: Source,
     out: Annotated[Path, typer.Option("--out", help="The index folder to write.")],
     overrides: Overrides = None,
@@ -171,6 +171,36 @@ def index_tune(
     from lookalike.jobs import index as job
 
     job.tune(index, recall=recall, dry_run=dry_run)
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a model folder.")],
+    overrides: Overrides = None,
+    to: Annotated[str, typer.Option("--to", help="onnx or openvino.")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The folder; default: RUN/exported/onnx.")
+    ] = None,
+    pictures: Annotated[
+        str | None,
+        typer.Option("--pictures", help="Compare by these; default: the run's test split."),
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Calibrate and compute in int8.")] = False,
+    max_loss: Annotated[
+        float, typer.Option("--max-loss", help="Most of MAP@R that --int8 may cost.")
+    ] = 0.01,
+    count: Annotated[int, typer.Option("--count", min=20, help="Pictures to compare by.")] = 500,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
+) -> None:
+    """Write a model that needs no torch: `lookalike export runs/x --to onnx`.
+
+    Nothing is written unless real pictures find the same neighbours with it.
+    """
+    from lookalike.jobs import export as job
+
+    job.run(
+        model, to=to, out=out, pictures=pictures, overrides=overrides or [], int8=int8,
+        max_loss=max_loss, count=count, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def serve(

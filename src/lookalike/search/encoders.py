@@ -1,4 +1,7 @@
-"""What turns pictures into vectors for an index: an embedder, asked through a few methods."""
+"""What turns pictures into vectors for an index: an embedder of ours, or an exported one.
+
+Both are asked through the same few methods; the exported one imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, ModelError
+from lookalike.search.exported import ExportedEncoder, is_exported
 
 if TYPE_CHECKING:
     from lookalike.models.embedder import Embedder
@@ -22,6 +26,8 @@ class Encoder(Protocol):
 
     Attributes:
         sha256: of the weights' file: what an index is bound to.
+        origin: SHA-256 of the weights whose space the vectors lie in: for an exported model those
+            it was made of, else its own.
         backbone: the network's name.
         width: numbers a vector.
         size: side of the prepared picture in pixels.
@@ -30,6 +36,7 @@ class Encoder(Protocol):
     """
 
     sha256: str
+    origin: str
     backbone: str
     width: int
     size: int
@@ -70,6 +77,7 @@ class TorchEncoder:
         self.transform = model.transform()
         self.precision = precision
         self.sha256: str = about["sha256"]
+        self.origin = self.sha256
         self.teacher: str | None = about.get("teacher")
         self.backbone, self.width = model.spec.backbone, model.width
         self.size, self.preprocessing = model.spec.size, repr(self.transform)
@@ -123,15 +131,22 @@ class TorchEncoder:
 
 
 def open_encoder(path: str | Path, precision: str = "float32") -> Encoder:
-    """The encoder in a run folder or a model folder.
+    """The encoder in a run folder, a model folder or the folder of an exported model.
 
     Raises:
         ModelError: there is none.
-        ConfigError: an unknown precision.
+        ConfigError: an unknown precision, or one for an exported model, which has its own.
     """
     path = Path(path).expanduser()
     if not path.exists():
-        raise ModelError(f"{path} does not exist. Give a run folder or a model folder.")
+        raise ModelError(f"{path} does not exist. Give a run, a model or an exported model.")
+    if is_exported(path):
+        if precision != "float32":
+            raise ConfigError(
+                f"--precision {precision}: {path} is an exported model and computes as it was "
+                "exported. Leave the option out."
+            )
+        return ExportedEncoder(path)
     from lookalike.models import weights
 
     return TorchEncoder(
@@ -141,6 +156,8 @@ def open_encoder(path: str | Path, precision: str = "float32") -> Encoder:
 
 def weights_folder(path: str | Path) -> Path:
     """The folder to copy into an index: of the weights and the JSON beside them."""
+    if is_exported(Path(path).expanduser()):
+        return Path(path).expanduser()
     from lookalike.models import weights
 
     return weights.model_folder(Path(path).expanduser())
@@ -163,16 +180,17 @@ def refuse_stranger(
         raise ModelError(
             f"The model gives {encoder.width} numbers a picture, {where} holds {manifest['width']}."
         )
-    if student or encoder.teacher == bound["sha256"]:
+    origin = bound.get("origin", bound["sha256"])
+    if student or encoder.teacher == origin:
         return
-    if encoder.sha256 != bound["sha256"]:
+    if encoder.origin != origin:
         raise ModelError(
             f"{where} was made by another model ({bound['backbone']}, {bound['sha256'][:12]}…) "
             f"than this one ({encoder.backbone}, {encoder.sha256[:12]}…): their vectors cannot be "
             "compared. Build the index again, or add --student if this model was distilled into "
             "that one's space."
         )
-    if encoder.preprocessing != bound["preprocessing"] and encoder.sha256 == bound["sha256"]:
+    if encoder.preprocessing != bound["preprocessing"]:
         raise ModelError(
             f"{where} was made of pictures prepared by {bound['preprocessing']}; this model "
             f"prepares them by {encoder.preprocessing}. Build the index again."
@@ -183,6 +201,7 @@ def describe(encoder: Encoder) -> dict[str, Any]:
     """What a manifest says of the model."""
     return {
         "sha256": encoder.sha256,
+        "origin": encoder.origin,
         "backbone": encoder.backbone,
         "width": encoder.width,
         "preprocessing": encoder.preprocessing,

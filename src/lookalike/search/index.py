@@ -31,6 +31,7 @@ from lookalike.search.writing import (
     ITEMS,
     MODELS,
     Before,
+    identity,
     keep_model,
     refuse_in_the_way,
     write_generation,
@@ -327,7 +328,7 @@ class Index:
             wrong.append(f"{self.generation / IDS}: ids do not rise")
         model = self.model_folder
         if model is not None:
-            weights = model / "model.safetensors"
+            weights = identity(model)
             if not weights.is_file() or sha256(weights) != self.manifest["model"]["sha256"]:
                 wrong.append(f"{model}: not the model that made the vectors")
         return wrong

@@ -13,6 +13,7 @@ import pandas as pd
 from lookalike.errors import RunError
 from lookalike.files import sha256
 from lookalike.search import engines, generations
+from lookalike.search.exported import ABOUT, is_exported
 from lookalike.search.storage import SCALES, VECTORS, Stored, encode
 
 ITEMS = "items.parquet"
@@ -116,8 +117,7 @@ def _write_engine(part: Path, manifest: dict[str, Any], before: Before | None) -
 
 def keep_model(folder: Path, model: str | Path) -> str:
     """Copy a model folder into the index, under a name of its own; whole or not at all."""
-    weights = Path(model) / "model.safetensors"
-    name = sha256(weights)[:16]
+    name = sha256(identity(Path(model)))[:16]
     place = folder / MODELS / name
     if place.is_dir():
         return name
@@ -129,3 +129,8 @@ def keep_model(folder: Path, model: str | Path) -> str:
     except OSError as error:
         raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
     return name
+
+
+def identity(model: Path) -> Path:
+    """The file whose SHA-256 is a model's: its weights, or the list of an export's hashes."""
+    return model / ABOUT if is_exported(model) else model / "model.safetensors"
