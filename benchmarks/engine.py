@@ -1,19 +1,23 @@
 """What the engine costs beside what it drives: forward, loss, backward and optimiser.
 
-python benchmarks/engine.py            prints the figures, a minute of one core
+python benchmarks/engine.py            prints the figures, three minutes of one core
 python benchmarks/engine.py --write    also writes results/engine.md
 
 A bare loop does what every training does on batches held in memory. The engine's own time is what
 is left of a run's loop where forward, loss, backward and optimiser do nothing (rates, checks, logs,
 TensorBoard, signals), and a fiftieth of a look at the run's health, which is taken every 50 steps.
-CPU time is counted, so that a busy machine matters little; figures are medians.
+CPU time is counted, so that a busy machine matters little; figures are medians. Last, what
+`micro_batch=auto` chooses is held against the real peak of memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,8 +31,10 @@ from lookalike.compose import compose
 from lookalike.jobs.console import Console
 from lookalike.jobs.training import Training
 from lookalike.losses.calling import call
+from lookalike.models.embedder import create_model
 from lookalike.runs import Run
 from lookalike.train.checkpoints import Progress
+from lookalike.train.micro_batch import find_micro_batch
 
 RESULTS = Path(__file__).parent / "results"
 LOSSES = {
@@ -37,6 +43,14 @@ LOSSES = {
 }
 LIMIT = 0.03
 EVERY = 50  # steps between two looks
+MEMORY = [  # network, side of the pictures, MiB that are said to be free
+    ("conv4", 64, 400),
+    ("test_resnet", 96, 400),
+    ("resnet18", 64, 400),
+    ("resnet18", 64, 1000),
+    ("mobilenetv3_small_100", 96, 400),
+    ("vit_tiny_patch16_224", 224, 400),
+]
 
 
 def training(options: list[str], folder: Path) -> Training:
@@ -70,7 +84,7 @@ def empty(made: Training, batches: list[dict], steps: int) -> None:
     loop.run(Progress())
 
 
-def seconds(function: Callable[..., None], *words: object) -> float:
+def seconds(function: Callable[..., object], *words: object) -> float:
     start = time.process_time()
     function(*words)
     return time.process_time() - start
@@ -129,12 +143,58 @@ def two_passes(pictures: int, part: int, rounds: int) -> dict[str, float]:
     return {"one_ms": one * 1e3, "two_ms": two * 1e3, "ratio": two / one}
 
 
+def micro_batches() -> list[str]:
+    """Rows of a table: what ``micro_batch=auto`` chose, and the real peak, each in a process."""
+    rows = []
+    for name, side, free in MEMORY:
+        program = [sys.executable, __file__, "--peak", name, str(side), str(free)]
+        done = subprocess.run(program, capture_output=True, text=True, check=True)
+        chosen, peak = map(int, done.stdout.split())
+        rows.append(f"| {name} | {side} | {free} | {chosen} | {peak} | {peak / free:.2f} |")
+        print(rows[-1], flush=True)
+    return rows
+
+
+def peak(name: str, side: int, free: int) -> tuple[int, int]:
+    """Pictures that fit into so many MiB, and by how many the process then grows at most."""
+    model = create_model(name, pretrained=False, embedding_size=32, size=side).train()
+
+    def embed(pictures: torch.Tensor) -> torch.Tensor:
+        return model(pictures).float()
+
+    def step(count: int) -> None:
+        embeddings = embed(torch.zeros(count, 3, side, side, dtype=torch.uint8))
+        embeddings.backward(torch.ones_like(embeddings))
+
+    step(2)
+    model.zero_grad()
+    picture = torch.zeros(3, side, side, dtype=torch.uint8)
+    chosen = find_micro_batch(embed, model, picture, free * 2**20)
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    step(chosen)
+    return chosen, (_status("VmHWM") - before) // 1024
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    raise SystemExit(f"no {name} in /proc/self/status: this needs Linux")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--peak", nargs=3, metavar=("NETWORK", "SIDE", "MIB"), help="a row alone")
     arguments = parser.parse_args()
+    if arguments.peak:
+        name, side, free = arguments.peak
+        print(*peak(name, int(side), int(free)))
+        return
     lines = [
         "| loss | bare step, ms | the engine's part of a step, ms | a look, ms | share |",
         "|---|---|---|---|---|",
@@ -155,6 +215,7 @@ def main() -> None:
         "and 1.45 the limit."
     )
     print(sentence)
+    found_memory = micro_batches()
     if arguments.write:
         text = "\n".join(
             [
@@ -170,6 +231,16 @@ def main() -> None:
                 "# Two passes beside one",
                 "",
                 sentence,
+                "",
+                "# micro_batch=auto and the real peak",
+                "",
+                "Where so many MiB were said to be free: the pictures chosen, and by how much the "
+                "process (its resident set) then grew at most on the way forward and back. The "
+                "rest is for an optimiser's moments, the loss and the scratch of other networks.",
+                "",
+                "| network | side | free, MiB | pictures | peak, MiB | of what was free |",
+                "|---|--:|--:|--:|--:|--:|",
+                *found_memory,
                 "",
             ]
         )

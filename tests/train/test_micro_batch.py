@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import ctypes
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from lookalike.models.embedder import create_model
 from lookalike.train.micro_batch import SHARE, find_micro_batch, free_memory
 
 FLOAT = 4
@@ -13,17 +18,52 @@ def picture(side):
     return torch.zeros(3, side, side, dtype=torch.uint8)
 
 
-def test_the_count_is_that_of_what_the_way_back_needs():
+@pytest.mark.parametrize("width", [5, 5000])  # 5000: the largest tensor saved is a weight
+def test_the_count_is_that_of_what_the_way_back_needs(width):
     # A linear layer saves its input, tanh its output; weights belong to no picture.
-    network = nn.Sequential(nn.Flatten(), nn.Linear(300, 70), nn.Tanh(), nn.Linear(70, 5))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(300, 70), nn.Tanh(), nn.Linear(70, width))
 
     def embed(pictures):
         return network(pictures.float())
 
     saved, largest = FLOAT * (300 + 70), FLOAT * 300
-    free = 1_000_000
-    expected = int(SHARE * free / (saved + 3 * largest))
+    weights = FLOAT * (300 * 70 + 70 + 70 * width + width)
+    free = 10_000_000
+    expected = int((SHARE * free - 3 * weights) / (saved + 3 * largest))
     assert find_micro_batch(embed, network, picture(10), free) == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the peak")
+def test_the_real_peak_is_less_than_what_was_free():
+    network = create_model("conv4", pretrained=False, embedding_size=32, size=64).train()
+
+    def embed(pictures):
+        return network(pictures).float()
+
+    def step(count):
+        embeddings = embed(picture(64).expand(count, 3, 64, 64))
+        embeddings.backward(torch.ones_like(embeddings))
+
+    step(2)  # what happens once
+    network.zero_grad()
+    free = 100 * 2**20
+    count = find_micro_batch(embed, network, picture(64), free)
+    peak = growth(lambda: step(count))
+    assert 0.25 * free < peak < free
+
+
+def growth(act):
+    """By how many bytes the process grows, at most, while it acts."""
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free already would hide growth
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is the present from here on
+    before = memory("VmRSS")
+    act()
+    return memory("VmHWM") - before
+
+
+def memory(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def test_nothing_moves_while_it_counts():

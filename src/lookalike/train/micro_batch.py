@@ -23,12 +23,14 @@ def find_micro_batch(
 
     ::
 
-        n = ⌊0.7 · free / (saved + 3 · largest)⌋
+        n = ⌊(0.7 · free − 3 · weights) / (saved + 3 · largest)⌋
 
-    ``saved`` are the bytes that a picture leaves for the way back, counted as autograd saves them;
-    ``largest`` is the largest of these tensors, three of which exist for a moment on the way back
-    (what comes in, what goes out, scratch). The count is exact, draws no random number that
-    training would miss, and moves no batch norm.
+    ``weights`` are the bytes of what trains: its gradient and an optimiser's two moments are still
+    to come. ``saved`` are the bytes that a picture leaves for the way back, counted as autograd
+    saves them; ``largest`` is its part of the largest of these tensors, three of which exist for a
+    moment on the way back (what comes in, what goes out, scratch). The count is exact, draws no
+    random number that training would miss, and moves no batch norm. The real peak beside what was
+    free: ``benchmarks/engine.py``.
 
     Args:
         embed: pictures → embeddings, as in training.
@@ -42,8 +44,10 @@ def find_micro_batch(
         found = [_saved(embed, picture.expand(n, *picture.shape).contiguous()) for n in _PROBE]
     buffers.put_back()
     more = _PROBE[1] - _PROBE[0]
-    saved, largest = ((b - a) / more for a, b in zip(*found, strict=True))
-    return max(1, int(SHARE * free / max(1.0, saved + 3 * largest)))
+    grown = [(b - a) / more for a, b in zip(*found, strict=True)]  # 0 for weights
+    needed = sum(grown) + 3 * max(grown, default=0)
+    weights = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    return max(1, int((SHARE * free - 3 * weights) / max(1.0, needed)))
 
 
 def agree(count: int, device: torch.device) -> int:
@@ -65,8 +69,8 @@ def free_memory(device: torch.device) -> int:
     return min(_machine(), _container()) // processes
 
 
-def _saved(embed: Callable[[Tensor], Tensor], pictures: Tensor) -> tuple[int, int]:
-    """Bytes saved for the way back, and those of the largest tensor among them."""
+def _saved(embed: Callable[[Tensor], Tensor], pictures: Tensor) -> list[int]:
+    """Bytes of each tensor saved for the way back, in the order they are saved."""
     storages: dict[int, int] = {}
     kept: list[Tensor] = []
 
@@ -78,7 +82,7 @@ def _saved(embed: Callable[[Tensor], Tensor], pictures: Tensor) -> tuple[int, in
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         embed(pictures)
-    return sum(storages.values()), max(storages.values(), default=0)
+    return list(storages.values())
 
 
 def _machine() -> int:
