@@ -21,27 +21,40 @@ _STYLE = """
 .cluster { border-top: 1px solid; padding: 0.6rem 0; }
 .cluster .members { display: flex; flex-wrap: wrap; gap: 0.3rem; }
 .cluster img { width: 5.5rem; height: 5.5rem; object-fit: contain; }
-.cluster .choice { display: flex; gap: 0.6rem; align-items: center; margin-bottom: 0.4rem; }
-.bar { position: sticky; top: 0; background: Canvas; padding: 0.5rem 0; }
+.cluster .choice { display: flex; flex-wrap: wrap; gap: 0.6rem; align-items: center; }
+.cluster .choice { margin-bottom: 0.4rem; }
+.cluster .choice :is(b, span) { white-space: nowrap; }
+.bar { position: sticky; top: 0; background: var(--paper); padding: 0.5rem 0; }
 """
 _SCRIPT = """
+const boxes = [...document.querySelectorAll(".cluster")];
 function decisions() {
   const lines = ["cluster,action,into"];
-  for (const box of document.querySelectorAll(".cluster")) {
+  for (const box of boxes) {
     const action = box.querySelector("select").value;
     if (!action) continue;
-    const into = box.querySelector("input").value.trim();
+    const field = box.querySelector("input");
+    const into = field.disabled ? "" : field.value.trim();
     lines.push([box.dataset.cluster, action, '"' + into.replaceAll('"', '""') + '"'].join(","));
   }
   return lines.join("\\n") + "\\n";
 }
+function fit(box) {
+  const action = box.querySelector("select").value, field = box.querySelector("input");
+  field.disabled = !["merge", "rename", "split"].includes(action);
+  field.required = ["merge", "rename"].includes(action);
+  field.pattern = {merge: "[0-9]+", split: "[2-9]|[1-9][0-9]+"}[action] ?? ".*[^ ].*";
+}
+boxes.forEach(fit);
 document.getElementById("download").addEventListener("click", () => {
+  if (!boxes.every((box) => box.querySelector("input").reportValidity())) return;
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([decisions()], {type: "text/csv"}));
   link.download = "decisions.csv";
   link.click();
 });
-document.addEventListener("change", () => {
+document.addEventListener("change", (event) => {
+  fit(event.target.closest(".cluster"));
   document.getElementById("count").textContent = decisions().trim().split("\\n").length - 1;
 });
 """
