@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +13,9 @@ from torch.nn import functional as F
 
 from lookalike import distributed, losses
 from lookalike.config import GroupConfig, OptimizerConfig
+from lookalike.losses.matryoshka import matryoshka
 from lookalike.train.batch_norm import synchronize
+from lookalike.train.distill import DistillStep, Stored
 from lookalike.train.optimizers import Schedule, create_optimizers, set_frozen
 from lookalike.train.schedules import Span
 from lookalike.train.step import SupervisedStep
@@ -22,7 +25,7 @@ HIERARCHY = torch.tensor([[0, 0], [1, 0], [2, 1], [3, 1]])
 
 LEVELS = {"levels": 2}
 
-# Every loss with labels, and what is special about a run. Two levels where LEVELS is said. Batch
+# Every loss, and what is special about a run. Two levels where LEVELS is said. Batch
 # norm is frozen unless it is synchronised.
 CASES: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "additive_margin_softmax": (lambda: losses.AdditiveMarginSoftmax(C, D), {}),
@@ -53,6 +56,15 @@ CASES: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "sup_ndcg": (losses.SupNDCG, LEVELS),
     "sup_recall": (losses.SupRecall, {}),
     "triplet": (losses.Triplet, {}),
+    "asymmetric_distillation": (
+        lambda: losses.AsymmetricDistillation(lam_1=0, lam_2=0, lam_batch=0.5),
+        {"taught": 1},
+    ),
+    "matryoshka": (
+        lambda: matryoshka({3: losses.SmoothAP(), D: losses.ProxyAnchor(C, D)}),
+        {},
+    ),
+    "mined_triplets": (losses.Triplet, {"negatives": 1}),
     "balanced": (
         lambda: losses.WeightedSum(
             [losses.SmoothAP(), losses.NormSoftmax(C, D)], weights="balanced"
@@ -109,7 +121,13 @@ def train(case: str, steps: int = 10) -> dict[str, torch.Tensor]:
     config = OptimizerConfig(name="SGD", lr=0.05, loss=GroupConfig(name="adam", lr=0.01))
     optimizers = create_optimizers(parts, config)
     every = special.get("update_every", 1)
-    step = SupervisedStep(
+    more: dict[str, Any] = {"negatives": special.get("negatives", 0)}
+    if "taught" in special:
+        generator = torch.Generator().manual_seed(0)
+        rows = F.normalize(torch.randn(100, D, generator=generator))
+        known = torch.ones(100, dtype=torch.bool)
+        more["stored"] = Stored(rows, torch.zeros(100, 1, dtype=torch.long), known)
+    step = (DistillStep if "taught" in special else SupervisedStep)(
         model=network,
         loss=loss,
         optimizers=optimizers,
@@ -117,6 +135,7 @@ def train(case: str, steps: int = 10) -> dict[str, torch.Tensor]:
         device=torch.device("cpu"),
         clip_norm=0.05 if "clipped" in special else None,
         micro_batch=special.get("micro_batch"),
+        **more,
     )
     values = []
     for number in range(steps):
@@ -125,7 +144,7 @@ def train(case: str, steps: int = 10) -> dict[str, torch.Tensor]:
             set_frozen(parts, frozen, frozenset())
             if distributed.is_active():
                 step.model = nn.parallel.DistributedDataParallel(network)
-        values.append(step.backward(share(number, special.get("levels", 1))))
+        values.append(step.backward(share(number, special)))
         if (number + 1) % every == 0:
             step.update(number // every, 0, every)
     found = {f"model.{k}": v for k, v in network.state_dict().items()}
@@ -133,18 +152,20 @@ def train(case: str, steps: int = 10) -> dict[str, torch.Tensor]:
     return found | {"losses": torch.tensor(values, dtype=torch.float64)}
 
 
-def share(number: int, levels: int) -> dict[str, torch.Tensor]:
+def share(number: int, special: dict[str, int]) -> dict[str, torch.Tensor]:
     """This process's rows of a global batch."""
     generator = torch.Generator().manual_seed(number)
     fine = torch.randint(0, C, (B,), generator=generator)
     batch = {
         "pictures": torch.rand(B, 3, 5, 5, generator=generator),
-        "labels": HIERARCHY[fine] if levels == 2 else fine,
+        "labels": HIERARCHY[fine] if "levels" in special else fine,
         "index": torch.randint(0, 100, (B,), generator=generator),
     }
-    local = B // distributed.world_size()
-    rank = distributed.rank()
-    return {key: value[rank * local : (rank + 1) * local] for key, value in batch.items()}
+    # Mined negatives stand after the anchors, on every process.
+    kinds = torch.arange(B).chunk(1 + special.get("negatives", 0))
+    rank, world = distributed.rank(), distributed.world_size()
+    rows = torch.cat([kind.chunk(world)[rank] for kind in kinds])
+    return {key: value[rows] for key, value in batch.items()}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import law_program
 import pytest
 import torch
 
+from lookalike import losses
+
 CASES = sorted(law_program.CASES)
 
 
@@ -32,6 +34,11 @@ def two(tmp_path_factory) -> dict[str, dict]:
         for key, value in ranks[0][case].items():
             assert torch.equal(value, ranks[1][case][key]), f"{case}: the ranks differ in {key}"
     return ranks[0]
+
+
+def test_every_public_loss_has_a_case():
+    made = [make() for make, _ in law_program.CASES.values()]
+    assert set(losses.__all__) <= {type(one).__name__ for one in made}
 
 
 @pytest.mark.slow
