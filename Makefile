@@ -15,7 +15,7 @@ help:
 	@echo "make demo    train, evaluate, report and search on the built-in pictures"
 	@echo "make test    run the test suite (FAST=1: without the slow tests)"
 	@echo "make check   format, lint, types, layers, spelling"
-	@echo "make bench   measure the losses and the evaluation beside their floors"
+	@echo "make bench   measure losses, evaluation and engine beside their floors"
 	@echo "make docs    build the documentation into site/"
 
 setup: $(STAMP)
@@ -48,6 +48,7 @@ check: setup
 bench: setup
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/engine.py
 
 docs: setup
 	$(BIN)/zensical build
