@@ -202,6 +202,7 @@ app.command()(cli_discover.review)
 app.command()(cli_search.search)
 app.command()(cli_search.serve)
 app.command()(cli_search.export)
+app.command()(cli_search.publish)
 
 
 @app.command()

@@ -203,6 +203,23 @@ def export(
     )  # fmt: skip
 
 
+def publish(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    to: Annotated[str, typer.Option("--to", help="A folder, or hf://OWNER/NAME.")],
+    licence: Annotated[
+        str | None, typer.Option("--licence", help="Of the weights, such as apache-2.0.")
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="On the hub: for everybody.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a published folder.")
+    ] = False,
+) -> None:
+    """Write a model with its card for others: `lookalike publish runs/x --to birds/`."""
+    from lookalike.jobs import publish as job
+
+    job.run(run, to=to, licence=licence, public=public, overwrite=overwrite)
+
+
 def serve(
     index: Index,
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,

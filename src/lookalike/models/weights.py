@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lookalike import __version__
 from lookalike.errors import ModelError
 from lookalike.files import replacing, sha256, write_text
-from lookalike.models import published
+from lookalike.models import hub, published
 from lookalike.models.embedder import Embedder, Spec
 
 WEIGHTS = "model.safetensors"
@@ -52,7 +52,8 @@ def load(path: str | Path, device: str = "cpu") -> Embedder:
     """Rebuild an embedder from a run folder or a model folder.
 
     Args:
-        path: a run folder (its best model is taken), or a folder with ``model.json``.
+        path: a run folder (its best model is taken), a folder with ``model.json``, or
+            ``hf://OWNER/NAME``.
         device: where to put it.
 
     Returns:
@@ -107,8 +108,8 @@ def load_into(model: Embedder, path: str | Path) -> None:
 
 
 def model_folder(path: str | Path) -> Path:
-    """The folder that holds ``model.json``: the path itself or its ``model/``."""
-    path = Path(path).expanduser()
+    """The folder that holds ``model.json``: the path itself, its ``model/``, or a hub's copy."""
+    path = hub.local(path)
     for folder in (path, path / "model"):
         if (folder / SPEC).is_file() and (folder / WEIGHTS).is_file():
             return folder

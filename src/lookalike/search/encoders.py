@@ -131,15 +131,13 @@ class TorchEncoder:
 
 
 def open_encoder(path: str | Path, precision: str = "float32") -> Encoder:
-    """The encoder in a run folder, a model folder or the folder of an exported model.
+    """The encoder of a run, a model folder, an exported model or ``hf://OWNER/NAME``.
 
     Raises:
         ModelError: there is none.
         ConfigError: an unknown precision, or one for an exported model, which has its own.
     """
     path = Path(path).expanduser()
-    if not path.exists():
-        raise ModelError(f"{path} does not exist. Give a run, a model or an exported model.")
     if is_exported(path):
         if precision != "float32":
             raise ConfigError(
@@ -149,9 +147,8 @@ def open_encoder(path: str | Path, precision: str = "float32") -> Encoder:
         return ExportedEncoder(path)
     from lookalike.models import weights
 
-    return TorchEncoder(
-        weights.load(path), weights.read_about(weights.model_folder(path)), precision
-    )
+    folder = weights.model_folder(path)
+    return TorchEncoder(weights.load(folder), weights.read_about(folder), precision)
 
 
 def weights_folder(path: str | Path) -> Path:
@@ -160,7 +157,7 @@ def weights_folder(path: str | Path) -> Path:
         return Path(path).expanduser()
     from lookalike.models import weights
 
-    return weights.model_folder(Path(path).expanduser())
+    return weights.model_folder(path)
 
 
 def refuse_stranger(
