@@ -126,9 +126,13 @@ def _turn_hue(x: Plane, sixths: float, room: Plane) -> None:
     np.subtract(b, r, out=other)
     other += c
     other += c
-    np.copyto(hue, other, where=largest == g)
+    other -= hue
+    other *= largest == g  # three times as fast as copying under a mask
+    hue += other
     np.subtract(g, b, out=other)
-    np.copyto(hue, other, where=largest == r)
+    other -= hue
+    other *= largest == r
+    hue += other
     turned = sixths if abs(sixths) <= 1 else sixths % 6
     np.multiply(c, np.float32(turned), out=other)
     hue += other
@@ -143,5 +147,6 @@ def _turn_hue(x: Plane, sixths: float, room: Plane) -> None:
     np.minimum(at, again, out=at)
     np.add(c, c, out=other)
     np.subtract(other, at, out=at)
-    np.clip(at, 0, c, out=at)
+    np.clip(at, 0, np.inf, out=at)
+    np.minimum(at, c, out=at)
     np.subtract(largest, at, out=x)
