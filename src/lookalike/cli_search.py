@@ -173,6 +173,24 @@ def index_tune(
     job.tune(index, recall=recall, dry_run=dry_run)
 
 
+@index_app.command("audit")
+def index_audit(
+    index: Index,
+    out: Annotated[Path | None, typer.Option("--out", help="Write a page (HTML).")] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="The column to judge; default: the finest.")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", min=2, help="Neighbours of each picture.")] = 10,
+    same: Annotated[float, typer.Option("--same", help="The least score of two copies.")] = 0.99,
+    shown: Annotated[int, typer.Option("--shown", min=1, help="Of each kind on the page.")] = 24,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+) -> None:
+    """Look for copies, outliers, hubs and doubtful labels: `index audit INDEX --out audit.html`."""
+    from lookalike.jobs import audit as job
+
+    job.run(index, out=out, label=label, k=k, same=same, shown=shown, as_json=as_json)
+
+
 def export(
     model: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a model folder.")],
     overrides: Overrides = None,
