@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.soak.soak import soak
+
+from soak import soak
 
 
 @pytest.mark.soak

@@ -150,6 +150,31 @@ def test_a_signal_stops_after_the_step_and_saves(name):
     assert signal.getsignal(name) is before
 
 
+@pytest.mark.parametrize(("name", "heard"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
+def test_a_second_sigterm_asks_nothing_new_and_a_second_ctrl_c_does(name, heard):
+    """torchrun hands a SIGTERM on that its processes already had, where all of a job got it."""
+    count = 0
+
+    def outer(*_):
+        nonlocal count
+        count += 1
+
+    def step(batch):
+        if batch["n"] == 2:
+            os.kill(os.getpid(), name)
+            os.kill(os.getpid(), name)
+
+    before = signal.signal(name, outer)
+    try:
+        made, notes, _ = loop(step)
+        with pytest.raises(Interrupted):
+            made.run(Progress())
+    finally:
+        signal.signal(name, before)
+    assert count == heard
+    assert notes.heard[-1] == ("interrupted", 3)
+
+
 def test_an_error_in_a_step_passes_through():
     def step(batch):
         raise NumericsError("The loss became nan.")
