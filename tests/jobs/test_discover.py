@@ -109,6 +109,25 @@ def test_what_is_there_is_not_made_again(loop, capsys):
         discover.run([f"run={folder}", "epochs=2"], resume=True)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("last", ["", "embeddings.parquet", "clustering.json"])
+def test_killed_after_any_file_the_loop_ends_with_the_same_bits(loop, tmp_path, last):
+    """Files are whole or not there, so a kill leaves a beginning of this list."""
+    folder = tmp_path / "y"
+    shutil.copytree(loop[0], folder)
+    made = ["train", "embeddings.parquet", "embeddings.npy", "clustering.json", "clusters.parquet"]
+    made += ["metrics.json", "report.html"]
+    for name in made[made.index(last) + 1 if last else 0 :]:
+        path = folder / "round-1" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    discover.run([f"run={folder}"], resume=True, quiet=True)
+    for number in (0, 1):
+        for name in ("train.parquet", "embeddings.npy", "clusters.parquet", "metrics.json"):
+            file = f"round-{number}/{name}"
+            assert (folder / file).read_bytes() == (loop[0] / file).read_bytes(), file
+        assert (folder / f"round-{number}" / "report.html").is_file()
+
+
 def test_a_person_decides(loop, tmp_path, monkeypatch):
     folder, _ = loop
     shutil.copytree(folder, tmp_path / "y")
