@@ -173,6 +173,23 @@ def index_tune(
     job.tune(index, recall=recall, dry_run=dry_run)
 
 
+@index_app.command("map")
+def index_map(
+    index: Index,
+    out: Annotated[Path, typer.Option("--out", help="The page to write (HTML).")],
+    method: Annotated[str, typer.Option("--method", help="pca, tsne or umap.")] = "pca",
+    label: Annotated[
+        str | None, typer.Option("--label", help="The column that colours; default: the finest.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Pictures shown at most.")] = 3000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the lot, t-SNE and UMAP.")] = 0,
+) -> None:
+    """Write a map of the embeddings to move about in: `index map INDEX --out map.html`."""
+    from lookalike.jobs import index_map as job
+
+    job.run(index, out=out, method=method, label=label, count=count, seed=seed)
+
+
 @index_app.command("audit")
 def index_audit(
     index: Index,

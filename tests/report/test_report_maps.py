@@ -109,8 +109,8 @@ def test_bad_input_is_refused() -> None:
     broken[2, 1] = np.nan
     with pytest.raises(NumericsError, match="first row 2"):
         map_embeddings(broken, np.zeros(4))
-    with pytest.raises(LookalikeError, match="method='umap'"):
-        map_embeddings(np.ones((4, 2)), np.zeros(4), method="umap")  # pyright: ignore
+    with pytest.raises(LookalikeError, match="method='mds'"):
+        map_embeddings(np.ones((4, 2)), np.zeros(4), method="mds")  # pyright: ignore
     with pytest.raises(LookalikeError, match="at least 1"):
         map_embeddings(np.ones((0, 2)), np.zeros(0))
     with pytest.raises(LookalikeError, match="1 pictures for 4"):

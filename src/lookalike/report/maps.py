@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lookalike.errors import LookalikeError, NumericsError
+from lookalike.errors import ConfigError, LookalikeError, NumericsError
 from lookalike.report.pictures import Picture
 
-Method = Literal["tsne", "pca"]
+Method = Literal["tsne", "pca", "umap"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def map_embeddings(
     named: int = 8,
     seed: int = 0,
 ) -> EmbeddingMap:
-    """Lay embeddings on a plane by t-SNE (van der Maaten and Hinton 2008) or by PCA.
+    """Lay embeddings on a plane by t-SNE (van der Maaten and Hinton 2008), UMAP or PCA.
 
     t-SNE keeps neighbours together and is what to look at; distances between far groups mean
     nothing in it. PCA keeps large distances, costs milliseconds and usually shows one blob.
@@ -63,13 +63,15 @@ def map_embeddings(
         labels: ``(N,)`` class codes.
         names: class code → name, as a function or a list; None writes the code.
         pictures: ``N`` pictures or paths, for thumbnails.
-        method: ``"tsne"`` or ``"pca"``. Below 10 points it is PCA.
+        method: ``"tsne"``, ``"pca"``, or ``"umap"`` (McInnes et al. 2018), which needs the extra
+            ``map``. Below 10 points it is PCA.
         max_points: points shown at most, at least 1.
         named: how many of the largest classes get a colour and a name.
         seed: of the lot and of t-SNE.
 
     Raises:
         LookalikeError: no embeddings, arguments of different length, or another method.
+        ConfigError: UMAP is not installed.
         NumericsError: NaN or infinity among the embeddings, naming the rows.
 
     >>> rng = np.random.default_rng(0)
@@ -83,6 +85,8 @@ def map_embeddings(
     x, codes = x[rows], codes[rows]
     if method == "tsne" and len(x) >= 10:
         plane, words = _tsne(x, seed)
+    elif method == "umap" and len(x) >= 10:
+        plane, words = _umap(x, seed)
     else:
         plane, words = _principal(x, 2), "PCA, the two directions of largest variance"
     classes, counts = np.unique(codes, return_counts=True)
@@ -110,8 +114,8 @@ def _check(
     pictures: Sequence[Picture] | None,
     method: str,
 ) -> None:
-    if method not in ("tsne", "pca"):
-        raise LookalikeError(f"map_embeddings: method='{method}'; it is 'tsne' or 'pca'.")
+    if method not in ("tsne", "pca", "umap"):
+        raise LookalikeError(f"map_embeddings: method='{method}'; it is 'tsne', 'pca' or 'umap'.")
     if x.ndim != 2 or len(x) == 0 or codes.shape != (len(x),):
         raise LookalikeError(
             f"map_embeddings: embeddings of shape {x.shape} and labels of shape {codes.shape}; "
@@ -167,6 +171,17 @@ def _tsne(x: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], str]:
             n_jobs=1,
         ).fit_transform(x)
     return _principal(plane.astype(np.float64), 2), f"t-SNE, perplexity {perplexity:.0f}"
+
+
+def _umap(x: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], str]:
+    try:
+        from umap import UMAP  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ConfigError(f"UMAP needs {error.name}: pip install 'lookalike[map]'") from error
+    near = min(15, len(x) - 1)
+    mapper: Any = UMAP(n_neighbors=near, random_state=seed, n_jobs=1)
+    plane = np.asarray(mapper.fit_transform(x), np.float64)
+    return _principal(plane, 2), f"UMAP, {near} neighbours"
 
 
 def _unit_square(plane: NDArray[np.float64]) -> NDArray[np.float64]:
