@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from rich import box
+from rich.measure import Measurement
 from rich.table import Table as Printed
 
 from lookalike.config import Config
@@ -44,15 +45,21 @@ class Side:
         name: in the table.
         model: the network, its pictures at the size asked for.
         about: its ``model.json``.
+        resized: whether its pictures are of another size than it was trained for.
     """
 
     name: str
     model: Embedder
     about: dict[str, Any]
+    resized: bool
+
+    def is_student_of(self, other: Side) -> bool:
+        """Whether it was trained into the space of the other, as that embeds its gallery."""
+        return self.model.teacher == other.about["sha256"] and not other.resized
 
     def belongs_to(self, gallery: Side) -> bool:
         """Whether it made the gallery's vectors, or was trained into their space."""
-        return gallery.about["sha256"] in (self.about["sha256"], self.model.teacher)
+        return self.name == gallery.name or self.is_student_of(gallery)
 
 
 def run(
@@ -159,7 +166,8 @@ def _sides(words: Sequence[str]) -> list[Side]:
         model = load_model(folder, size, word)
         about = weights.read_about(weights.model_folder(folder))
         name = folder.resolve().name + ("" if size is None else f"@{size}")
-        found.append(Side(name, model, about))
+        resized = model.spec.size != about["spec"].get("size", model.spec.size)
+        found.append(Side(name, model, about, resized))
     names = [side.name for side in found]
     if len(set(names)) < len(names):  # runs/a/model and runs/b/model
         found = [replace(s, name=word) for s, word in zip(found, words, strict=True)]
@@ -265,7 +273,7 @@ def _upgrades(
     for q, query in enumerate(sides):
         for g, gallery in enumerate(sides):
             cell, own, old = cells[q][g], cells[q][q], cells[g][g]
-            if query.model.teacher != gallery.about["sha256"] or not (cell and own and old):
+            if not query.is_student_of(gallery) or not (cell and own and old):
                 continue
             name = next(name for name in cell["values"] if name.startswith(metric))
             new, all_new, all_old = (c["values"][name] for c in (cell, own, old))
@@ -296,27 +304,44 @@ def _show(console: Console, result: dict[str, Any]) -> None:
             title_justify="left",
             box=box.SIMPLE_HEAD,
         )
+        printed.add_column("", justify="right")
         printed.add_column("queries by", no_wrap=True)
         printed.add_column("px", justify="right")
-        printed.add_column("ms a query", justify="right")
-        for model in models:
-            printed.add_column(model["name"], justify="right")
-        for model, row in zip(models, result["cells"], strict=True):
+        printed.add_column("ms", justify="right")
+        for number, _ in enumerate(models, 1):
+            printed.add_column(str(number), justify="right", no_wrap=True)
+        for number, (model, row) in enumerate(zip(models, result["cells"], strict=True), 1):
             cells = [_text(cell, metric) for cell in row]
             cost = f"{model['milliseconds_a_query']:.1f}"
-            printed.add_row(model["name"], str(model["size"]), cost, *cells)
-        console.out.print(printed)
+            printed.add_row(str(number), model["name"], str(model["size"]), cost, *cells)
+        _print_whole(console, printed)
     console.say(
         "In brackets: 95 % bootstrap over classes. *: made for each other (the same model, or its "
         "student). –: embeddings of different widths. ms: decode, prepare and embed one picture."
     )
     for one in result["upgrades"]:
-        share = "" if one["share"] is None else f": {one['share']:.0%} of that gain"
+        title = f"{one['query']} in the gallery of {one['gallery']}: {one['metric']}"
+        if one["share"] is None:
+            console.say(
+                f"student  {title} {one['now']:.3f}, {one['now'] / one['before']:.0%} of the "
+                f"teacher's own {one['before']:.3f}; in its own gallery {one['embedded_again']:.3f}"
+            )
+            continue
         console.say(
-            f"upgrade  {one['query']} in the gallery of {one['gallery']}: {one['metric']} "
-            f"{one['before']:.3f} before, {one['now']:.3f} now, {one['embedded_again']:.3f} with "
-            f"the gallery embedded again{share}"
+            f"upgrade  {title} {one['before']:.3f} before, {one['now']:.3f} now, "
+            f"{one['embedded_again']:.3f} with the gallery embedded again: {one['share']:.0%} of "
+            "that gain"
         )
+
+
+def _print_whole(console: Console, printed: Printed) -> None:
+    """At its own width: cut to a narrow terminal, the numbers would be lost."""
+    out = console.out
+    before = out.width
+    needed = Measurement.get(out, out.options.update(width=1000), printed).maximum
+    out.width = max(before, needed)
+    out.print(printed)
+    out.width = before
 
 
 def _text(cell: dict[str, Any] | None, metric: str) -> str:
