@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_origin
 
 from lookalike import components
 from lookalike.config import Config
@@ -293,13 +293,13 @@ def _readable(key: str, value: str) -> str:
 
 
 def _is_free(key: str) -> bool:
-    """Whether the key lies inside a free mapping such as ``model.options``."""
+    """Whether the key is, or lies inside, a free mapping such as ``model.options``."""
     node: Any = Config
     for part in key.split("."):
         if not is_dataclass(node):
             return True
         node = _field_type(node, part)
-    return False
+    return get_origin(node) is dict
 
 
 def _quote(text: str) -> str:

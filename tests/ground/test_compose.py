@@ -122,6 +122,12 @@ def test_every_choice_of_every_group_composes():
             compose([f"{group}={choice}"])
 
 
+def test_a_free_mapping_is_given_whole_or_by_its_members():
+    config = compose(["recipe=pss/inat", "discover.lander={hidden: 8}", "discover.lander.lr=0.1"])
+    given = config.discover.lander
+    assert (given["hidden"], given["lr"], given["inputs"]) == (8, 0.1, "vectors")
+
+
 def test_override_parsing():
     assert Override.parse("a.b=c=d") == Override("a.b=c=d", "", "a.b", "c=d")
     assert Override.parse("++a=1").prefix == "++"
