@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from lookalike.cli import app
 from lookalike.compose import choices, compose
 from lookalike.errors import RunError
-from lookalike.jobs import discover, train
+from lookalike.jobs import discover, sweep, train
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "from").glob("*.md"))
 RECIPES = [name for name in choices("recipe") if "/" in name]
@@ -82,6 +82,16 @@ def test_every_command_of_a_page_runs(page, data_root, tmp_path, monkeypatch):
         elif verb == "train":
             with pytest.raises(RunError, match="is finished"):
                 train.run([word for word in words if word != "--resume"], resume=True, quiet=True)
+        elif verb == "sweep":
+            options = [word for word in words if "=" in word]
+            space = next(w for w in words if "=" not in w and not w.startswith("-"))
+            extra = [*small(options), f"data_root={data_root}"]
+            pruner = words[words.index("--pruner") + 1]
+            sweep.run([space, *options, *extra], trials=2, out=Path("sweep"), pruner=pruner)
+            trials = [*Path("sweep").glob("trial-*")]
+            assert len(trials) == 2
+            for trial in trials:
+                learned(trial)
         elif verb == "discover":
             extra = [*small(words), f"run={page.stem}", f"data_root={data_root}"]
             extra += ["discover.rounds=1", "discover.lander.epochs=1", "discover.lander.hidden=8"]
