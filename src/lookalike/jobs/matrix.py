@@ -27,6 +27,7 @@ from lookalike.jobs.console import Console
 from lookalike.jobs.figures import check_metrics
 from lookalike.jobs.measuring import Measured, embedded, measure_vectors, with_roles
 from lookalike.jobs.pairing import load_model
+from lookalike.jobs.widths import prefix
 from lookalike.metrics.definitions import explain
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
@@ -122,7 +123,7 @@ def run(
         raise DataError(f"--split {split}: no such split. {suggest(split, table.splits)}")
     rows, vectors = _embed(sides, table, split, config, console)
     if width is not None:
-        vectors = {name: _unit(x[:, :width]) for name, x in vectors.items()}
+        vectors = {name: prefix(x, width) for name, x in vectors.items()}
     cells = [
         [_cell(q, g, rows, (vectors[q.name], vectors[g.name]), config) for g in sides]
         for q in sides
@@ -193,10 +194,6 @@ def _embed(
                 on_batch=advance,
             )
     return kept, vectors
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 def _cell(

@@ -14,6 +14,7 @@ from lookalike.errors import ConfigError, DataError
 from lookalike.jobs import building
 from lookalike.jobs.measuring import Measured, embedded, measure_vectors, with_roles
 from lookalike.jobs.under_way import UnderWay
+from lookalike.jobs.widths import prefix
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import (
@@ -45,7 +46,11 @@ class Pair:
     def measure(
         self, table: Table, split: str, config: Config, under_way: UnderWay
     ) -> list[Measured]:
-        """Both directions, and with ``symmetric`` each model alone; titles in ``split``."""
+        """Both directions, and with ``symmetric`` each model alone; titles in ``split``.
+
+        A query model of several widths is also measured at each, in the same prefix of the
+        gallery.
+        """
         rows = with_roles(table.split(split))
         vectors = []
         for model in (self.query, self.gallery):
@@ -53,12 +58,15 @@ class Pair:
             vectors.append(found)
         directions = [(0, 1), (1, 0), *([(0, 0), (1, 1)] if self.symmetric else [])]
         results = []
-        for q, g in directions:
-            title = f"{split}: {self.names[q]} → {self.names[g]}"
-            one = measure_vectors(
-                split, kept, vectors[q], config.evaluation, vectors[g], under_way=under_way
-            )
-            results.append(replace(one, split=title))
+        for width in (None, *sorted(self.query.spec.widths)):
+            cut = vectors if width is None else [prefix(x, width) for x in vectors]
+            name = split if width is None else f"{width}d-{split}"
+            for q, g in directions:
+                one = measure_vectors(
+                    name, kept, cut[q], config.evaluation, cut[g], under_way=under_way
+                )
+                title = f"{name}: {self.names[q]} → {self.names[g]}"
+                results.append(replace(one, split=title))
         return results
 
 

@@ -10,6 +10,16 @@ from lookalike.jobs.under_way import UnderWay
 from lookalike.models.embedder import Embedder
 
 
+def prefix(x: np.ndarray, width: int) -> np.ndarray:
+    """The first numbers of each embedding, brought to unit length again.
+
+    >>> prefix(np.array([[0.6, 0.0, 0.8]]), 2)
+    array([[1., 0.]])
+    """
+    cut = x[:, :width]
+    return cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
+
+
 def narrower(
     one: Measured, model: Embedder, c: EvaluationConfig, under_way: UnderWay | None = None
 ) -> list[Measured]:
@@ -26,8 +36,7 @@ def narrower(
     """
     found = []
     for width in sorted(model.spec.widths):
-        cut = one.embeddings[:, :width]
-        unit = cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
+        unit = prefix(one.embeddings, width)
         title = f"{width}d-{one.split}"
         found.append(measure_vectors(title, one.table, unit, c, under_way=under_way))
     return found
