@@ -90,6 +90,8 @@ def test_options_of_the_other_network_are_refused():
         TrainingOptions(heads=2)
     with pytest.raises(ConfigError, match=r"inputs=vector: .*'vectors'"):
         TrainingOptions(inputs="vector")
+    with pytest.raises(ConfigError, match=r"hilander.taw: .*'tau'"):
+        cluster(np.eye(20), "hilander", network=EdgeLander(), taw=0.5)
     with pytest.raises(ConfigError, match=r"optimizer=adam: .*'adamw'"):
         TrainingOptions(optimizer="adam")
     assert TrainingOptions(inputs="vectors", heads=2).heads == 2

@@ -37,7 +37,8 @@ def cluster(x: Any, method: str = "hilander", **options: Any) -> Clustering:
     """
     if method not in METHODS:
         raise ConfigError(f"method={method}: no such clusterer. {suggest(method, METHODS)}")
-    components.check_arguments(METHODS[method], options, method)
+    takes = run_hilander if method == "hilander" else METHODS[method]
+    components.check_arguments(takes, options, method)
     return METHODS[method](unit(x), **options)
 
 
