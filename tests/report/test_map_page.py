@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,13 @@ def test_the_page_holds_all_and_runs_only_its_own(page):
     labels = np.array(data["label"])
     own = np.linalg.norm(points - points[labels == labels[0]].mean(axis=0), axis=1)
     assert own[labels == labels[0]].mean() < own[labels != labels[0]].mean()
+
+
+def test_umap_says_what_it_needs(index, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ConfigError, match=r"pip install 'lookalike\[map\]'"):
+        index_map.run(index.folder, out=tmp_path / "m.html", method="umap")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_is_refused(index, tmp_path):
