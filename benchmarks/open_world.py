@@ -94,8 +94,11 @@ def _print(columns: dict[str, list[dict]]) -> None:
         cells = []
         for found in columns.values():
             values = [one[part][kind]["values"][name] for one in found]
-            half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-            cells.append(f"{np.mean(values):.3f}" + (f" ± {half:.3f}" if len(values) > 1 else ""))
+            cell = f"{np.mean(values):.3f}"
+            if len(values) > 1:
+                half = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
+                cell += f" ± {half:.3f}"
+            cells.append(cell)
         print(f"| {kind}: {name} | " + " | ".join(cells) + " |")
     for title, value in (
         ("clusters of two or more / classes, u", _clusters),
