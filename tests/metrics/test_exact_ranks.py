@@ -30,6 +30,9 @@ def vectors(kind, count):
     x = x.astype(np.float32)
     if kind == "duplicates":
         x[count // 2 :] = x[: count - count // 2]
+    if kind == "far out":  # some scores lie far from all others, on either side
+        x[::90] *= 50
+        x[45::90] *= -50
     if kind == "nearly equal":  # all scores within a few float32 roundings
         x = (np.ones((count, SIZE)) + 1e-7 * random.standard_normal((count, SIZE))).astype("f4")
     return x
@@ -72,7 +75,7 @@ TILES += [(path, tile) for path in PATHS[1:] for tile in (torch.int32, torch.flo
 
 @pytest.mark.parametrize(("path", "tile"), TILES)
 @pytest.mark.parametrize(
-    "kind", ["hard", "separated", "grid", "duplicates", "nearly equal", "collapsed"]
+    "kind", ["hard", "separated", "grid", "duplicates", "far out", "nearly equal", "collapsed"]
 )
 def test_counts_equal_brute_force(kind, tile, path, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_NATIVE", path)
@@ -171,7 +174,7 @@ def test_the_type_of_a_tile(monkeypatch):
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1), (13, 50, 17), (24, 48, 64), (5, 23, 0), (30, 40, 515)]
 )
-@pytest.mark.parametrize("kind", ["alike", "signed", "tiny", "large"])
+@pytest.mark.parametrize("kind", ["alike", "signed", "tiny", "large", "first", "last"])
 def test_fixed_tiles_keep_their_bound(kind, shape, path, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_NATIVE", path)
     queries, items, size = shape
@@ -182,6 +185,8 @@ def test_fixed_tiles_keep_their_bound(kind, shape, path, monkeypatch):
     q, g = ((x * {"tiny": 2.0**-50, "large": 2.0**30}.get(kind, 1.0)).astype("f4") for x in (q, g))
     if kind == "signed":
         q[::2] *= 1e-3
+    if kind in ("first", "last"):  # of four dimensions; the bound weighs them differently
+        q[:, np.arange(size) % 4 != {"first": 0, "last": 3}[kind]] = 0
     wide = torch.empty((queries + 1, items + 5), dtype=torch.int32)[:, :items]
     tile = score_tile(whole(q), whole(g), wide)
     rows, columns = np.divmod(np.arange(queries * items), items)

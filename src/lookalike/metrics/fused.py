@@ -109,10 +109,24 @@ class Fused:
 
 
 class Tables:
-    """What every tile needs again: inverse logarithms of the ranks, and their sums."""
+    """What every tile needs again: inverse logarithms of the ranks, their sums, and what is asked.
+
+    Args:
+        items: size of the gallery.
+        levels: the label columns evaluated.
+        kind: of relevance, "pop" or "map".
+        alpha: its exponent, or its weights.
+        exclusive: whether exclusive average precisions are wanted.
+    """
 
     def __init__(
-        self, items: int, levels: Sequence[int], kind: str, alpha: float | list[float]
+        self,
+        items: int,
+        levels: Sequence[int],
+        kind: str,
+        alpha: float | list[float],
+        *,
+        exclusive: bool,
     ) -> None:
         ranks = np.arange(0.0, items + 1)
         with np.errstate(divide="ignore"):  # there is no rank 0
@@ -124,6 +138,7 @@ class Tables:
             weight = (np.arange(1, count + 1) / count) ** weight
         self.weights = np.concatenate(([0.0], weight))
         self.shared = kind == "pop"
+        self.exclusive = exclusive
 
 
 def fuse(
@@ -161,6 +176,7 @@ def fuse(
         tables.discount,
         tables.weights,
         tables.shared,
+        tables.exclusive,
         table,
         torch.get_num_threads(),
     )

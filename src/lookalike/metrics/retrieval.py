@@ -169,14 +169,16 @@ class _Plan:
 
 def _plan(task: Problem, requests: list[Request], levels: list[int], style: Style) -> _Plan:
     needed = set(levels)
-    if any(r.base == "exclusive_average_precision" for r in requests):
+    exclusive = any(r.base == "exclusive_average_precision" for r in requests)
+    if exclusive:
         needed |= set(range(max(levels)))
     if task.nested:  # the coarsest level holds the others
         needed = {max(needed)}
     members = {level: Members(task.gallery_codes[:, level]) for level in sorted(needed)}
     tables = None
     if can_fuse(style.ties, task.query_codes.shape[1]):
-        tables = Tables(len(task.gallery.exact), levels, style.relevance, style.alpha)
+        items = len(task.gallery.exact)
+        tables = Tables(items, levels, style.relevance, style.alpha, exclusive=exclusive)
     return _Plan(task, requests, levels, style, members, tables)
 
 

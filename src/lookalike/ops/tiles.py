@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -211,11 +211,11 @@ def _score_fixed(
 ) -> ScoredTile:
     r"""Whole numbers: float32 sums of four products each, scaled, rounded and added without error.
 
-    With a query scaled by a power of two s so that no score leaves ±2³⁰·⁹, and c products a chunk,
-    a chunk's sum is wrong by at most c roundings of what it can be, which is the part of the norms
-    that lies in its dimensions; all chunks together by c·u·s·‖q‖·‖g‖ (Cauchy and Schwarz, twice),
-    and by half a unit each for being whole. At 512 dimensions that is a hundredth of the bound on
-    a float32 sum in any order.
+    With a query scaled by a power of two s so that no score leaves ±2³⁰·⁹, product i of a chunk
+    goes through r_i roundings, each of them at most u times what the chunk has added up by then.
+    All chunks together are wrong by at most u·s·Σ r_i·|q_i·g_i| ≤ u·s·‖r∘q‖·‖g‖ (Cauchy and
+    Schwarz), and by half a unit each for being whole. At 512 dimensions that is less than a
+    hundredth of the bound on a float32 sum in any order.
     """
     library = paths.native()
     if library is None:
@@ -225,14 +225,22 @@ def _score_fixed(
     exponent = np.floor(_FIXED_BITS - np.log2(np.maximum(product, 2.0**-95)))
     exponent = exponent.astype(np.int32)
     isa, threads = paths.instruction_set(), torch.get_num_threads()
-    roundings = library.fixed_tile(
-        query.exact, gallery.exact, exponent, tile.numpy(), isa=isa, threads=threads
-    )
-    chunks = -(-query.exact.shape[1] // library.chunk)
+    library.fixed_tile(query.exact, gallery.exact, exponent, tile.numpy(), isa=isa, threads=threads)
+    roundings = library.roundings(isa)
+    chunks = -(-query.exact.shape[1] // len(roundings))
     scale = np.exp2(exponent)
-    relative = roundings * UNIT_ROUNDOFF * (1 + 1e-6)
-    error = scale * (relative * product + doubt) + 0.5 * chunks + 1
+    rounded = UNIT_ROUNDOFF * (1 + 1e-6) * _weighted_norms(query, roundings) * gallery.longest
+    error = scale * (rounded + doubt) + 0.5 * chunks + 1
     return ScoredTile(tile, error, scale, doubt)
+
+
+def _weighted_norms(query: Vectors, weights: Sequence[int]) -> np.ndarray:
+    """``‖w∘q‖``, the weights over and over again; none too short."""
+    squares = np.zeros(len(query.exact))
+    for k, weight in enumerate(weights):
+        part = query.exact[:, k :: len(weights)].astype(np.float64)
+        squares += weight**2 * np.einsum("bd,bd->b", part, part)
+    return np.sqrt(squares)
 
 
 def _score_exactly(query: np.ndarray, gallery: np.ndarray, out: np.ndarray) -> None:

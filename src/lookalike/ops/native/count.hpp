@@ -77,6 +77,8 @@ struct CountRow {
 struct CountKernels {
     CountRow<int32_t> fixed;
     CountRow<double> exact;
+    // counts[i] += counts[0] + … + counts[i - 1].
+    void (*add_up)(int32_t* counts, int64_t size);
     // out[i] = sum over k of query[k] * gallery[items[i] * size + k], in float64: in any order, and
     // strictly in order, which decides.
     void (*quick_dots)(const float* query, const float* gallery, int64_t size,

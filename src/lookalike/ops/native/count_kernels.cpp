@@ -119,6 +119,16 @@ int64_t many(const Score* row, int64_t width, const Score* peaks, const Score* l
     return found;
 }
 
+void add_up(int32_t* counts, int64_t size) {
+    int32_t sum = 0;
+#pragma omp simd reduction(inscan, + : sum)
+    for (int64_t i = 0; i < size; ++i) {
+        sum += counts[i];
+#pragma omp scan inclusive(sum)
+        counts[i] = sum;
+    }
+}
+
 template <int kCount>
 void dot_group(const float* query, const float* gallery, int64_t size, const int64_t* items,
                double* out) {
@@ -171,7 +181,9 @@ void quick_dots(const float* query, const float* gallery, int64_t size, const in
                 int64_t count, double* out) {
     int64_t i = 0;
     for (; i + 4 <= count; i += 4) quick_group<4>(query, gallery, size, items + i, out + i);
-    for (; i < count; ++i) quick_group<1>(query, gallery, size, items + i, out + i);
+    if (count - i == 3) quick_group<3>(query, gallery, size, items + i, out + i);
+    if (count - i == 2) quick_group<2>(query, gallery, size, items + i, out + i);
+    if (count - i == 1) quick_group<1>(query, gallery, size, items + i, out + i);
 }
 
 void exact_dots(const float* query, const float* gallery, int64_t size, const int64_t* items,
@@ -187,6 +199,7 @@ void exact_dots(const float* query, const float* gallery, int64_t size, const in
 extern const CountKernels count_kernels;
 const CountKernels count_kernels = {{find_peaks<int32_t>, few<int32_t>, many<int32_t>},
                                     {find_peaks<double>, few<double>, many<double>},
+                                    add_up,
                                     quick_dots,
                                     exact_dots};
 

@@ -33,6 +33,7 @@ struct Inputs {
     int64_t level_count, cut_count;
     const double *inverse_log, *discount, *weights;  // 1 / log2(1 + r); its sums; per grade
     bool shared;  // weights of a grade are shared by its items ("pop"), else summed ("map")
+    bool exclusive;  // whether kExclusive is wanted
     double* out;
     int64_t out_width;
 };
@@ -91,7 +92,7 @@ class Scorer {
         hits_[relevant] = INT32_MAX;
         std::fill(out, out + kBinary + 2 * in_.cut_count, 0.0);
         out[kRelevant] = static_cast<double>(relevant);
-        out[kExclusive] = bit == 1 ? -1.0 : exclusive(bit);
+        out[kExclusive] = bit == 1 || !in_.exclusive ? -1.0 : exclusive(bit);
         if (relevant == 0) return;
         precisions(relevant);
         double ap = 0.0, ap_at_r = 0.0, trapezoid = 0.0, gain = 0.0;
@@ -249,7 +250,8 @@ void rank_metrics(Vector<const int64_t> starts, Vector<const int64_t> items,
                   Matrix<const int64_t> query_codes, Matrix<const int64_t> gallery_codes,
                   Vector<const int64_t> levels, Vector<const int64_t> cuts,
                   Vector<const double> inverse_log, Vector<const double> discount,
-                  Vector<const double> weights, bool shared, Matrix<double> out, int threads) {
+                  Vector<const double> weights, bool shared, bool exclusive, Matrix<double> out,
+                  int threads) {
     const int64_t queries = query_codes.shape(0);
     Inputs in{};
     in.starts = starts.data();
@@ -268,6 +270,7 @@ void rank_metrics(Vector<const int64_t> starts, Vector<const int64_t> items,
     in.discount = discount.data();
     in.weights = weights.data();
     in.shared = shared;
+    in.exclusive = exclusive;
     in.out = out.data();
     in.out_width = out.shape(1);
     const int64_t pairs = items.shape(0);
@@ -297,7 +300,7 @@ void bind_metrics(nb::module_& module) {
                nb::arg("above"), nb::arg("before"), nb::arg("query_codes"),
                nb::arg("gallery_codes"), nb::arg("levels"), nb::arg("cuts"), nb::arg("inverse_log"),
                nb::arg("discount"), nb::arg("weights"), nb::arg("shared"),
-               nb::arg("out").noconvert(), nb::arg("threads"));
+               nb::arg("exclusive"), nb::arg("out").noconvert(), nb::arg("threads"));
 }
 
 }  // namespace lookalike

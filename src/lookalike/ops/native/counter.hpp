@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "count.hpp"
@@ -15,7 +16,7 @@
 namespace lookalike {
 
 constexpr int64_t kFew = 24;           // up to here every pivot looks at every score
-constexpr int64_t kStepsPerPivot = 8;  // beyond, pivots are found through a table
+constexpr int64_t kStepsPerPivot = 16;  // beyond, pivots are found through a table
 constexpr int64_t kPending = 1 << 19;  // items held back to be scored again, all rows together
 constexpr int64_t kGalleryBlock = 256;  // vectors that stay in the second cache meanwhile
 
@@ -176,8 +177,7 @@ class Counter {
 
     // Sort many pivots by the steps they fall in; the same table then finds the pivots of a score.
     void build_table(int64_t depth) {
-        const Score first = *std::min_element(band_low_.begin(), band_low_.end());
-        const Score last = *std::max_element(band_high_.begin(), band_high_.end());
+        const auto [first, last] = middle(depth);
         steps_ = Steps<Score>::between(first, last, depth * kStepsPerPivot);
         base_.assign(steps_.size + 1, 0);
         place_.resize(depth);
@@ -185,7 +185,7 @@ class Counter {
             place_[p] = steps_(band_high_[p]);
             ++base_[place_[p]];
         }
-        for (int64_t b = 1; b <= steps_.size; ++b) base_[b] += base_[b - 1];
+        kernel_.add_up(base_.data(), steps_.size + 1);
         // Each step counts the pivots up to its end; taking its own away, one by one, those before.
         for (int64_t p = depth - 1; p >= 0; --p) order_[--base_[place_[p]]] = static_cast<int32_t>(p);
         for (int64_t from = 0, to; from < depth; from = to) {
@@ -199,6 +199,25 @@ class Counter {
                 base_[b] |= kMarked;
             done = std::max(done, place_[p] + 1);
         }
+    }
+
+    // Where nearly all pivots lie. A few far off would leave the others too few steps; beyond the
+    // range they share one.
+    std::pair<Score, Score> middle(int64_t depth) const {
+        Score first = band_low_[0], last = band_high_[0];
+        double sum = 0, squares = 0;
+        for (int64_t p = 0; p < depth; ++p) {
+            first = std::min(first, band_low_[p]);
+            last = std::max(last, band_high_[p]);
+            const double score = static_cast<double>(band_low_[p]);
+            sum += score;
+            squares += score * score;
+        }
+        const double mean = sum / depth;
+        const double reach = 3 * std::sqrt(std::max(0.0, squares / depth - mean * mean));
+        if (mean - reach > static_cast<double>(first)) first = static_cast<Score>(mean - reach);
+        if (mean + reach < static_cast<double>(last)) last = static_cast<Score>(mean + reach);
+        return {first, last};
     }
 
     int64_t sweep_few(const Row<Score>& row) {
@@ -326,9 +345,7 @@ class Counter {
         const auto lower = [this](int64_t a, int64_t b) {
             return exact_[a] != exact_[b] ? exact_[a] < exact_[b] : a < b;
         };
-        // Nearly sorted by now, or, where vectors collapsed, tied from end to end.
-        if (!std::is_sorted(ranked_.begin(), ranked_.end(), lower))
-            std::sort(ranked_.begin(), ranked_.end(), lower);
+        finish_sorting(lower);
         if (!(p.row.error > 0)) return;
         const double reach = 2 * p.row.doubt;
         for (int64_t from = 0, to; from < count; from = to) {
@@ -341,6 +358,25 @@ class Counter {
             kernel_.exact_dots(p.row.query, gallery_, size_, near_.data(), to - from, sums_.data());
             for (int64_t c = from; c < to; ++c) exact_[ranked_[c]] = sums_[c - from];
             std::sort(ranked_.begin() + from, ranked_.begin() + to, lower);
+        }
+    }
+
+    // Few stand far from their place by now, unless vectors collapsed.
+    template <typename Lower>
+    void finish_sorting(const Lower& lower) {
+        int64_t moves = 0;
+        const int64_t count = ranked_.size(), most = 8 * count;
+        for (int64_t c = 1; c < count; ++c) {
+            const int64_t one = ranked_[c];
+            int64_t place = c;
+            for (; place > 0 && lower(one, ranked_[place - 1]); --place)
+                ranked_[place] = ranked_[place - 1];
+            ranked_[place] = one;
+            moves += c - place;
+            if (moves > most) {
+                std::sort(ranked_.begin(), ranked_.end(), lower);
+                return;
+            }
         }
     }
 

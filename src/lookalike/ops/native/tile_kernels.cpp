@@ -72,8 +72,8 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) {
 #endif
 }
 
-// A float32 sum of four products can be wrong by four roundings of its own size; whole numbers add
-// without any. The conversions and their additions leave the multipliers free.
+// A product joins the float32 sum of four and is rounded with it at every addition yet to come; whole
+// numbers add without any rounding. The conversions and their additions leave the multipliers free.
 void fixed_step(const float* queries, const float* panel, int64_t size, int32_t* out,
                 int64_t stride, int64_t used_rows, int64_t used_columns) {
     Wholes total[kFixedRows][kFixedVectors] = {};
@@ -106,18 +106,16 @@ void fixed_step(const float* queries, const float* panel, int64_t size, int32_t*
             out[r * stride + c] = total[r][c / kFloats][c % kFloats];
 }
 
-#if defined(__FMA__)
-constexpr int kRoundings = kChunk;  // one for each product fused with its addition
-#else
-constexpr int kRoundings = kChunk + 1;  // each product's own, and the additions
-#endif
-
 }  // namespace
 
 extern const TileKernels tile_kernels;
 const TileKernels tile_kernels = {{kExactRows, kExactColumns, exact_step},
                                   {kFixedRows, kFixedColumns, fixed_step},
-                                  kRoundings};
+#if defined(__FMA__)
+                                  {4, 3, 2, 1}};  // the first of four sums has all the others to come
+#else
+                                  {4, 4, 3, 2}};  // and each product is rounded alone
+#endif
 
 }  // namespace LOOKALIKE_ISA
 }  // namespace lookalike

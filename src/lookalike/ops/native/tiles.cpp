@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <cmath>
@@ -131,20 +132,25 @@ void exact_tile(Grid<const float> query, Grid<const float> gallery, Rows<double>
     fill_tile(kernels(isa).exact, query, gallery, out, nullptr, query.shape(1), threads);
 }
 
-// Scores times 2^exponents[row], as whole numbers. Returns the roundings of float32 in a chunk.
-int fixed_tile(Grid<const float> query, Grid<const float> gallery, Vector<const int32_t> exponents,
-               Rows<int32_t> out, const std::string& isa, int threads) {
+// Scores times 2^exponents[row], as whole numbers.
+void fixed_tile(Grid<const float> query, Grid<const float> gallery, Vector<const int32_t> exponents,
+                Rows<int32_t> out, const std::string& isa, int threads) {
     if (exponents.shape(0) != query.shape(0))
         throw std::invalid_argument("arrays differ in length");
     const int64_t padded = (query.shape(1) + kChunk - 1) / kChunk * kChunk;
     fill_tile(kernels(isa).fixed, query, gallery, out, exponents.data(), padded, threads);
-    return kernels(isa).roundings;
+}
+
+// How often float32 rounds what each product of a chunk adds to its sum.
+std::vector<int> roundings(const std::string& isa) {
+    const auto& each = kernels(isa).roundings;
+    return {each, each + kChunk};
 }
 
 }  // namespace
 
 void bind_tiles(nb::module_& module) {
-    module.attr("chunk") = kChunk;
+    module.def("roundings", &roundings, nb::arg("isa"));
     module.def("exact_tile", &exact_tile, nb::arg("query").noconvert(),
                nb::arg("gallery").noconvert(), nb::arg("out").noconvert(), nb::arg("isa"),
                nb::arg("threads"));

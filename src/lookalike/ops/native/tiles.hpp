@@ -20,7 +20,7 @@ struct TileStep {
 struct TileKernels {
     TileStep<double, double> exact;  // strictly in the order of k
     TileStep<float, int32_t> fixed;  // size divides by kChunk; rounded to whole numbers
-    int roundings;                   // of float32 in each chunk of `fixed`, at worst
+    int roundings[kChunk];           // in float32, of each product of a chunk of `fixed`
 };
 
 // One translation unit each, compiled from tile_kernels.cpp with the flags of its name.
