@@ -214,6 +214,11 @@ def test_stored_embeddings_are_read_again_and_only_where_nothing_changed(
             "it compares no pictures with a gallery",
         ),
         (["teacher=FINISHED", "model.whitening=4"], ConfigError, "Drop model.whitening"),
+        (
+            ["teacher=FINISHED", "distillation.rank.name=smooth_ap", "distillation.rank.tua=1"],
+            ConfigError,
+            "distillation.rank.tua: SmoothAP takes no such argument. Did you mean 'tau'",
+        ),
     ],
 )
 def test_a_teacher_that_cannot_be_is_refused(toy, finished, tmp_path, more, error, message):

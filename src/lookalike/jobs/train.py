@@ -147,6 +147,8 @@ def check(config: Config) -> None:
     for name in ("train", "evaluation"):
         options = getattr(config.transform, name)
         components.check_arguments(getattr(transforms, name), options, f"transform.{name}")
+    if config.distillation.rank:
+        components.check("loss", config.distillation.rank, path="distillation.rank")
     building.pick_precision(config.precision, building.pick_device(config.device))
     building.broken_policy(config)
     _check_counts(config)
