@@ -150,6 +150,14 @@ def test_a_signal_stops_after_the_step_and_saves(name):
     assert signal.getsignal(name) is before
 
 
+def test_a_signal_in_an_evaluation_saves_too():
+    """Not every epoch ends with a checkpoint."""
+    made, notes, _ = loop(evaluate=lambda progress: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        made.run(Progress())
+    assert notes.heard[-2:] == [("epoch", 1), ("interrupted", 5)]
+
+
 @pytest.mark.parametrize(("name", "heard"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
 def test_a_second_sigterm_asks_nothing_new_and_a_second_ctrl_c_does(name, heard):
     """torchrun hands a SIGTERM on that its processes already had, where all of a job got it."""

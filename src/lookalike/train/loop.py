@@ -94,7 +94,7 @@ class Loop:
                 if self._due(progress.epoch):
                     self.evaluate(progress)
                 self.listener.epoch_done(progress)
-                self._halt_if(stop, progress, saved=True)
+                self._halt_if(stop, progress)
         return progress
 
     def _epoch(self, progress: Progress, stop: threading.Event) -> None:
@@ -108,7 +108,7 @@ class Loop:
             if group == self.update_every:
                 self._update(progress, group, timer)
                 group = 0
-                self._halt_if(stop, progress, saved=False)
+                self._halt_if(stop, progress)
         if group and not self.drop_partial:
             self._update(progress, group, timer)
         elif group:
@@ -137,12 +137,11 @@ class Loop:
         last = epochs_done == self.epochs
         return last or (self.evaluate_every > 0 and epochs_done % self.evaluate_every == 0)
 
-    def _halt_if(self, stop: threading.Event, progress: Progress, *, saved: bool) -> None:
+    def _halt_if(self, stop: threading.Event, progress: Progress) -> None:
         # All processes stop after the same step, whichever of them got the signal.
         if not distributed.any_rank(stop.is_set()) or progress.ended(self.epochs):
             return
-        if not saved:
-            self.listener.interrupted(progress)
+        self.listener.interrupted(progress)
         raise Interrupted("Stopped on request; everything is saved.")
 
 
