@@ -40,6 +40,7 @@ def test_the_folder_is_a_model_with_its_card(published, finished):
     kept = json.loads((published / "evaluation" / "test.json").read_text())
     low, high = kept["intervals"][name]
     assert low <= kept["values"][name] <= high
+    assert {r.dataset_name for r in card.data.eval_results} == {"toy, test"}
     assert f"| MAP@R, species | {found[name]:.3f} ({low:.2f}–{high:.2f}) |" in card.content
     assert "Tested on classes never seen in training" in card.content
     assert json.loads((published / "config.json").read_text())["num_features"] == 8

@@ -108,6 +108,7 @@ def _fill(
         write_text(place, json.dumps(_finite(numbers), indent=2) + "\n")
     card = Card(
         title=title,
+        dataset=without_paths(str(manifest["data"]["name"])),
         backbone=model.spec.backbone,
         width=model.width,
         size=model.spec.size,

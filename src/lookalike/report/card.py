@@ -17,6 +17,7 @@ class Card:
 
     Attributes:
         title: the model's name.
+        dataset: name of the data that it was trained and measured on.
         backbone: the network.
         width: numbers a vector.
         size: side of the prepared picture in pixels.
@@ -32,6 +33,7 @@ class Card:
     """
 
     title: str
+    dataset: str
     backbone: str
     width: int
     size: int
@@ -51,6 +53,7 @@ def model_card(card: Card) -> str:
 
     >>> card = Card(
     ...     title="birds",
+    ...     dataset="cub",
     ...     backbone="conv4",
     ...     width=8,
     ...     size=32,
@@ -98,14 +101,14 @@ def _metadata(card: Card) -> str:
     }
     if card.licence is not None:
         head["license"] = card.licence
-    results = [_result(section) for section in card.sections if section.values]
+    results = [_result(section, card.dataset) for section in card.sections if section.values]
     if results:
         head["model-index"] = [{"name": card.title, "results": results}]
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
     return "\n".join(["---", *lines, "---"])
 
 
-def _result(section: EvaluationSection) -> dict[str, Any]:
+def _result(section: EvaluationSection, dataset: str) -> dict[str, Any]:
     metrics = [
         {"type": name, "name": metric_title(name, section.levels), "value": round(value, 6)}
         for name, value in section.values.items()
@@ -113,7 +116,7 @@ def _result(section: EvaluationSection) -> dict[str, Any]:
     ]
     return {
         "task": {"type": "image-retrieval", "name": "Image retrieval"},
-        "dataset": {"type": section.split, "name": section.split},
+        "dataset": {"type": dataset, "name": f"{dataset}, {section.split}", "split": section.split},
         "metrics": metrics,
     }
 
