@@ -39,6 +39,19 @@ for loss in (SmoothAP(), SupAP(), SupHAP()):
     loss(one, y).backward()
     loss(two, y).backward()
     torch.testing.assert_close(one.grad.double(), two.grad, rtol=1e-4, atol=1e-6)
+# Counting for exact ranks: ties with the bounds, excluded items, rows that lie apart.
+from lookalike.ops import exact_ranks_torch, triton_counts
+for kind in (torch.float32, torch.float64):
+    scores = torch.randn(3, 2100).mul(4).round().to(kind)[:, :2051]
+    scores[:, ::7] = -math.inf
+    low = scores[:, 1:6].clone()
+    low[1, 3:] = math.inf
+    high = low + 1
+    above, reach = triton_counts.counts(scores, low, high)
+    assert torch.equal(above, (scores[:, None] > high[..., None]).sum(dim=2))
+    assert torch.equal(reach, (scores[:, None] >= low[..., None]).sum(dim=2))
+    found = exact_ranks_torch._compare(scores, low, high)
+    assert torch.equal(found[0], above) and torch.equal(found[1], reach)
 print("ok")
 """
 
@@ -75,3 +88,19 @@ def test_triton_agrees_with_torch_on_a_gpu(monkeypatch):
         SupAP(offset=1.44)(leaf, y).backward()
         gradients.append(leaf.grad)
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("triton", ["0", "1"])
+def test_evaluation_on_a_gpu_has_the_bits_of_the_cpu(triton, monkeypatch):
+    from lookalike.metrics import evaluate
+
+    monkeypatch.setenv("LOOKALIKE_TRITON", triton)
+    torch.manual_seed(0)
+    y = torch.stack([torch.arange(600) // 4, torch.arange(600) // 60], dim=1)
+    x = torch.randn(600, 48)
+    x[300:330] = x[:30]
+    there, here = evaluate(x.cuda(), y), evaluate(x, y)
+    for name in here.values:
+        assert there.per_query[name].tobytes() == here.per_query[name].tobytes(), name

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import torch
 
+from lookalike.ops import paths
 from lookalike.ops.tiles import Pairs
 
 _PAIRS = 2**19  # pairs of vectors gathered at a time
@@ -96,7 +99,9 @@ def _outside(
 def _compare(
     scores: torch.Tensor, low: torch.Tensor, high: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Items above each band, and items above its lower end, one column of bands at a time."""
+    """Items above each band, and items above its lower end: by Triton, or a column at a time."""
+    if paths.triton_counts(scores):
+        return import_module("lookalike.ops.triton_counts").counts(scores, low, high)
     above = [(scores > bound[:, None]).sum(dim=1) for bound in high.T]
     reach = [(scores >= bound[:, None]).sum(dim=1) for bound in low.T]
     return torch.stack(above, dim=1), torch.stack(reach, dim=1)

@@ -88,9 +88,17 @@ def triton_suits(scores: Tensor) -> bool:
     """Whether the Triton kernels can and may take these scores."""
     import torch
 
-    is_there = scores.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
     is_plain = scores.dtype == torch.float32 and scores.is_contiguous()
-    return is_there and is_plain and triton_reason() is None
+    return _triton_reaches(scores) and is_plain and triton_reason() is None
+
+
+def triton_counts(scores: Tensor) -> bool:
+    """Whether Triton can and may count the scores of a tile; its rows may lie apart."""
+    return _triton_reaches(scores) and scores.stride(1) == 1 and triton_reason() is None
+
+
+def _triton_reaches(scores: Tensor) -> bool:
+    return scores.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def triton_reason() -> str | None:
