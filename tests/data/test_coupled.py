@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from lookalike.data.coupled import CoupledDataset, CoupledViews, mix
 from lookalike.data.loader import Loader
 from lookalike.data.samplers import RandomSampler
 from lookalike.errors import ConfigError, DataError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "raml_pp"
 
 
 def views(count=2, mixup=0.0, small=16, large=48):
@@ -59,6 +63,26 @@ def test_mixing_weighs_the_same_view_of_a_partner():
         other = partners.student([one, two][at], seed=seed)
         expected = mix(alone[0, view], other, share) if at else alone[0, view]
         assert torch.equal(mixed[0, view], expected)
+
+
+@pytest.mark.parametrize("chain", ["a", "b"])
+def test_ramls_draws_give_ramls_mixtures(chain):
+    """Theirs: each view's seed is drawn after the last one's; then its partner, then its share."""
+    golden = np.load(GOLDEN / "raml_aug_chain.npz", allow_pickle=False)
+    rng = np.random.RandomState(int(golden[f"chain_{chain}_seed0"]))
+    group, made = [picture(i) for i in range(3)], views(1, 0.2)
+    for seed, partner, share in golden[f"chain_{chain}"]:
+        drawn = rng.randint(0, 2**31 - 1)
+        rng = np.random.RandomState(drawn)
+        assert drawn == seed
+        assert rng.randint(0, int(golden["n_images"])) == partner
+        rng = np.random.RandomState(drawn)  # the partner's views begin anew
+        assert rng.beta(0.2, 0.2) == pytest.approx(share, abs=1e-15)
+        pair = (0, 1 + int(partner) % 2)
+        for transform in (made.student, made.teacher):
+            one, other = (transform(group[row], seed=int(seed)).double() for row in pair)
+            found = made.mixed(transform, group, pair, float(share), int(seed))
+            assert float((found - (share * one + (1 - share) * other)).abs().max()) <= 0.5001
 
 
 def test_every_picture_of_a_batch_is_decoded_once(files, monkeypatch):

@@ -76,10 +76,10 @@ class CoupledViews:
             partner = int(rng.integers(len(pictures)))
             share = float(rng.beta(self.mixup, self.mixup)) if self.mixup else 1.0
             for transform, made in ((self.student, student), (self.teacher, teacher)):
-                made.append(self._mixed(transform, pictures, (at, partner), share, drawn))
+                made.append(self.mixed(transform, pictures, (at, partner), share, drawn))
         return torch.stack(student), torch.stack(teacher)
 
-    def _mixed(
+    def mixed(
         self,
         transform: Transform,
         pictures: Sequence[Tensor],
@@ -87,7 +87,17 @@ class CoupledViews:
         share: float,
         seed: int,
     ) -> Tensor:
-        """One view of a picture and its partner; a share too small to be seen is not drawn."""
+        """One view of a picture, mixed with the same view of its partner.
+
+        A share too small to be seen is not drawn.
+
+        Args:
+            transform: `student` or `teacher`.
+            pictures: a group.
+            pair: the picture's place in it, and the partner's.
+            share: of the picture; the rest is the partner's.
+            seed: of the view, the same for both and for both networks.
+        """
         at, partner = pair
         if partner == at or share > 1 - UNSEEN:
             return transform(pictures[at], seed=seed)
