@@ -135,7 +135,8 @@ def report(rates, memory, chosen):
     lines = [
         "# The views of a student and its teacher",
         "",
-        f"`python benchmarks/coupled.py DATA_ROOT --write`, torch {torch.__version__}, one core",
+        f"`python benchmarks/coupled.py DATA_ROOT --rounds {chosen.rounds} --pictures "
+        f"{chosen.pictures} --write`, torch {torch.__version__}, one core",
         "",
         f"{VIEWS} views at {SMALL} and the same at {LARGE} of each 500×375 picture, mixed with a "
         f"partner's; {chosen.rounds} rounds of {chosen.pictures} pictures.",
