@@ -16,6 +16,7 @@ from lookalike.errors import ConfigError, ModelError, RunError
 from lookalike.jobs import publish
 from lookalike.jobs.index import build
 from lookalike.models import hub, weights
+from lookalike.runs import Run
 
 PICTURE = Path(__file__).parents[2] / "examples" / "picture.png"
 
@@ -63,6 +64,11 @@ def test_what_is_there_is_kept(published, finished, tmp_path):
         publish.run(finished, to=str(tmp_path / "photos"), overwrite=True)
     with pytest.raises(RunError, match="not a run folder"):
         publish.run(published, to=str(tmp_path / "x"))
+    shutil.copytree(finished, tmp_path / "stopped")
+    Run.open(tmp_path / "stopped").write_manifest(status="interrupted")
+    with pytest.raises(RunError, match="is interrupted, so there is no final model"):
+        publish.run(tmp_path / "stopped", to=str(tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.fixture

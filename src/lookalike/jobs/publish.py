@@ -46,11 +46,17 @@ def run(
         overwrite: replace a folder that was published before.
 
     Raises:
-        RunError: no run, or the folder is there.
+        RunError: no run, one that has not finished, or the folder is there.
         ModelError: no model in it; or the hub refuses.
     """
     console = Console()
     source = Run.open(run)
+    status = source.read_manifest()["status"]
+    if status != "finished":
+        raise RunError(
+            f"{run} is {status}, so there is no final model to publish. Go on with it: "
+            f"lookalike train --resume run={run}"
+        )
     if not hub.is_address(to):
         out = Path(to).expanduser()
         published = (out / "model.json").is_file() and (out / "README.md").is_file()
