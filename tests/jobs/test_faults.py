@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lookalike.errors import DataError, RunError
-from lookalike.jobs import train, training
+from lookalike.jobs import saving, train, training
 from lookalike.runs import Run
 from lookalike.train.checkpoints import latest_checkpoint
 
@@ -81,7 +81,7 @@ def test_a_picture_that_vanishes_is_named(toy, finished, tmp_path, before_step):
 def test_a_full_disk_leaves_the_last_checkpoint_whole(toy, finished, tmp_path, monkeypatch):
     folder = tmp_path / "x"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    original, saved = training.save_checkpoint, []
+    original, saved = saving.save_checkpoint, []
 
     def save(where, *words, **options):
         if saved:  # from the second on no file may grow beyond half of the first
@@ -90,7 +90,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(toy, finished, tmp_path, m
         saved.append(where)
         original(where, *words, **options)
 
-    monkeypatch.setattr(training, "save_checkpoint", save)
+    monkeypatch.setattr(saving, "save_checkpoint", save)
     try:
         with pytest.raises(RunError, match=r"Cannot write .*\.pt: .*free some space"):
             train.run([*toy, f"run={folder}"], silent=True)

@@ -25,20 +25,13 @@ from lookalike.jobs.facts import facts
 from lookalike.jobs.journal import Journal
 from lookalike.jobs.mining import mine
 from lookalike.jobs.reporting import write_run_report
+from lookalike.jobs.saving import Saver
 from lookalike.jobs.widths import narrower
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run, environment
 from lookalike.train.averaging import Averaged, refresh_batch_norm
-from lookalike.train.checkpoints import (
-    Progress,
-    Stateful,
-    has_checkpoint,
-    keep,
-    latest_checkpoint,
-    restore,
-    save_checkpoint,
-)
+from lookalike.train.checkpoints import Progress, Stateful, has_checkpoint
 from lookalike.train.loop import Loop
 from lookalike.train.optimizers import Schedule, create_optimizers, set_frozen
 from lookalike.train.schedules import Span
@@ -112,6 +105,21 @@ class Training:
             folder=folder.folder,
             path_of=self.training.path,
         )
+        self.saver = Saver(folder, config, self._stateful(), facts(config, self.table, self.tutor))
+
+    def _stateful(self) -> dict[str, Stateful | None]:
+        """Everything that may have a state, by name."""
+        return {
+            "model": self.model,
+            "loss": self.loss,
+            "optimizer": self.optimizers,
+            **(self.sharded.parts(self.optimizers) if self.sharded is not None else {}),
+            "scaler": self.scaler,
+            "average": self.average,
+            "watch": self.watch,
+            # the negatives it mined belong to the epoch
+            "sampler": self.sampler if isinstance(self.sampler, GroupedSampler) else None,
+        }
 
     # ── the run ────────────────────────────────────────────────────────────────────────────────
 
@@ -166,10 +174,7 @@ class Training:
         return Progress()
 
     def _resume(self) -> Progress:
-        path, state, note = latest_checkpoint(self.folder.checkpoints)
-        progress = restore(
-            state, path, self._stateful(), facts(self.config, self.table, self.tutor)
-        )
+        progress, note = self.saver.restore()
         if note is not None:
             self.console.say(note)
         if progress.ended(self.config.epochs) and self.folder.report.is_file():
@@ -320,15 +325,13 @@ class Training:
         self.console.loss(row["loss"])
 
     def step_done(self, progress: Progress) -> None:
-        """Move the bar and the averaged weights; save where a step is due for it."""
+        """Move the bar and the averaged weights; save where it is due."""
         if self.average is not None:
             self.average.step_done(self.model, progress.step, progress.epoch)
         self.console.step(progress)
         if self.watch.row is not None:
             self.journal.watch(self.watch.row)
-        steps = self.config.checkpoint.steps
-        if steps is not None and progress.step % steps == 0:
-            self._save(progress)
+        self.saver.step_done(progress)
 
     def epoch_trained(self, progress: Progress) -> None:
         """Move averaged weights that move by the epoch."""
@@ -336,21 +339,12 @@ class Training:
             self.average.epoch_done(self.model, progress.epoch)
 
     def epoch_done(self, progress: Progress) -> None:
-        """Save what a resume needs, and what is kept for good."""
-        c, epoch = self.config.checkpoint, progress.epoch
-        best = c.best and progress.best_epoch == epoch
-        kept = c.keep_every is not None and epoch % c.keep_every == 0
-        if best or kept or progress.ended(self.config.epochs) or epoch % c.every == 0:
-            self._save(progress)
-            if distributed.is_main():
-                if kept:
-                    keep(self.folder.checkpoints, f"epoch_{epoch:04d}.pt")
-                if best:
-                    keep(self.folder.checkpoints, "best.pt")
+        """Save where it is due."""
+        self.saver.epoch_done(progress)
 
     def interrupted(self, progress: Progress) -> None:
-        """Save what a resume needs, in the middle of an epoch."""
-        self._save(progress)
+        """Save what a resume needs, wherever the run is, and say how to go on."""
+        self.saver.save(progress)
         if distributed.is_main():
             self.folder.write_manifest(status="interrupted")
             self.console.say(
@@ -359,31 +353,6 @@ class Training:
             )
         # torchrun ends all processes soon after the first one, and this one may still be writing.
         distributed.barrier()
-
-    def _save(self, progress: Progress) -> None:
-        folder, main = self.folder.checkpoints, distributed.is_main()
-        save_checkpoint(
-            folder,
-            progress,
-            self._stateful(),
-            facts(self.config, self.table, self.tutor),
-            write=main,
-        )
-
-    def _stateful(self) -> dict[str, Stateful]:
-        """Everything that has a state, by name."""
-        found: dict[str, Any] = {
-            "model": self.model,
-            "loss": self.loss,
-            "optimizer": self.optimizers,
-            **(self.sharded.parts(self.optimizers) if self.sharded is not None else {}),
-            "scaler": self.scaler,
-            "average": self.average,
-            "watch": self.watch,
-            # the negatives it mined belong to the epoch
-            "sampler": self.sampler if isinstance(self.sampler, GroupedSampler) else None,
-        }
-        return {name: part for name, part in found.items() if part is not None}
 
     def _skipped(self) -> dict[str, str]:
         """Files that could not be read, with the reason."""
