@@ -220,7 +220,8 @@ def write_openvino(onnx_folder: Path, folder: Path) -> None:
     from openvino import opset13 as ops
 
     openvino: Any = typed
-    graph = openvino.convert_model(str(onnx_folder / "model.onnx"))
+    # Core reads the file by itself; convert_model would first look whether it may report its use.
+    graph = openvino.Core().read_model(str(onnx_folder / "model.onnx"))
     for node in graph.get_ops():
         mode = node.get_attributes().get("mode") if node.get_type_name() == "Interpolate" else None
         if mode not in ("linear_onnx", "cubic"):
