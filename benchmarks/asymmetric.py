@@ -29,9 +29,10 @@ import torch
 from lookalike.compose import compose
 from lookalike.config import Config
 from lookalike.data.table import Table
-from lookalike.jobs import building, train
-from lookalike.jobs.measuring import embedded, measure_vectors
-from lookalike.jobs.pairing import load_model
+from lookalike.jobs import train
+from lookalike.jobs.parts import building
+from lookalike.jobs.parts.measuring import embedded, measure_vectors
+from lookalike.jobs.parts.pairing import load_model
 from lookalike.models.embedder import Embedder
 
 RESULT = Path(__file__).parent / "results" / "asymmetric.md"

@@ -28,8 +28,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from lookalike.compose import compose
-from lookalike.jobs.console import Console
-from lookalike.jobs.training import Training
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.training import Training
 from lookalike.losses.calling import call
 from lookalike.models.embedder import create_model
 from lookalike.runs import Run

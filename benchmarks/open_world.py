@@ -70,7 +70,7 @@ def _judged(run: Path, rows) -> dict:
 
     from lookalike.discover import hilander, train_lander, unit
     from lookalike.discover.open_world import UNLABELLED
-    from lookalike.jobs import round_metrics
+    from lookalike.jobs.parts import round_metrics
     from lookalike.models import weights
 
     x = unit(weights.load(run).encode(rows["path"].tolist(), batch_size=128))

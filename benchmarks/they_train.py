@@ -34,9 +34,9 @@ from torch import Tensor
 from lookalike import losses
 from lookalike.components import snake
 from lookalike.compose import compose
-from lookalike.jobs import measuring
-from lookalike.jobs.console import Console
-from lookalike.jobs.training import Training
+from lookalike.jobs.parts import measuring
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.training import Training
 from lookalike.losses import AsymmetricDistillation
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run

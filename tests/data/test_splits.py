@@ -10,7 +10,7 @@ from lookalike.data.datasets.table_files import write_table
 from lookalike.data.splits import hold_out_classes, k_fold
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
-from lookalike.jobs.building import build_table
+from lookalike.jobs.parts.building import build_table
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from lookalike.compose import compose
 from lookalike.errors import ConfigError, DataError
-from lookalike.jobs.building import build_model, build_table
+from lookalike.jobs.parts.building import build_model, build_table
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from lookalike.discover.decisions import Decision, decide, read_decisions
 from lookalike.discover.embedding_file import Embeddings
 from lookalike.discover.pss_pickles import PSSFile
 from lookalike.errors import ConfigError, DataError, RunError
-from lookalike.jobs import cluster, discover, review, round_metrics, select
+from lookalike.jobs import cluster, discover, review, select
 from lookalike.jobs import train as training
+from lookalike.jobs.parts import round_metrics
 from lookalike.metrics import clustering
 
 SMALL = [

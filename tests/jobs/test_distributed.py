@@ -22,7 +22,8 @@ TRAIN = ["-m", "lookalike", "train"]
 # One of two processes dies in its eighth step, once.
 DYING = """
 import os, signal, sys
-from lookalike.jobs import train, training
+from lookalike.jobs import train
+from lookalike.jobs.parts import training
 step, count = training.SupervisedStep.backward, 0
 def dying(self, batch):
     global count

@@ -10,9 +10,10 @@ import torch
 
 from lookalike.compose import compose
 from lookalike.errors import ConfigError, Interrupted
-from lookalike.jobs import train, training
-from lookalike.jobs.console import Console
-from lookalike.jobs.training import Training
+from lookalike.jobs import train
+from lookalike.jobs.parts import training
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.training import Training
 from lookalike.runs import Run
 
 
@@ -90,7 +91,7 @@ def test_micro_batches_give_the_step_of_the_whole_batch(toy):
 
 
 def test_micro_batches_are_found_once_and_kept(toy, tmp_path, monkeypatch):
-    from lookalike.jobs import accelerating
+    from lookalike.jobs.parts import accelerating
 
     monkeypatch.setattr(accelerating, "free_memory", lambda device: 1_500_000)
     options = [*toy, f"run={tmp_path / 'x'}", "micro_batch=auto", "epochs=1"]

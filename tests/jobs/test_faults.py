@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from lookalike.errors import DataError, RunError
-from lookalike.jobs import saving, train, training
+from lookalike.jobs import train
+from lookalike.jobs.parts import saving, training
 from lookalike.runs import Run
 from lookalike.train.checkpoints import latest_checkpoint
 
@@ -118,7 +119,8 @@ def test_a_disk_too_full_for_anything_is_named_with_the_remedy(toy, tmp_path, be
 # One of two processes is asked to stop in its eighth step.
 ASKED = """
 import os, signal, sys
-from lookalike.jobs import train, training
+from lookalike.jobs import train
+from lookalike.jobs.parts import training
 step, count = training.SupervisedStep.backward, 0
 def asked(self, batch):
     global count

@@ -37,7 +37,8 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from lookalike.jobs import measuring, train, training
+from lookalike.jobs import train
+from lookalike.jobs.parts import measuring, training
 
 moment, number, count = sys.argv[1], int(sys.argv[2]), 0
 

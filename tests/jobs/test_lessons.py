@@ -10,7 +10,8 @@ import torch
 
 from lookalike.data.samplers import GroupedSampler
 from lookalike.errors import ConfigError, Interrupted
-from lookalike.jobs import evaluate, matrix, train, training
+from lookalike.jobs import evaluate, matrix, train
+from lookalike.jobs.parts import training
 from lookalike.runs import Run
 
 MINED = [

@@ -85,9 +85,9 @@ def test_widths_that_differ_leave_a_cell_empty(finished, tmp_path, capsys):
 
 def test_a_width_cuts_queries_and_gallery(finished, student):
     found = matrix.run([str(finished), str(student)], width=3, as_json=True)
-    from lookalike.jobs import measuring
-    from lookalike.jobs.benchmarks import own_config
-    from lookalike.jobs.building import build_table
+    from lookalike.jobs.parts import measuring
+    from lookalike.jobs.parts.benchmarks import own_config
+    from lookalike.jobs.parts.building import build_table
 
     config = own_config(finished)
     table = build_table(config).split("test")

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from lookalike.errors import ConfigError, Interrupted, RunError
-from lookalike.jobs import sweep, training
+from lookalike.jobs import sweep
+from lookalike.jobs.parts import training
 from lookalike.runs import Run
 from lookalike.train.step import SupervisedStep
 

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 import lookalike
 from lookalike.cli import app
 from lookalike.errors import ConfigError, ModelError
-from lookalike.jobs import stored, teachers, train
+from lookalike.jobs import train
+from lookalike.jobs.parts import stored, teachers
 from lookalike.models import weights
 from lookalike.runs import Run
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from lookalike.errors import ConfigError
-from lookalike.jobs import trackers, train, training
+from lookalike.jobs import train
+from lookalike.jobs.parts import trackers, training
 from lookalike.runs import Run
 
 

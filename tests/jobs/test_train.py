@@ -12,7 +12,8 @@ import torch
 
 import lookalike
 from lookalike.errors import ConfigError, DataError, Interrupted, NumericsError, RunError
-from lookalike.jobs import train, training
+from lookalike.jobs import train
+from lookalike.jobs.parts import training
 from lookalike.runs import Run
 
 
@@ -115,7 +116,8 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bits(
 def test_a_run_killed_without_warning_and_resumed_ends_with_the_same_bits(toy, finished, tmp_path):
     program = (
         "import os, signal, sys\n"
-        "from lookalike.jobs import train, training\n"
+        "from lookalike.jobs import train\n"
+        "from lookalike.jobs.parts import training\n"
         "step, count = training.SupervisedStep.backward, 0\n"
         "def dying(self, batch):\n"
         "    global count\n"

@@ -11,13 +11,14 @@ import sys
 import pytest
 
 from lookalike.errors import DataError
-from lookalike.jobs import evaluate, under_way, unfinished
+from lookalike.jobs import evaluate
+from lookalike.jobs.parts import under_way, unfinished
 from lookalike.metrics import resuming, retrieval
 
 # Notes how much it does, and dies where DIES says, after that many calls.
 PROGRAM = """
 import os, signal, sys
-from lookalike.jobs import unfinished
+from lookalike.jobs.parts import unfinished
 from lookalike.metrics import resuming, retrieval
 resuming.SECONDS, retrieval._PROBE = 0.0, 8
 where, _, calls = os.environ.get("DIES", "").partition(" ")

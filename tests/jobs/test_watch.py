@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from lookalike.compose import from_yaml
 from lookalike.data.loader import PictureDataset
 from lookalike.errors import ConfigError, NumericsError
-from lookalike.jobs import train, training
-from lookalike.jobs.console import Console
-from lookalike.jobs.reporting import write_run_report
+from lookalike.jobs import train
+from lookalike.jobs.parts import training
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.reporting import write_run_report
 from lookalike.runs import Run
 from lookalike.train.concerns import concerns, concerns_of_run
 

@@ -26,7 +26,7 @@ PATIENCE = 300.0  # seconds after which a fault that has not shown is a failure
 
 # One process imports the network libraries, and each life is a fork of it: seconds less to wait.
 _PROCESSES = get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["lookalike.jobs.training", "torch.utils.tensorboard"])
+_PROCESSES.set_forkserver_preload(["lookalike.jobs.parts.training", "torch.utils.tensorboard"])
 
 
 @dataclass(frozen=True)

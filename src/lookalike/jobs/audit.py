@@ -12,7 +12,7 @@ import numpy as np
 from lookalike.data.decode import read_picture
 from lookalike.errors import ConfigError, DataError
 from lookalike.files import write_text
-from lookalike.jobs.console import Console
+from lookalike.jobs.parts.console import Console
 from lookalike.report.contents import EvaluationSection, RunReport, Sheet
 from lookalike.report.markup import Html, join, tag
 from lookalike.report.page import document

@@ -19,7 +19,7 @@ from lookalike.discover.lander_files import save_lander
 from lookalike.discover.lander_training import TrainingOptions, train_lander
 from lookalike.discover.pss_pickles import TRAINING, PSSFile
 from lookalike.errors import ConfigError, DataError, suggest
-from lookalike.jobs.console import Console
+from lookalike.jobs.parts.console import Console
 from lookalike.metrics import clustering
 
 SCORES = ("pairwise_f", "b_cubed_f", "nmi", "ami")

@@ -15,10 +15,10 @@ from lookalike.compose import from_yaml
 from lookalike.config import EvaluationConfig
 from lookalike.errors import ConfigError, DataError
 from lookalike.files import write_text, write_with
-from lookalike.jobs.comparing import change_sheets, changed_queries, load, require_same_rows
-from lookalike.jobs.console import Console
-from lookalike.jobs.figures import check_metrics
-from lookalike.jobs.measuring import Measured
+from lookalike.jobs.parts.comparing import change_sheets, changed_queries, load, require_same_rows
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.figures import check_metrics
+from lookalike.jobs.parts.measuring import Measured
 from lookalike.metrics.compare import Comparison, compare_reports
 from lookalike.report.comparison import ComparedRun, ComparisonReport, MetricDifference
 from lookalike.report.comparison_page import write_comparison

@@ -23,8 +23,8 @@ from lookalike.data import doctor, sources
 from lookalike.data.cache import build_cache
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError
-from lookalike.jobs import building
-from lookalike.jobs.console import Console
+from lookalike.jobs.parts import building
+from lookalike.jobs.parts.console import Console
 
 
 def check(

@@ -20,10 +20,10 @@ from lookalike.discover.hierarchy import hilander
 from lookalike.discover.open_world import open_world_rows
 from lookalike.errors import ConfigError, RunError, suggest
 from lookalike.files import write_text
-from lookalike.jobs import building
 from lookalike.jobs.cluster import training_options
-from lookalike.jobs.console import Console
-from lookalike.jobs.round_page import summary, write_page
+from lookalike.jobs.parts import building
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.round_page import summary, write_page
 from lookalike.jobs.rounds import Round
 from lookalike.runs import environment, next_folder
 

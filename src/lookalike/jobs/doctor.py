@@ -8,7 +8,7 @@ import sys
 from importlib import metadata
 
 from lookalike import __version__
-from lookalike.jobs.console import Console
+from lookalike.jobs.parts.console import Console
 
 _PACKAGES = (
     "torch",

@@ -15,8 +15,8 @@ from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
 from lookalike.discover.embedding_file import Embeddings
 from lookalike.discover.pss_pickles import TRAINING, UNUSED, PSSFile
-from lookalike.jobs import building
-from lookalike.jobs.console import Console
+from lookalike.jobs.parts import building
+from lookalike.jobs.parts.console import Console
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
 from lookalike.models.encode import embed_rows

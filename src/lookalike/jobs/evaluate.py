@@ -13,15 +13,15 @@ from lookalike import distributed
 from lookalike.config import Config
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, suggest
-from lookalike.jobs import building, classes, measuring, pairing, reranking
-from lookalike.jobs.averages import means_of
-from lookalike.jobs.benchmarks import Benchmark, benchmarks, own_config
-from lookalike.jobs.console import Console
-from lookalike.jobs.figures import check_metrics
-from lookalike.jobs.measuring import Measured
-from lookalike.jobs.reporting import mean_sections, numbers
-from lookalike.jobs.under_way import UnderWay
-from lookalike.jobs.widths import narrower
+from lookalike.jobs.parts import building, classes, measuring, pairing, reranking
+from lookalike.jobs.parts.averages import means_of
+from lookalike.jobs.parts.benchmarks import Benchmark, benchmarks, own_config
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.figures import check_metrics
+from lookalike.jobs.parts.measuring import Measured
+from lookalike.jobs.parts.reporting import mean_sections, numbers
+from lookalike.jobs.parts.under_way import UnderWay
+from lookalike.jobs.parts.widths import narrower
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
 from lookalike.report.contents import EvaluationSection

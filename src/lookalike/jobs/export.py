@@ -15,9 +15,9 @@ from lookalike import __version__
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, ModelError, RunError, suggest
 from lookalike.files import sha256, write_text
-from lookalike.jobs.benchmarks import own_config
-from lookalike.jobs.console import Console
 from lookalike.jobs.index import read_source
+from lookalike.jobs.parts.benchmarks import own_config
+from lookalike.jobs.parts.console import Console
 from lookalike.metrics.labels import DISTRACTOR
 from lookalike.search.encoders import Encoder, TorchEncoder
 from lookalike.search.exact import MemoryGallery
@@ -161,7 +161,7 @@ def _table(model: Path, pictures: str | None, overrides: Sequence[str]) -> Table
                 f"{model} is no run, so it names no pictures. Say by which the export is to be "
                 "compared with the model: --pictures FOLDER"
             )
-        from lookalike.jobs import building
+        from lookalike.jobs.parts import building
 
         table = building.build_table(own_config(model, overrides))
     splits = table.evaluation_splits

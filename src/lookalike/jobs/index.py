@@ -14,7 +14,7 @@ from lookalike.data.datasets.folders import loose_folder
 from lookalike.data.datasets.table_files import table_file
 from lookalike.data.table import Table
 from lookalike.errors import DataError, RunError
-from lookalike.jobs.console import Console
+from lookalike.jobs.parts.console import Console
 from lookalike.search.encoders import describe, open_encoder, weights_folder
 from lookalike.search.generations import writing
 from lookalike.search.index import Index
@@ -203,7 +203,7 @@ def read_source(source: str, overrides: Sequence[str] = (), split: str | None = 
         table = table_file(path)
     else:
         from lookalike.compose import compose
-        from lookalike.jobs import building
+        from lookalike.jobs.parts import building
 
         table = building.build_table(compose([f"dataset={source}", *overrides]))
     if split is None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
-from lookalike.jobs.console import Console
 from lookalike.jobs.index import STAMP, items_of, origin, read_source, report_broken, stamps
+from lookalike.jobs.parts.console import Console
 from lookalike.search.encoders import Encoder, open_encoder, refuse_stranger
 from lookalike.search.filters import matching
 from lookalike.search.index import Index

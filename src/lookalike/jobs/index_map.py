@@ -8,7 +8,7 @@ import numpy as np
 
 from lookalike.errors import ConfigError, DataError, suggest
 from lookalike.files import write_text
-from lookalike.jobs.console import Console
+from lookalike.jobs.parts.console import Console
 from lookalike.report.map_page import map_page
 from lookalike.report.maps import map_embeddings
 from lookalike.search.index import Index

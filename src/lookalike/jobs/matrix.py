@@ -21,13 +21,13 @@ from lookalike.data.decode import read_picture
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, suggest
 from lookalike.files import write_with
-from lookalike.jobs import building
-from lookalike.jobs.benchmarks import benchmarks
-from lookalike.jobs.console import Console
-from lookalike.jobs.figures import check_metrics
-from lookalike.jobs.measuring import Measured, embedded, measure_vectors, with_roles
-from lookalike.jobs.pairing import load_model
-from lookalike.jobs.widths import prefix
+from lookalike.jobs.parts import building
+from lookalike.jobs.parts.benchmarks import benchmarks
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.figures import check_metrics
+from lookalike.jobs.parts.measuring import Measured, embedded, measure_vectors, with_roles
+from lookalike.jobs.parts.pairing import load_model
+from lookalike.jobs.parts.widths import prefix
 from lookalike.metrics.definitions import explain
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder

@@ -14,10 +14,10 @@ import yaml
 
 from lookalike.errors import ConfigError, DataError, ModelError, RunError
 from lookalike.files import write_text
-from lookalike.jobs import building, comparing, reporting
-from lookalike.jobs.benchmarks import own_config
-from lookalike.jobs.console import Console
-from lookalike.jobs.measuring import Measured
+from lookalike.jobs.parts import building, comparing, reporting
+from lookalike.jobs.parts.benchmarks import own_config
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.measuring import Measured
 from lookalike.models import hub, weights
 from lookalike.report.card import Card, limits, model_card
 from lookalike.runs import Run

@@ -12,7 +12,7 @@ from lookalike.data.frames import read_frame
 from lookalike.discover.decisions import ACTIONS
 from lookalike.errors import DataError
 from lookalike.files import write_text
-from lookalike.jobs.console import Console
+from lookalike.jobs.parts.console import Console
 from lookalike.report.markup import Html, join, tag
 from lookalike.report.sections import picture
 

@@ -43,10 +43,10 @@ from lookalike.discover.selection import (
 )
 from lookalike.errors import DataError, LookalikeError
 from lookalike.files import write_text
-from lookalike.jobs import building, round_metrics
 from lookalike.jobs import train as training
 from lookalike.jobs.cluster import training_options
 from lookalike.jobs.embed import embed_table
+from lookalike.jobs.parts import building, round_metrics
 from lookalike.models import weights
 from lookalike.runs import Run
 

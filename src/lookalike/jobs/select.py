@@ -14,7 +14,7 @@ from lookalike.discover.pss_pickles import TRAINING, PSSFile, selected_labels
 from lookalike.discover.selection import ClassMeans, far_from_known, select_by_density
 from lookalike.errors import ConfigError, DataError
 from lookalike.jobs.cluster import read, truth_of
-from lookalike.jobs.console import Console
+from lookalike.jobs.parts.console import Console
 
 
 def run(

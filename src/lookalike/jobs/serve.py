@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lookalike.errors import ConfigError
-from lookalike.jobs.console import Console
+from lookalike.jobs.parts.console import Console
 from lookalike.search.index import Index
 from lookalike.web.settings import Settings, is_loopback
 

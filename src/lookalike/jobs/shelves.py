@@ -7,7 +7,7 @@ import inspect
 from lookalike import components
 from lookalike.compose import CONF, choices
 from lookalike.errors import ConfigError, suggest
-from lookalike.jobs.console import Console
+from lookalike.jobs.parts.console import Console
 
 
 def run(what: str) -> None:

@@ -14,7 +14,7 @@ from lookalike.compose import check_words
 from lookalike.config import Config
 from lookalike.errors import ConfigError, Interrupted, LookalikeError, RunError
 from lookalike.jobs import train
-from lookalike.jobs.spaces import (
+from lookalike.jobs.parts.spaces import (
     Space,
     check_space,
     first_values,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
 
-    from lookalike.jobs.studies import Trials
+    from lookalike.jobs.parts.studies import Trials
     from lookalike.report.sweep import TrialRow
 
 
@@ -90,7 +90,7 @@ def run(
         out = Path("runs") / f"sweep-{Path(name).stem}"
     out.mkdir(parents=True, exist_ok=True)
     # Optuna takes half a second to import, and the trainings much longer.
-    from lookalike.jobs.studies import Trials, create_sampler, open_study
+    from lookalike.jobs.parts.studies import Trials, create_sampler, open_study
 
     create_sampler(sampler, seed)
     opened = open_study(
@@ -129,7 +129,7 @@ def _split(words: Sequence[str]) -> tuple[list[str], str]:
 
 def _check_judge(config: Config) -> None:
     """Refuse a sweep that has no split to judge trials by, before anything is trained."""
-    from lookalike.jobs import building, selecting
+    from lookalike.jobs.parts import building, selecting
 
     table = building.build_table(config)
     if not selecting.choosing_splits(table, config):
@@ -148,7 +148,7 @@ def _trial(
     """Train with the values of a trial, and tell the study how it went."""
     from optuna.trial import TrialState
 
-    from lookalike.jobs.studies import draw
+    from lookalike.jobs.parts.studies import draw
 
     values = draw(trial, space)
     words = with_values(overrides, values)
@@ -214,7 +214,7 @@ def _judge(study: Study, trial: Trial) -> Callable[[int, float], None]:
 def _report(
     worker: Trials, space: Space, overrides: Sequence[str], config: Config, facts: dict[str, str]
 ) -> Path:
-    from lookalike.jobs.studies import importances
+    from lookalike.jobs.parts.studies import importances
     from lookalike.report.sweep import Axis, SweepReport
     from lookalike.report.sweep_page import write_sweep
 

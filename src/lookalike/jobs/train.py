@@ -48,8 +48,8 @@ def run(
         folder, config = _prepare(overrides, resume=resume, overwrite=overwrite)
         # The network libraries take seconds to import: not before the options are known to be
         # right.
-        from lookalike.jobs.console import Console
-        from lookalike.jobs.training import Training
+        from lookalike.jobs.parts.console import Console
+        from lookalike.jobs.parts.training import Training
 
         console = Console(quiet=quiet, silent=silent or not distributed.is_main())
         training = Training(folder, config, console)
@@ -131,9 +131,9 @@ def check(config: Config) -> None:
         ConfigError: names the option.
     """
     from lookalike.data import transforms
-    from lookalike.jobs import accelerating, building
-    from lookalike.jobs.figures import check_metrics
-    from lookalike.jobs.trackers import check_tracker
+    from lookalike.jobs.parts import accelerating, building
+    from lookalike.jobs.parts.figures import check_metrics
+    from lookalike.jobs.parts.trackers import check_tracker
     from lookalike.train.averaging import check_average
     from lookalike.train.optimizers import check_optimizer
 

@@ -18,7 +18,7 @@ Values = dict[str, float]
 
 
 class Listener(Protocol):
-    """What the loop tells the world; :mod:`lookalike.jobs.training` writes it down and shows it."""
+    """What the loop tells the world; ``jobs/parts/training.py`` writes it down and shows it."""
 
     def train_row(self, progress: Progress, row: dict[str, Any]) -> None:
         """A few steps are done."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from lookalike.config import EvaluationConfig
-from lookalike.jobs.measuring import Measured
+from lookalike.jobs.parts.measuring import Measured
 from lookalike.metrics.definitions import parse
 
 OVER_SPLITS = "test (mean)"

@@ -7,7 +7,7 @@ from typing import Any
 
 from lookalike.config import Config
 from lookalike.data.table import Table
-from lookalike.jobs.teachers import Tutor
+from lookalike.jobs.parts.teachers import Tutor
 from lookalike.jobs.train import RESUMABLE
 
 # What does not touch the numbers, beside what a resumed run may change.

@@ -16,7 +16,7 @@ from lookalike.config import Config
 from lookalike.data import transforms
 from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
-from lookalike.jobs import building, measuring
+from lookalike.jobs.parts import building, measuring
 from lookalike.models.encode import embed
 
 _SIDE = 32

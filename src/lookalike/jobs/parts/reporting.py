@@ -12,10 +12,10 @@ import numpy as np
 from lookalike.compose import to_yaml
 from lookalike.config import Config, EvaluationConfig
 from lookalike.files import write_text
-from lookalike.jobs.averages import means_of
-from lookalike.jobs.baselines import measure_baselines
-from lookalike.jobs.console import Console
-from lookalike.jobs.measuring import Measured, measure_vectors
+from lookalike.jobs.parts.averages import means_of
+from lookalike.jobs.parts.baselines import measure_baselines
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.measuring import Measured, measure_vectors
 from lookalike.metrics import RetrievalReport
 from lookalike.metrics.contract import EMPTY
 from lookalike.metrics.definitions import kind

@@ -10,8 +10,8 @@ from rich import box
 from rich.table import Table as Printed
 from rich.text import Text
 
-from lookalike.jobs.console import Console
-from lookalike.jobs.measuring import Measured
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.measuring import Measured
 from lookalike.report.figures import format_value, headlines, metric_title, split_level
 
 _SHOWN = 20

@@ -16,9 +16,9 @@ from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
 from lookalike.errors import RunError
 from lookalike.files import replacing
-from lookalike.jobs import building
 from lookalike.jobs.index import stamps
-from lookalike.jobs.teachers import Tutor
+from lookalike.jobs.parts import building
+from lookalike.jobs.parts.teachers import Tutor
 from lookalike.models.encode import embed_rows
 from lookalike.train.distill import Stored
 

@@ -9,7 +9,7 @@ from typing import Any
 from lookalike import components
 from lookalike.config import Config
 from lookalike.errors import ConfigError
-from lookalike.jobs.pairing import load_model
+from lookalike.jobs.parts.pairing import load_model
 from lookalike.models import published, published_network, weights
 from lookalike.models.embedder import Embedder, create_model
 

@@ -16,9 +16,9 @@ from rich.text import Text
 
 from lookalike.errors import ConfigError, suggest
 from lookalike.files import write_text
-from lookalike.jobs.console import Console
-from lookalike.jobs.ground_truth import ground_truth
-from lookalike.jobs.measuring import Measured
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.ground_truth import ground_truth
+from lookalike.jobs.parts.measuring import Measured
 from lookalike.metrics import formulas, revisited
 from lookalike.metrics.bootstrap import bootstrap
 from lookalike.metrics.definitions import EMPTY, parse

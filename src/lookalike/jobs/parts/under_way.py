@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from lookalike.config import EvaluationConfig
-from lookalike.jobs.console import Console
-from lookalike.jobs.unfinished import Unfinished
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.unfinished import Unfinished
 from lookalike.metrics import Outlook
 
 LONG = 10.0  # seconds from which a ranking says beforehand what it is going to take

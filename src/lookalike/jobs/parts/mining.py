@@ -10,7 +10,7 @@ from lookalike.config import Config
 from lookalike.data.loader import eval_loader
 from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
-from lookalike.jobs import building
+from lookalike.jobs.parts import building
 from lookalike.models.embedder import Embedder
 from lookalike.models.encode import embed_rows
 

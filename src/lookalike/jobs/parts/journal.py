@@ -7,8 +7,8 @@ from typing import Any
 
 from lookalike import distributed
 from lookalike.config import Config
-from lookalike.jobs.console import Console
-from lookalike.jobs.trackers import Trackers, open_trackers
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.trackers import Trackers, open_trackers
 from lookalike.runs import Run
 from lookalike.train.checkpoints import Progress
 from lookalike.train.concerns import concerns

@@ -19,14 +19,22 @@ from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
 from lookalike.errors import RunError
 from lookalike.files import write_text
-from lookalike.jobs import accelerating, averages, building, lessons, measuring, selecting, teachers
-from lookalike.jobs.console import Console
-from lookalike.jobs.facts import facts
-from lookalike.jobs.journal import Journal
-from lookalike.jobs.mining import mine
-from lookalike.jobs.reporting import write_run_report
-from lookalike.jobs.saving import Saver
-from lookalike.jobs.widths import narrower
+from lookalike.jobs.parts import (
+    accelerating,
+    averages,
+    building,
+    lessons,
+    measuring,
+    selecting,
+    teachers,
+)
+from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.facts import facts
+from lookalike.jobs.parts.journal import Journal
+from lookalike.jobs.parts.mining import mine
+from lookalike.jobs.parts.reporting import write_run_report
+from lookalike.jobs.parts.saving import Saver
+from lookalike.jobs.parts.widths import narrower
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run, environment

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lookalike.config import EvaluationConfig
-from lookalike.jobs.measuring import Measured, measure_vectors
-from lookalike.jobs.under_way import UnderWay
+from lookalike.jobs.parts.measuring import Measured, measure_vectors
+from lookalike.jobs.parts.under_way import UnderWay
 from lookalike.models.embedder import Embedder
 
 

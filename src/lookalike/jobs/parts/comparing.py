@@ -13,7 +13,7 @@ from lookalike.data.columns import BOX
 from lookalike.data.datasets.table_files import table_file
 from lookalike.data.table import Table
 from lookalike.errors import DataError, RunError, suggest
-from lookalike.jobs.measuring import Measured, measure_vectors
+from lookalike.jobs.parts.measuring import Measured, measure_vectors
 from lookalike.metrics.compare import Comparison
 from lookalike.report.contents import Sheet
 from lookalike.report.figures import metric_title, split_level

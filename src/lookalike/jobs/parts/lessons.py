@@ -16,9 +16,9 @@ from lookalike.data.coupled import CoupledDataset, CoupledViews
 from lookalike.data.loader import Loader, train_loader
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, suggest
-from lookalike.jobs import building
-from lookalike.jobs.stored import store
-from lookalike.jobs.teachers import Tutor
+from lookalike.jobs.parts import building
+from lookalike.jobs.parts.stored import store
+from lookalike.jobs.parts.teachers import Tutor
 from lookalike.losses import AsymmetricDistillation
 from lookalike.models.embedder import Embedder
 from lookalike.train.compatible import CompatibleStep
@@ -30,7 +30,7 @@ MODES = ("ts_aug", "ts_reg", "compatible")
 
 @dataclass(frozen=True)
 class Lesson:
-    """What :class:`~lookalike.jobs.training.Training` needs beside a model and a loss.
+    """What :class:`~lookalike.jobs.parts.training.Training` needs beside a model and a loss.
 
     Attributes:
         loader: the batches.

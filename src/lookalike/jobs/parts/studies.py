@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from lookalike.errors import ConfigError, RunError, suggest
-from lookalike.jobs.spaces import Scalar, Space
+from lookalike.jobs.parts.spaces import Scalar, Space
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -11,10 +11,10 @@ import numpy as np
 from lookalike.config import Config
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
-from lookalike.jobs import building
-from lookalike.jobs.measuring import Measured, embedded, measure_vectors, with_roles
-from lookalike.jobs.under_way import UnderWay
-from lookalike.jobs.widths import prefix
+from lookalike.jobs.parts import building
+from lookalike.jobs.parts.measuring import Measured, embedded, measure_vectors, with_roles
+from lookalike.jobs.parts.under_way import UnderWay
+from lookalike.jobs.parts.widths import prefix
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import (

@@ -20,10 +20,10 @@ from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
 from lookalike.errors import DataError
 from lookalike.files import write_text, write_with
-from lookalike.jobs.figures import landmark_names, metric_names
-from lookalike.jobs.ground_truth import ground_truth, without_others
-from lookalike.jobs.under_way import UnderWay
-from lookalike.jobs.unfinished import Unfinished
+from lookalike.jobs.parts.figures import landmark_names, metric_names
+from lookalike.jobs.parts.ground_truth import ground_truth, without_others
+from lookalike.jobs.parts.under_way import UnderWay
+from lookalike.jobs.parts.unfinished import Unfinished
 from lookalike.metrics import RetrievalReport, clustering, evaluate_landmarks, kmeans
 from lookalike.metrics import evaluate as evaluate_vectors
 from lookalike.metrics.inputs import chosen_levels

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from lookalike.jobs.training import Training
+    from lookalike.jobs.parts.training import Training
     from lookalike.report import EvaluationSection
     from lookalike.runs import Run
     from lookalike.train.checkpoints import Progress as RunProgress
