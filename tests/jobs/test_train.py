@@ -178,6 +178,7 @@ def test_resume_refuses_what_would_change_the_numbers(finished):
         train.run([f"run={finished}", "epochs=9"], resume=True)
     with pytest.raises(RunError, match="is finished"):
         train.run([f"run={finished}"], resume=True)
+    assert Run(finished).read_manifest()["status"] == "finished"
     with pytest.raises(ConfigError, match="needs the run's folder"):
         train.run([], resume=True)
 

@@ -70,7 +70,9 @@ def _status(folder: Run) -> Iterator[None]:
         raise
     except BaseException as error:
         said = lost_worker(error) or error
-        if distributed.is_main() and folder.begun:
+        # A refusal before it was under way, such as to resume a finished run, changes nothing.
+        under_way = folder.begun and folder.read_manifest()["status"] == "running"
+        if distributed.is_main() and under_way:
             with suppress(RunError):  # a full disk has no room for this either
                 folder.write_manifest(status="failed", reason=str(said) or type(said).__name__)
         if said is error:
