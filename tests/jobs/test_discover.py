@@ -204,50 +204,44 @@ def test_the_review_page_offers_every_cluster(loop):
 
 
 @pytest.mark.slow
-def test_a_person_judges_in_a_browser_and_the_loop_obeys(loop, tmp_path, monkeypatch):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on the PATH")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+def test_a_person_judges_in_a_browser_and_the_loop_obeys(loop, chromium, tmp_path, monkeypatch):
     folder = tmp_path / "y"
     shutil.copytree(loop[0], folder)
     clusters = pd.read_parquet(folder / "round-1" / "clusters.parquet")
     members = clusters.groupby("cluster")["path"].agg(set)
     kept, named, parted, gone, refused = members.map(len).nlargest(5).index.tolist()
     url = review.run(folder / "round-1" / "clusters.parquet").as_uri()
-    with playwright.sync_playwright() as api:
-        browser = api.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for scheme, width in (("dark", 360), ("light", 1200)):
-            page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-            complaints = []
-            page.on("console", lambda message, to=complaints: to.append(message.text))
-            page.on("pageerror", lambda error, to=complaints: to.append(str(error)))
-            page.goto(url)
-            assert complaints == []
-            wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-            assert not page.evaluate(wide), "the page scrolls sideways"
-            # No word of a heading is broken, however narrow the page.
-            assert page.locator(".choice b").first.bounding_box()["height"] < 40
-        for cluster_, action, into in (
-            (kept, "accept", None),
-            (named, "rename", 'a "new", name'),
-            (parted, "split", "2"),
-            (gone, "merge", "no number"),
-            (refused, "reject", None),
-        ):
-            box = page.locator(f'[data-cluster="{cluster_}"]')
-            box.locator("select").select_option(action)
-            assert box.locator("input").is_disabled() == (into is None)
-            if into is not None:
-                box.locator("input").fill(into)
-        assert page.locator("#count").inner_text() == "5"
+    for scheme, width in (("dark", 360), ("light", 1200)):
+        page = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        complaints = []
+        page.on("console", lambda message, to=complaints: to.append(message.text))
+        page.on("pageerror", lambda error, to=complaints: to.append(str(error)))
+        page.goto(url)
+        assert complaints == []
+        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        assert not page.evaluate(wide), "the page scrolls sideways"
+        # No word of a heading is broken, however narrow the page.
+        assert page.locator(".choice b").first.bounding_box()["height"] < 40
+    for cluster_, action, into in (
+        (kept, "accept", None),
+        (named, "rename", 'a "new", name'),
+        (parted, "split", "2"),
+        (gone, "merge", "no number"),
+        (refused, "reject", None),
+    ):
+        box = page.locator(f'[data-cluster="{cluster_}"]')
+        box.locator("select").select_option(action)
+        assert box.locator("input").is_disabled() == (into is None)
+        if into is not None:
+            box.locator("input").fill(into)
+    assert page.locator("#count").inner_text() == "5"
+    page.locator("#download").click()
+    assert page.evaluate("document.activeElement.validity.patternMismatch")
+    page.locator(f'[data-cluster="{gone}"] input').fill(str(kept))
+    with page.expect_download() as download:
         page.locator("#download").click()
-        assert page.evaluate("document.activeElement.validity.patternMismatch")
-        page.locator(f'[data-cluster="{gone}"] input').fill(str(kept))
-        with page.expect_download() as download:
-            page.locator("#download").click()
-        download.value.save_as(tmp_path / "decisions.csv")
-        browser.close()
+    download.value.save_as(tmp_path / "decisions.csv")
+    page.close()
     monkeypatch.setattr(training, "run", _stop)
     words = [f"run={folder}", "discover.rounds=2"]
     with pytest.raises(RuntimeError, match="here training begins"):
