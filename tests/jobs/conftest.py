@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,13 @@ def toy(tmp_path_factory) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def finished(toy, tmp_path_factory) -> Path:
-    """A finished run folder."""
+def trained(toy, tmp_path_factory) -> Path:
+    """A finished run folder, which nobody may touch."""
     folder = tmp_path_factory.mktemp("runs") / "toy"
     return train.run([*toy, f"run={folder}"], quiet=True)
+
+
+@pytest.fixture(scope="module")
+def finished(trained, tmp_path_factory) -> Path:
+    """A copy of it for the tests of one file, who may leave evaluations in it."""
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("run") / "toy"))
