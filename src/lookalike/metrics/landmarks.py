@@ -56,7 +56,8 @@ def revisited(
 
     >>> truth = [{"easy": [2], "hard": [0], "junk": [1]}]
     >>> result = revisited(np.array([[0.1, 0.9, 0.8]]), truth)
-    >>> result["easy"]["map"], result["hard"]["map"], result["medium"]["mp_at_k"]
+    >>> easy, medium, hard = (result[name] for name in ("easy", "medium", "hard"))
+    >>> easy["map"], hard["map"], medium["mp_at_k"]
     (1.0, 1.0, [1.0, 1.0, 1.0])
 
     Relations: `evaluate` where every item is relevant or not by its label.
