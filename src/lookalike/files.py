@@ -1,9 +1,10 @@
-"""Files that are whole or not there: written beside their place, then moved onto it."""
+"""Files and folders that are whole or not there: written beside their place, then moved onto it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,13 +38,47 @@ def replacing(path: Path) -> Iterator[Path]:
     except Exception as error:
         if not _of_disk(error):
             raise
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(
-            f"Cannot write {path}: {reason}. What was there before is untouched; "
-            "free some space or choose another folder."
-        ) from error
+        raise _refusal(path, error) from error
     finally:
         sibling.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """As :func:`replacing`, of a whole folder: an empty sibling to fill.
+
+    A folder that stood at ``path`` steps aside by its name only, and is deleted once the new one is
+    in place; where that fails it is put back.
+
+    Raises:
+        RunError: the disk refuses (full, read-only, …); the message names the folder.
+    """
+    sibling = path.with_name(f".{path.name}.{os.getpid()}.part")
+    before = path.with_name(f".{path.name}.{os.getpid()}.before")
+    try:
+        shutil.rmtree(sibling, ignore_errors=True)
+        sibling.mkdir(parents=True)
+        yield sibling
+        if path.exists():
+            path.replace(before)
+        sibling.replace(path)
+    except Exception as error:
+        if not _of_disk(error):
+            raise
+        raise _refusal(path, error) from error
+    finally:
+        if before.exists() and not path.exists():
+            before.replace(path)
+        for folder in (sibling, before):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refusal(path: Path, error: Exception) -> RunError:
+    reason = getattr(error, "strerror", None) or error
+    return RunError(
+        f"Cannot write {path}: {reason}. What was there before is untouched; "
+        "free some space or choose another folder."
+    )
 
 
 def _of_disk(error: Exception) -> bool:

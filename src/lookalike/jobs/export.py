@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from lookalike import __version__
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, ModelError, RunError, suggest
-from lookalike.files import sha256, write_text
+from lookalike.files import replacing_folder, sha256, write_text
 from lookalike.jobs.index import read_source
 from lookalike.jobs.parts.benchmarks import own_config
 from lookalike.jobs.parts.console import Console
@@ -114,10 +113,7 @@ def run(
     console.say(
         f"export   {encoder.backbone}, {encoder.width} numbers, {encoder.size} px, to {kind}"
     )
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
+    with replacing_folder(out) as part:
         _write_graphs(encoder, to, part, table.where(rest) if int8 else None)
         described = _describe(part, encoder, to, "int8" if int8 else "float32")
         parity = compare(encoder, ExportedEncoder(part), table.where(chosen), console)
@@ -126,13 +122,6 @@ def run(
         write_text(
             part / ABOUT, json.dumps(described | {"parity": asdict(parity)}, indent=2) + "\n"
         )
-        if out.exists():
-            shutil.rmtree(out)
-        part.replace(out)
-    except OSError as error:
-        raise RunError(f"Cannot write {out}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     size = sum(p.stat().st_size for p in out.iterdir())
     console.say(f"written  {out}, {size / 1e6:,.1f} MB")
     return out

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from lookalike.errors import ConfigError, DataError, ModelError, RunError
-from lookalike.files import write_text
+from lookalike.files import replacing_folder, write_text
 from lookalike.jobs.parts import building, comparing, reporting
 from lookalike.jobs.parts.benchmarks import own_config
 from lookalike.jobs.parts.console import Console
@@ -63,18 +63,8 @@ def run(
         if out.exists() and not (overwrite and published):
             what = "Add --overwrite, or choose" if published else "Choose"
             raise RunError(f"{out} exists already. {what} another --to.")
-        part = out.with_name(f".{out.name}.part")
-        try:
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
+        with replacing_folder(out) as part:
             _fill(source, part, out.name, licence, console)
-            if out.exists():
-                shutil.rmtree(out)
-            part.replace(out)
-        except OSError as error:
-            raise RunError(f"Cannot write {out}: {error.strerror or error}.") from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
         console.say(f"written  {out}")
         return
     repo, revision = hub.parse(to)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lookalike.errors import RunError
-from lookalike.files import sha256
+from lookalike.files import replacing_folder, sha256
 from lookalike.search import engines, generations
 from lookalike.search.exported import ABOUT, is_exported
 from lookalike.search.storage import SCALES, VECTORS, Stored, encode
@@ -121,13 +121,8 @@ def keep_model(folder: Path, model: str | Path) -> str:
     place = folder / MODELS / name
     if place.is_dir():
         return name
-    part = folder / MODELS / f".{name}.part"
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(model, part)
-        part.replace(place)
-    except OSError as error:
-        raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
+    with replacing_folder(place) as part:
+        shutil.copytree(model, part, dirs_exist_ok=True)
     return name
 
 
