@@ -21,6 +21,7 @@ from lookalike.ops.tiles import Pairs, ScoredTile, Vectors
 
 _MANY = 32  # relevant items a query, without native code
 _FEW = 8  # relevant items of a row searched one by one; more share one binary search
+_SORT = 24  # relevant items of a row from which one sort is cheaper than two counts for each
 
 
 @dataclass(frozen=True)
@@ -131,19 +132,23 @@ def _on_device(
 def _count(
     scores: np.ndarray, error: np.ndarray, relevant: Pairs, query: np.ndarray, gallery: np.ndarray
 ) -> Counts:
-    """Without native code: one sort of each row, and binary searches in it."""
+    """Without native code: two counts for each relevant item, or one sort of a row with many."""
     if not error.any():
         return _count_exact(scores, relevant)
     rows = relevant.rows
     approximate = scores[rows, relevant.items].astype(np.float64)
     low, high = _band(approximate, 2 * error[rows], scores.dtype)
-    ordered = np.sort(scores, axis=1)
-    above, crowd = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
-    for i in range(len(scores)):
-        own = slice(relevant.starts[i], relevant.starts[i + 1])
-        over = scores.shape[1] - np.searchsorted(ordered[i], high[own], "right")
-        above[own] = over
-        crowd[own] = scores.shape[1] - np.searchsorted(ordered[i], low[own], "left") - over
+    above, reach = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+    for row, start, stop in zip(scores, relevant.starts[:-1], relevant.starts[1:], strict=True):
+        if stop - start < _SORT:
+            for p in range(start, stop):
+                above[p] = np.count_nonzero(row > high[p])
+                reach[p] = np.count_nonzero(row >= low[p])
+        else:
+            ordered = np.sort(row)
+            above[start:stop] = len(row) - np.searchsorted(ordered, high[start:stop], "right")
+            reach[start:stop] = len(row) - np.searchsorted(ordered, low[start:stop], "left")
+    crowd = reach - above
     counts = Counts(above, np.zeros_like(above), np.zeros_like(above))
     unsure = relevant.keep(crowd > 1)
     if len(unsure.items) == 0:
