@@ -104,9 +104,10 @@ def hilander(
     history: list[dict[str, float]] = []
     before = float("inf")
     while len(nodes) > k:
-        near = nearest_neighbours(x[nodes], k, method=knn, probes=probes)
+        here = x if not history else x[nodes]  # a copy of a million rows is a gigabyte
+        near = nearest_neighbours(here, k, method=knn, probes=probes)
         graph = knn_graph(near)
-        parts = [x[nodes], means] if with_means else [x[nodes]]
+        parts = [here, means] if with_means else [here]
         density, parent = _decide(network, graph, parts, tau, threshold)
         if not history:
             lowest = density

@@ -78,20 +78,18 @@ def nearest_neighbours(
     if method == "auto":
         method = "exact" if len(x) <= EXACT_UP_TO else "ivf"
     if method == "exact":
-        return Neighbours(*_search(_flat(x), x, np.arange(len(x)), k), recall=1.0)
+        return Neighbours(*_search(_among(x), x, np.arange(len(x)), k), recall=1.0)
     if method != "ivf":
         raise ConfigError(f"knn={method}: write auto, exact or ivf")
-    index = _cells(x, probes)
-    found = _search(index, x, np.arange(len(x)), k)
+    found = _search(_cells(x, probes).search, x, np.arange(len(x)), k)
     return Neighbours(*found, recall=_recall(x, found[0], k))
 
 
-def _flat(x: np.ndarray) -> Any:
+def _among(x: np.ndarray) -> Any:
+    """A search that compares queries with every row of ``x``, without a copy of it."""
     import faiss
 
-    index = faiss.IndexFlatIP(x.shape[1])
-    index.add(x)  # pyright: ignore[reportCallIssue]
-    return index
+    return lambda queries, k: faiss.knn(queries, x, k, metric=faiss.METRIC_INNER_PRODUCT)
 
 
 def _cells(x: np.ndarray, probes: int) -> Any:
@@ -108,13 +106,13 @@ def _cells(x: np.ndarray, probes: int) -> Any:
     return index
 
 
-def _search(index: Any, x: np.ndarray, own: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _search(search: Any, x: np.ndarray, own: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Neighbours of the rows ``own`` of ``x``, without themselves."""
     ids = np.empty((len(own), k - 1), np.int64)
     cosine = np.empty((len(own), k - 1), np.float32)
     for start in range(0, len(own), _ROWS):
         part = own[start : start + _ROWS]
-        similarity, found = index.search(x[part], k)
+        similarity, found = search(x[part], k)
         # Where copies crowd a vector out of its own list, the farthest goes instead.
         itself = found == part[:, None]
         itself[~itself.any(axis=1), -1] = True
@@ -126,5 +124,5 @@ def _search(index: Any, x: np.ndarray, own: np.ndarray, k: int) -> tuple[np.ndar
 
 def _recall(x: np.ndarray, ids: np.ndarray, k: int) -> float:
     sample = np.random.default_rng(1).choice(len(x), min(_SAMPLE, len(x)), replace=False)
-    true, _ = _search(_flat(x), x, sample, k)
+    true, _ = _search(_among(x), x, sample, k)
     return float((ids[sample][:, :, None] == true[:, None, :]).any(axis=1).mean())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lookalike.discover.graph import Graph
 
@@ -38,7 +37,7 @@ def edge_traits(graph: Graph, x: Tensor) -> Tensor:
     near = _padded(graph, int(count.max()) if len(count) else 0)
     middle = _middles(graph, x, count)
     length = middle.norm(dim=1)
-    middle = F.normalize(middle)
+    middle /= length.clamp(min=1e-12)[:, None]
     parts = []
     for first in range(0, graph.nodes, _ROWS):
         part = graph.towards(first, min(first + _ROWS, graph.nodes))
@@ -61,7 +60,7 @@ def _middles(graph: Graph, x: Tensor, count: Tensor) -> Tensor:
     for first in range(0, graph.nodes, _ROWS):
         part = graph.towards(first, min(first + _ROWS, graph.nodes))
         total.index_add_(0, part.target, x[part.source])
-    return total / (count + 1)[:, None]
+    return total.div_((count + 1)[:, None])
 
 
 def _padded(graph: Graph, width: int) -> Tensor:
