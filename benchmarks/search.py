@@ -35,11 +35,10 @@ import lookalike
 from lookalike.data import datasets
 from lookalike.data.table import Table
 from lookalike.jobs import export
-from lookalike.jobs.index_changes import own_encoder
 from lookalike.models import weights
 from lookalike.search import Index
 from lookalike.search.asking import Question
-from lookalike.search.encoders import describe, open_encoder
+from lookalike.search.encoders import describe, open_encoder, own_encoder
 from lookalike.web.service import Service
 from lookalike.web.settings import Settings
 

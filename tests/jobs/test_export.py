@@ -136,7 +136,7 @@ from pathlib import Path
 from lookalike.jobs import index, search
 found = index.build({str(exported)!r}, {str(photos)!r}, {str(tmp_path / "ix")!r}, workers=1)
 search.run(found.folder, [{str(photos / "kind2" / "3.png")!r}], top=3, as_json=True, why=None)
-from lookalike.jobs.index_changes import own_encoder
+from lookalike.search.encoders import own_encoder
 from lookalike.web.service import Service
 from lookalike.web.settings import Settings
 from lookalike.search.asking import Question

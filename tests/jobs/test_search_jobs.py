@@ -135,8 +135,8 @@ def test_search_by_item_box_several_and_filter(index, tmp_path, capsys):
 
 
 def test_why_paints_the_region_that_holds_the_likeness(index, tmp_path):
-    from lookalike.jobs.index_changes import own_encoder
     from lookalike.jobs.parts.why import occlusion
+    from lookalike.search.encoders import own_encoder
 
     encoder = own_encoder(index)
     picture = encoder.prepare(np.full((64, 64, 3), 200, np.uint8))

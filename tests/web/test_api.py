@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 
 from lookalike.data.datasets.table_files import table_file
 from lookalike.jobs import index_changes as changes
-from lookalike.jobs.index_changes import own_encoder
 from lookalike.search import Index
+from lookalike.search.encoders import own_encoder
 from lookalike.web.app import create_app
 from lookalike.web.service import Service
 from lookalike.web.settings import Settings

@@ -73,7 +73,7 @@ def run(
 
 
 def _column(index: Index, label: str | None) -> str | None:
-    levels = [level for level in index.manifest.get("levels", []) if level in index.items]
+    levels = index.levels
     if label is None:
         return levels[0] if levels else None
     if label not in index.items:

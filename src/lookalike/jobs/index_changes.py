@@ -12,7 +12,7 @@ from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
 from lookalike.jobs.index import STAMP, items_of, origin, read_source, report_broken, stamps
 from lookalike.jobs.parts.console import Console
-from lookalike.search.encoders import Encoder, open_encoder, refuse_stranger
+from lookalike.search.encoders import own_encoder
 from lookalike.search.filters import matching
 from lookalike.search.index import Index
 from lookalike.search.journal import embed_table
@@ -112,7 +112,7 @@ def remove(folder: str | Path, pictures: Sequence[str] = (), *, where: Sequence[
             raise DataError(f"{folder} holds no picture {word}.")
         ids |= set(index.ids[rows].tolist())
     if where:
-        ids |= set(index.ids[matching(index.items, where)].tolist())
+        ids |= set(index.ids[matching(index.columns, where)].tolist())
     changed = index.remove(sorted(ids)) if ids else index
     console.say(f"{len(index) - len(changed):,} pictures removed, {len(changed):,} left")
     return changed
@@ -143,19 +143,6 @@ def _replace(
     console.say(f"{index.folder}: {len(changed):,} pictures ({len(rows):,} embedded now)")
     report_broken(console, table, broken)
     return changed
-
-
-def own_encoder(index: Index) -> Encoder:
-    """The model that an index holds, checked against its manifest.
-
-    Raises:
-        DataError: the index holds none.
-    """
-    if index.model_folder is None:
-        raise DataError(f"{index.folder} holds no model, so it cannot embed a picture.")
-    encoder = open_encoder(index.model_folder, index.manifest.get("precision", "float32"))
-    refuse_stranger(encoder, index.manifest, index.folder)
-    return encoder
 
 
 def _keys(index: Index) -> dict[tuple, int]:

@@ -45,7 +45,7 @@ def run(
         raise ConfigError(f"--out {out}: that is a page; name a file.html.")
     console = Console()
     index = Index.open(folder)
-    levels = [level for level in index.manifest.get("levels", []) if level in index.items]
+    levels = index.levels
     column = label or next(iter(levels), None)
     if column is not None and column not in index.items:
         raise DataError(

@@ -14,10 +14,9 @@ import numpy as np
 from lookalike.data.decode import read_picture
 from lookalike.errors import ConfigError, DataError
 from lookalike.files import write_with
-from lookalike.jobs.index_changes import own_encoder
 from lookalike.jobs.parts.console import Console
 from lookalike.search.asking import Question, ask, ask_fused, describe_hits
-from lookalike.search.encoders import Encoder, open_encoder, refuse_stranger
+from lookalike.search.encoders import Encoder, open_encoder, own_encoder, refuse_stranger
 from lookalike.search.index import Index
 
 Box = tuple[float, float, float, float]
@@ -113,17 +112,16 @@ def run(
 
 
 def _query(index: Index, word: str, label: str | None) -> Query:
-    levels = index.manifest.get("levels", [])
     row = None
     if word.startswith("#") and word[1:].isdecimal():
         row = int(index.rows_of([int(word[1:])])[0])
     elif not Path(word).is_file():
         raise DataError(f"{word}: there is no such picture.")
-    path = word if row is None else str(index.items["path"].iloc[row])
-    if label is None and levels:
-        same = index.items["path"].to_numpy(object) == os.path.abspath(path)  # noqa: PTH100
-        if same.any():
-            label = str(index.items[levels[0]].to_numpy(object)[same][0])
+    path = word if row is None else str(index.cell("path", row))
+    if label is None and index.levels:
+        same = index.columns["path"].index(os.path.abspath(path)).as_py()  # noqa: PTH100
+        if same >= 0:
+            label = str(index.cell(index.levels[0], same))
             label = None if label == "-1" else label
     return Query(word, path, row, label)
 

@@ -55,7 +55,7 @@ def run(
         raise ConfigError(
             f"lookalike serve needs {error.name}: pip install 'lookalike[serve]'"
         ) from error
-    from lookalike.jobs.index_changes import own_encoder
+    from lookalike.search.encoders import own_encoder
     from lookalike.web.service import Service
 
     console = Console()

@@ -50,7 +50,7 @@ def ask(
         question: what else is asked.
         own: the row that each query may not find (−1: none).
     """
-    allowed = matching(index.items, question.where) if question.where else None
+    allowed = matching(index.columns, question.where) if question.where else None
     wanted = question.top
     if question.rerank is not None:
         wanted = max(wanted, SHORTLIST)
@@ -111,18 +111,16 @@ def ask_fused(
 
 def describe_hits(index: Index, hits: Hits, query: int = 0) -> list[dict[str, Any]]:
     """The hits of one query as ``{"id", "path", "score", "labels"}``, best first."""
-    levels = index.manifest.get("levels", [])
     found = []
     for row, score in zip(hits.rows[query].tolist(), hits.scores[query].tolist(), strict=True):
         if row < 0:
             continue
-        item = index.items.iloc[row]
         found.append(
             {
                 "id": int(index.ids[row]),
-                "path": str(item["path"]),
+                "path": str(index.cell("path", row)),
                 "score": round(float(score), 6),
-                "labels": {level: str(item[level]) for level in levels if level in item},
+                "labels": {level: str(index.cell(level, row)) for level in index.levels},
             }
         )
     return found

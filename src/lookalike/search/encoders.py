@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from lookalike.data.table import Table
-from lookalike.errors import ConfigError, ModelError
+from lookalike.errors import ConfigError, DataError, ModelError
 from lookalike.search.exported import ExportedEncoder, is_exported
 
 if TYPE_CHECKING:
+    from lookalike.data.table import Table
     from lookalike.models.embedder import Embedder
+    from lookalike.search.index import Index
 
 PRECISIONS = ("float32", "bf16")
 
@@ -149,6 +150,19 @@ def open_encoder(path: str | Path, precision: str = "float32") -> Encoder:
 
     folder = weights.model_folder(path)
     return TorchEncoder(weights.load(folder), weights.read_about(folder), precision)
+
+
+def own_encoder(index: Index) -> Encoder:
+    """The model that an index holds, checked against its manifest.
+
+    Raises:
+        DataError: the index holds none.
+    """
+    if index.model_folder is None:
+        raise DataError(f"{index.folder} holds no model, so it cannot embed a picture.")
+    encoder = open_encoder(index.model_folder, index.manifest.get("precision", "float32"))
+    refuse_stranger(encoder, index.manifest, index.folder)
+    return encoder
 
 
 def weights_folder(path: str | Path) -> Path:

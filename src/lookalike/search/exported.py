@@ -7,14 +7,16 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lookalike.data.decode import read_picture
-from lookalike.data.table import Table
 from lookalike.errors import DataError, ModelError, NumericsError
 from lookalike.files import sha256
+
+if TYPE_CHECKING:
+    from lookalike.data.table import Table
 
 ABOUT = "exported.json"
 FORMAT = 1

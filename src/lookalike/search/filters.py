@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as untyped
 
 from lookalike.errors import ConfigError, DataError, suggest
+
+pc: Any = untyped  # its functions are made when it is loaded
 
 _CONDITION = re.compile(r"\s*([^=<>!~]+?)\s*(!=|>=|<=|=|>|<|~)\s*(.*)", re.DOTALL)
 _ORDERED: dict[str, Callable[[Any, Any], Any]] = {
@@ -21,14 +24,14 @@ _ORDERED: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def matching(items: pd.DataFrame, conditions: Sequence[str]) -> np.ndarray:
+def matching(items: pa.Table, conditions: Sequence[str]) -> np.ndarray:
     """The rows for which every condition holds.
 
     ``column=a|b`` is any of the values, ``!=`` none of them, ``<``, ``<=``, ``>``, ``>=`` compare
     numbers, ``~`` finds a piece of text whatever its case. An empty cell matches only ``!=``.
 
     Args:
-        items: the index's items.
+        items: the index's columns.
         conditions: as above; none: all rows.
 
     Returns:
@@ -38,7 +41,7 @@ def matching(items: pd.DataFrame, conditions: Sequence[str]) -> np.ndarray:
         ConfigError: a condition that cannot be read, or a comparison of a column of words.
         DataError: a column that is not there.
 
-    >>> items = pd.DataFrame({"label": ["fox", "owl", "bat"], "year": [1, 2, 3]})
+    >>> items = pa.table({"label": ["fox", "owl", "bat"], "year": [1, 2, 3]})
     >>> matching(items, ["label=fox|bat", "year>1"]).tolist()
     [False, False, True]
     """
@@ -48,29 +51,42 @@ def matching(items: pd.DataFrame, conditions: Sequence[str]) -> np.ndarray:
         if parts is None:
             raise ConfigError(f"--where {condition}: write COLUMN=VALUE, such as label=fox.")
         column, sign, value = parts.groups()
-        if column not in items:
-            hint = suggest(column, items.columns.map(str))
+        if column not in items.column_names:
+            hint = suggest(column, items.column_names)
             raise DataError(f"--where {condition}: no column '{column}'. {hint}")
-        mask &= _holds(items[column], sign, value, condition)
+        mask &= _holds(items, column, sign, value, condition)
     return mask
 
 
-def _holds(values: pd.Series, sign: str, value: str, condition: str) -> np.ndarray:
-    numeric = pd.api.types.is_numeric_dtype(values) and values.dtype != bool
+def _holds(items: pa.Table, column: str, sign: str, value: str, condition: str) -> np.ndarray:
+    values = items[column]
+    numeric = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
     if sign in _ORDERED:
         if not numeric:
-            raise ConfigError(f"--where {condition}: '{values.name}' holds words; use = or ~.")
-        number = _number(value, condition)
-        return _ORDERED[sign](values.to_numpy(np.float64, na_value=np.nan), number)
+            raise ConfigError(f"--where {condition}: '{column}' holds words; use = or ~.")
+        return _ORDERED[sign](_numbers(values), _number(value, condition))
     if numeric and sign != "~":
         wanted = [_number(word, condition) for word in value.split("|")]
-        among = np.isin(values.to_numpy(np.float64, na_value=np.nan), wanted)
+        among = np.isin(_numbers(values), wanted)
         return among if sign == "=" else ~among
-    text = values.astype("str").where(values.notna(), None)
+    text = _text(values)
     if sign == "~":
-        return text.str.contains(value, case=False, regex=False, na=False).to_numpy(bool)
-    among = text.isin(value.split("|")).to_numpy(bool)
-    return among if sign == "=" else ~among
+        found = pc.match_substring(text, value, ignore_case=True)
+    else:
+        found = pc.is_in(text, pa.array(value.split("|"), text.type))
+    among = found.fill_null(False).to_numpy().astype(bool)
+    return ~among if sign == "!=" else among
+
+
+def _numbers(values: pa.ChunkedArray) -> np.ndarray:
+    return values.to_numpy().astype(np.float64)
+
+
+def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return values
+    words = values.to_pandas()  # as people see them: True, 2024-05-01
+    return pa.chunked_array([pa.array(words.astype("str").where(words.notna(), None), pa.string())])
 
 
 def _number(word: str, condition: str) -> float:

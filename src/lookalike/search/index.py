@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lookalike import __version__
 from lookalike.errors import DataError, NumericsError
@@ -37,6 +40,9 @@ from lookalike.search.writing import (
     write_generation,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # Below this many allowed rows, or this share, comparing all of them beats steering a graph.
 _FEW, _SHARE = 20_000, 0.05
 
@@ -51,11 +57,12 @@ class Index:
         folder: where it is.
         manifest: what ``index.json`` says.
         vectors: the stored vectors; ``index.vectors[rows]`` is float32.
-        items: a row a vector.
+        columns: a row a vector, in Arrow: the server looks at it without loading pandas.
         ids: int64 ``(N,)``: a number for each item that stays the same and is never given again.
 
     Example:
         >>> import tempfile
+        >>> import pandas as pd
         >>> items = pd.DataFrame({"path": ["a.jpg", "b.jpg"]})
         >>> index = Index.build(Path(tempfile.mkdtemp()) / "ix", np.eye(2, dtype="f4"), items)
         >>> index.search(np.array([[1.0, 0.0]], dtype="f4"), top=1).rows.tolist()
@@ -67,19 +74,27 @@ class Index:
         place = self.generation
         self.vectors = Stored.open(place, manifest["storage"], manifest["width"])
         try:
-            self.items = pd.read_parquet(place / ITEMS)
+            self._items = (place / ITEMS).read_bytes()
+            self.columns: pa.Table = pq.read_table(pa.BufferReader(self._items))
             self.ids: np.ndarray = np.load(place / IDS, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise DataError(f"{place} cannot be read ({error}). Build the index again.") from error
-        if not len(self.vectors) == len(self.items) == len(self.ids) == manifest["count"]:
+        if not len(self.vectors) == len(self.columns) == len(self.ids) == manifest["count"]:
             raise DataError(
-                f"{folder}: {len(self.vectors)} vectors, {len(self.items)} items and a manifest "
+                f"{folder}: {len(self.vectors)} vectors, {len(self.columns)} items and a manifest "
                 f"that says {manifest['count']}. Build the index again."
             )
         self._engine: tuple[Any, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    @cached_property
+    def items(self) -> pd.DataFrame:
+        """A row a vector, as it was given. Not to be changed in place."""
+        import pandas as pd
+
+        return pd.read_parquet(BytesIO(self._items))
 
     @property
     def generation(self) -> Path:
@@ -90,6 +105,15 @@ class Index:
     def engine(self) -> dict[str, Any]:
         """The engine's spec."""
         return self.manifest["engine"]
+
+    @property
+    def levels(self) -> list[str]:
+        """The columns that hold labels, finest first."""
+        return [n for n in self.manifest.get("levels", []) if n in self.columns.column_names]
+
+    def cell(self, column: str, row: int) -> Any:
+        """What an item has in a column; None where that is empty."""
+        return self.columns[column][int(row)].as_py()
 
     @property
     def model_folder(self) -> Path | None:
@@ -287,6 +311,8 @@ class Index:
                 "next_id": first + len(vectors),
                 **(about or {}),
             }
+            import pandas as pd
+
             merged = pd.concat(frames, ignore_index=True)
             before = Before(now.vectors, now.engine, now.generation, kept)
             manifest = write_generation(self.folder, manifest, vectors, merged, ids, before)

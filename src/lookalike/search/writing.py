@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from lookalike.errors import RunError
 from lookalike.files import replacing_folder, sha256
 from lookalike.search import engines, generations
 from lookalike.search.exported import ABOUT, is_exported
 from lookalike.search.storage import SCALES, VECTORS, Stored, encode
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ITEMS = "items.parquet"
 IDS = "ids.npy"

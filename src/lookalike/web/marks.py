@@ -11,18 +11,19 @@ were searched with; the gallery is what was marked.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import threading
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from lookalike.data.frames import write_frame
 from lookalike.errors import RunError
-from lookalike.files import write_with
+from lookalike.files import write_text, write_with
+
+COLUMNS = ("path", "label", "split", "is_query", "is_gallery")
 
 
 class Marks:
@@ -55,7 +56,9 @@ class Marks:
             except OSError as error:
                 raise RunError(f"The mark cannot be written ({error.strerror}).") from error
             marks = self.read()
-            write_frame(table(marks), self.folder / "marks.csv")
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows([COLUMNS, *table(marks)])
+            write_text(self.folder / "marks.csv", text.getvalue())
             return len(marks)
 
     def read(self) -> list[dict[str, Any]]:
@@ -73,12 +76,12 @@ class Marks:
         return list(latest.values())
 
 
-def table(marks: list[dict[str, Any]]) -> pd.DataFrame:
-    """Marks as a dataset table.
+def table(marks: list[dict[str, Any]]) -> list[tuple[str, str, str, bool, bool]]:
+    """Marks as the rows of a dataset table, with `COLUMNS`.
 
     >>> mark = {"query": "q.jpg", "query_label": None, "path": "a.jpg", "label": "fox"}
-    >>> table([mark | {"right": True}])[["path", "label", "is_query"]].values.tolist()
-    [['q.jpg', 'fox', True], ['a.jpg', 'fox', False]]
+    >>> table([mark | {"right": True}])
+    [('q.jpg', 'fox', 'test', True, False), ('a.jpg', 'fox', 'test', False, True)]
     """
     parent: dict[str, str] = {}
 
@@ -110,4 +113,4 @@ def table(marks: list[dict[str, Any]]) -> pd.DataFrame:
         if path in joined:
             label = names.setdefault(root(path), f"marked-{len(names)}")
         rows.append((path, label, "test", path in queries, path in gallery))
-    return pd.DataFrame(rows, columns=["path", "label", "split", "is_query", "is_gallery"])
+    return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import threading
 import time
@@ -10,10 +11,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import pyarrow.compute as untyped
 from PIL import Image
 
 from lookalike.errors import DataError, LookalikeError
@@ -26,8 +27,14 @@ from lookalike.web.decoding import Decoders
 from lookalike.web.marks import Marks
 from lookalike.web.settings import Settings
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+pc: Any = untyped  # its functions are made when it is loaded
+
 UPLOADS = "uploads"
 _THUMBNAILS = 4096
+_LABELS = 500
 
 
 class Absent(LookalikeError):  # noqa: N818 (an answer of HTTP: 404)
@@ -129,14 +136,14 @@ class Service:
         """One item with all its columns."""
         index = self.present()
         row = self._row(index, number)
-        item = index.items.iloc[row]
-        levels = index.manifest.get("levels", [])
-        hidden = {"path", "file_bytes", "file_mtime_ns", *levels}
+        item = {name: index.cell(name, row) for name in index.columns.column_names}
+        hidden = {"path", "file_bytes", "file_mtime_ns", *index.levels}
+        more = {name: value for name, value in item.items() if name not in hidden}
         return {
             "id": number,
             "name": self._name(str(item["path"])),
-            "labels": {level: str(item[level]) for level in levels if level in item},
-            "columns": {str(k): str(v) for k, v in item.items() if k not in hidden},
+            "labels": {level: str(item[level]) for level in index.levels},
+            "columns": {name: str(value) for name, value in more.items() if value is not None},
         }
 
     def thumbnail(self, number: int, side: int) -> bytes:
@@ -185,7 +192,7 @@ class Service:
         row = self._row(index, number)
         if query_id is not None:
             query_row = self._row(index, query_id)
-            query, label = str(index.items["path"].iloc[query_row]), self._label(index, query_row)
+            query, label = str(index.cell("path", query_row)), self._label(index, query_row)
         elif upload is not None:
             file = io.BytesIO()
             Image.fromarray(self.decoders.pixels(upload)).save(file, "JPEG", quality=92)
@@ -196,7 +203,7 @@ class Service:
             {
                 "query": query,
                 "query_label": label,
-                "path": str(index.items["path"].iloc[row]),
+                "path": str(index.cell("path", row)),
                 "label": self._label(index, row),
                 "right": right,
                 "score": score,
@@ -207,17 +214,14 @@ class Service:
     def stats(self) -> dict[str, Any]:
         """What the index is, and the labels that a filter may name."""
         index = self.present()
-        levels = [level for level in index.manifest.get("levels", []) if level in index.items]
-        first = index.items[levels[0]].astype("str") if levels else pd.Series(dtype="str")
-        counts = first[first != "-1"].value_counts().head(500)
         return {
             "count": len(index),
             "width": index.vectors.width,
             "engine": index.engine["name"],
             "storage": index.vectors.storage,
             "backbone": index.manifest.get("model", {}).get("backbone"),
-            "levels": levels,
-            "labels": {str(k): int(v) for k, v in counts.items()},
+            "levels": index.levels,
+            "labels": _label_counts(index),
             "changes": self.settings.changes,
             "marks": len(self.marks.read()),
         }
@@ -242,7 +246,7 @@ class Service:
 
     def _file(self, index: Index, row: int) -> bytes:
         """The file of an item, if it lies below a root once every link is followed."""
-        real = os.path.realpath(str(index.items["path"].iloc[row]))
+        real = os.path.realpath(str(index.cell("path", row)))
         roots = [*index.manifest.get("source", {}).get("roots", []), *self.settings.roots]
         roots.append(str(self.folder / UPLOADS))
         for root in roots:
@@ -272,10 +276,8 @@ class Service:
         }
 
     def _label(self, index: Index, row: int) -> str | None:
-        for level in index.manifest.get("levels", [])[:1]:
-            label = str(index.items[level].iloc[row])
-            return None if label == "-1" else label
-        return None
+        label = str(index.cell(index.levels[0], row)) if index.levels else "-1"
+        return None if label == "-1" else label
 
     def _read_stamp(self) -> tuple[int, int]:
         stat = (self.folder / MANIFEST).stat()
@@ -296,8 +298,10 @@ class Unready(LookalikeError):  # noqa: N818 (an answer of HTTP: 503)
 
 def _new_item(index: Index, path: str, label: str) -> pd.DataFrame:
     """A row as the index has them; of the labels only the finest is known."""
+    import pandas as pd
+
     row: dict[str, Any] = {"path": path, "split": "gallery"}
-    for place, level in enumerate(index.manifest.get("levels", [])):
+    for place, level in enumerate(index.levels):
         row[level] = label if place == 0 and label else "-1"
     frame = pd.DataFrame([{k: v for k, v in row.items() if k in index.items}])
     try:
@@ -308,8 +312,19 @@ def _new_item(index: Index, path: str, label: str) -> pd.DataFrame:
         ) from error
 
 
+def _label_counts(index: Index) -> dict[str, int]:
+    """The most frequent finest labels and their numbers, most frequent first."""
+    if not index.levels:
+        return {}
+    counts = pc.value_counts(index.columns[index.levels[0]]).to_pylist()
+    counts.sort(key=lambda found: -found["counts"])
+    words = {str(found["values"]): found["counts"] for found in counts[: _LABELS + 1]}
+    words.pop("-1", None)
+    return dict([*words.items()][:_LABELS])
+
+
 def _box(index: Index, row: int) -> tuple[float, ...] | None:
-    if "x_1" not in index.items:
+    if "x_1" not in index.columns.column_names:
         return None
-    box = index.items[["x_1", "y_1", "x_2", "y_2"]].iloc[row].to_numpy(np.float64)
-    return None if np.isnan(box[0]) else tuple(box.tolist())
+    box = [index.cell(name, row) for name in ("x_1", "y_1", "x_2", "y_2")]
+    return None if box[0] is None or math.isnan(box[0]) else tuple(map(float, box))
