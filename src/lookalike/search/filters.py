@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,35 +47,66 @@ def matching(items: pa.Table, conditions: Sequence[str]) -> np.ndarray:
     [False, False, True]
     """
     mask = np.ones(len(items), bool)
-    for condition in conditions:
-        parts = _CONDITION.fullmatch(condition)
-        if parts is None:
-            raise ConfigError(f"--where {condition}: write COLUMN=VALUE, such as label=fox.")
-        column, sign, value = parts.groups()
-        if column not in items.column_names:
-            hint = suggest(column, items.column_names)
-            raise DataError(f"--where {condition}: no column '{column}'. {hint}")
-        mask &= _holds(items, column, sign, value, condition)
+    for condition in read_conditions(items, conditions):
+        mask &= _holds(items[condition.column], condition)
     return mask
 
 
-def _holds(items: pa.Table, column: str, sign: str, value: str, condition: str) -> np.ndarray:
-    values = items[column]
-    numeric = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+@dataclass(frozen=True)
+class Condition:
+    """One condition on a column, read.
+
+    Attributes:
+        column: which.
+        sign: ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=`` or ``~``.
+        words: what to compare with; several only of ``=`` and ``!=``.
+        numbers: the words as numbers, where the column's cells are; None: cells are text.
+    """
+
+    column: str
+    sign: str
+    words: tuple[str, ...]
+    numbers: tuple[float, ...] | None = None
+
+
+def read_conditions(items: pa.Table, conditions: Sequence[str]) -> list[Condition]:
+    """Conditions as `matching` takes and refuses them.
+
+    >>> read_conditions(pa.table({"year": [1, 2]}), ["year=1|2"])
+    [Condition(column='year', sign='=', words=('1', '2'), numbers=(1.0, 2.0))]
+    """
+    return [_read(items, condition) for condition in conditions]
+
+
+def _read(items: pa.Table, condition: str) -> Condition:
+    parts = _CONDITION.fullmatch(condition)
+    if parts is None:
+        raise ConfigError(f"--where {condition}: write COLUMN=VALUE, such as label=fox.")
+    column, sign, value = parts.groups()
+    if column not in items.column_names:
+        hint = suggest(column, items.column_names)
+        raise DataError(f"--where {condition}: no column '{column}'. {hint}")
+    kind = items[column].type
+    words = tuple(value.split("|")) if sign in ("=", "!=") else (value,)
+    if sign != "~" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return Condition(column, sign, words, tuple(_number(word, condition) for word in words))
     if sign in _ORDERED:
-        if not numeric:
-            raise ConfigError(f"--where {condition}: '{column}' holds words; use = or ~.")
-        return _ORDERED[sign](_numbers(values), _number(value, condition))
-    if numeric and sign != "~":
-        wanted = [_number(word, condition) for word in value.split("|")]
+        raise ConfigError(f"--where {condition}: '{column}' holds words; use = or ~.")
+    return Condition(column, sign, words)
+
+
+def _holds(values: pa.ChunkedArray, condition: Condition) -> np.ndarray:
+    sign, wanted = condition.sign, condition.numbers
+    if wanted is not None and sign in _ORDERED:
+        return _ORDERED[sign](_numbers(values), wanted[0])
+    if wanted is not None:
         among = np.isin(_numbers(values), wanted)
         return among if sign == "=" else ~among
     text = _text(values)
     if sign == "~":
-        found = pc.match_substring(text, value, ignore_case=True)
-    else:
-        found = pc.is_in(text, pa.array(value.split("|"), text.type))
-    among = found.fill_null(False).to_numpy().astype(bool)
+        found = pc.match_substring(text, condition.words[0], ignore_case=True).to_numpy()
+        return np.equal(found, True)  # where there is no text it says None
+    among = np.fromiter((word in condition.words for word in text.to_numpy()), bool, len(text))
     return ~among if sign == "!=" else among
 
 

@@ -75,7 +75,7 @@ class Index:
         self.vectors = Stored.open(place, manifest["storage"], manifest["width"])
         try:
             self._items = (place / ITEMS).read_bytes()
-            self.columns: pa.Table = pq.read_table(pa.BufferReader(self._items))
+            self.columns: pa.Table = pq.ParquetFile(pa.BufferReader(self._items)).read()
             self.ids: np.ndarray = np.load(place / IDS, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise DataError(f"{place} cannot be read ({error}). Build the index again.") from error
