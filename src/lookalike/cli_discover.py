@@ -21,7 +21,9 @@ def embed(
         list[str] | None,
         typer.Argument(metavar="[OPTION=VALUE]...", help="Settings of the data set, device=, …"),
     ] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Only its rows.")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option("--split", help="Only its rows; may be said twice.")
+    ] = None,
     pickle: Annotated[
         Path | None, typer.Option("--pickle", help="Also a feature pickle as PSS's code reads it.")
     ] = None,
@@ -32,7 +34,7 @@ def embed(
     check_words(overrides or [])
     from lookalike.jobs import embed as job
 
-    job.run(model, source, out, overrides or [], split=split, pickle=pickle)
+    job.run(model, source, out, overrides or [], splits=split or [], pickle=pickle)
 
 
 def cluster(

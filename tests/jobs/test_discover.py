@@ -13,7 +13,7 @@ from lookalike.discover.decisions import Decision, decide, read_decisions
 from lookalike.discover.embedding_file import Embeddings
 from lookalike.discover.pss_pickles import PSSFile
 from lookalike.errors import ConfigError, DataError, RunError
-from lookalike.jobs import cluster, discover, review, select
+from lookalike.jobs import cluster, discover, embed, review, select
 from lookalike.jobs import train as training
 from lookalike.jobs.parts import round_metrics
 from lookalike.metrics import clustering
@@ -160,11 +160,13 @@ def _stop(words, **_):
 def test_verbs_one_by_one(loop, tmp_path, capsys):
     folder, _ = loop
     held = Embeddings.load(folder / "round-0" / "embeddings.npy")
-    labelled = (held.rows["set"] == "l_in").to_numpy()
-    for name, mask in (("known", labelled), ("heap", ~labelled)):
-        part = Embeddings(held.vectors[mask], held.rows[mask].reset_index(drop=True))
-        part.save(tmp_path / f"{name}.npy")
     heap, known = tmp_path / "heap.npy", tmp_path / "known.npy"
+    rows, options = str(folder / "rows.parquet"), ["device=cpu", "workers=0"]
+    for out, splits in ((known, ["train"]), (heap, ["u_in", "u_out"])):
+        embed.run(folder / "round-0" / "train", rows, out, options, splits=splits)
+    parts = [Embeddings.load(file) for file in (known, heap)]
+    np.testing.assert_array_equal(np.concatenate([p.vectors for p in parts]), held.vectors)
+    assert [*parts[0].rows["path"], *parts[1].rows["path"]] == held.rows["path"].tolist()
     words = ["k=4", "tau=0.3", "lander.k=[4]", "lander.levels=[2]", "lander.epochs=3"]
     found = cluster.run(heap, [*words, "lander.hidden=8"], learn_from=known)
     assert "classes  estimated " in capsys.readouterr().out

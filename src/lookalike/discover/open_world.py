@@ -26,7 +26,9 @@ def open_world_rows(table: Table, labelled: float = 0.6) -> pd.DataFrame:
         labelled: share, 0 … 1.
 
     Returns:
-        ``path`` (absolute), ``label`` (text; None where nobody knows), ``set``, and boxes.
+        ``path`` (absolute), ``label`` (text; None where nobody knows), ``set``, boxes, and
+        ``split``, by which the table is itself a data set with the same sets: ``train`` for
+        ``l_in``, ``u_in``, ….
 
     Raises:
         ConfigError: a share out of range.
@@ -52,6 +54,7 @@ def open_world_rows(table: Table, labelled: float = 0.6) -> pd.DataFrame:
     for column in ("x_1", "x_2", "y_1", "y_2"):
         if column in frame:
             out[column] = frame[column].to_numpy()
+    out["split"] = out["set"].where(out["set"] != "l_in", "train")
     order = {"l_in": 0, "u_in": 1, "u_out": 2, "unlabelled": 3}
     rank = np.array([order.get(name, 4) for name in out["set"]])
     out = out.iloc[np.argsort(rank, kind="stable")].reset_index(drop=True)

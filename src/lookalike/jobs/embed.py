@@ -28,7 +28,7 @@ def run(
     out: Path,
     overrides: Sequence[str] = (),
     *,
-    split: str | None = None,
+    splits: Sequence[str] = (),
     pickle: Path | None = None,
 ) -> Embeddings:
     """Embed every picture of a data set, in its order.
@@ -38,7 +38,7 @@ def run(
         source: a data set's name, a folder or a table file.
         out: ``.npy`` or ``.safetensors``; the table goes beside it as ``.parquet``.
         overrides: options of the data set, ``device``, ``evaluation.batch_size``, ….
-        split: only its rows.
+        splits: only their rows, in the data set's order.
         pickle: also write a feature pickle as PSS's code reads it.
 
     Raises:
@@ -49,8 +49,10 @@ def run(
     embedder = weights.load(model)
     config = compose([f"dataset={source}", *overrides])
     table = building.build_table(config)
-    if split is not None:
-        table = table.split(split)
+    for name in splits:
+        table.split(name)  # refuses one that is not there
+    if splits:
+        table = table.where(table.frame["split"].isin(splits).to_numpy())
     with console.embedding(table.name, len(table)) as advance:
         found = embed_table(embedder, table, config, advance)
     found.save(out)
