@@ -10,6 +10,7 @@ from PIL import Image
 import lookalike
 from lookalike.errors import ConfigError, DataError, ModelError, NumericsError, RunError
 from lookalike.models import load, save
+from lookalike.models.embedder import normalised
 
 
 @pytest.fixture
@@ -175,3 +176,19 @@ def test_unreachable_weights_name_the_option(monkeypatch):
 def test_what_cannot_be_is_refused(arguments, words):
     with pytest.raises(ConfigError, match=words):
         lookalike.create_model(**arguments)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("last", [False, True])
+def test_pictures_are_normalised_channel_by_channel_and_left_as_they_are(kind, last):
+    pictures = torch.randint(0, 256, (2, 3, 5, 4)).to(kind)
+    if last:
+        pictures = pictures.contiguous(memory_format=torch.channels_last)
+    before = pictures.clone()
+    mean, std = 1 + 254 * torch.rand(2, 3, 1, 1)
+    found = normalised(pictures, mean, std)
+    for b, c, y, x in np.ndindex(*pictures.shape):
+        wanted = (before[b, c, y, x].float() - mean[c, 0, 0]) / std[c, 0, 0]
+        assert found[b, c, y, x] == wanted
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(pictures, before)

@@ -261,11 +261,21 @@ class Embedder(nn.Module):
 def normalised(pictures: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """``(pictures − mean) / std`` in mean's type and with channels last; one large tensor is made.
 
-    >>> normalised(torch.full((1, 3, 1, 1), 6, dtype=torch.uint8), *torch.tensor([2.0, 4.0])).sum()
-    tensor(3.)
+    Args:
+        pictures: ``(B, 3, H, W)``, 0 … 255.
+        mean: a number a channel.
+        std: the same.
+
+    >>> one = torch.full((1, 3, 1, 1), 6, dtype=torch.uint8)
+    >>> normalised(one, torch.tensor([2.0, 4.0, 6.0]), torch.full((3,), 4.0)).flatten()
+    tensor([1.0000, 0.5000, 0.0000])
     """
-    # On a processor, a second tensor of this size costs as much as decoding a small JPEG.
-    return (pictures.contiguous(memory_format=torch.channels_last) - mean).div_(std)
+    # On a processor, a second tensor of this size costs as much as decoding a small JPEG; and a
+    # mean repeated along the row takes half the time of three numbers spread over its pixels.
+    rows = pictures.permute(0, 2, 3, 1).flatten(2).to(mean.dtype, copy=True)
+    width = pictures.shape[3]
+    rows.sub_(mean.flatten().repeat(width)).div_(std.flatten().repeat(width))
+    return rows.unflatten(2, (width, 3)).permute(0, 3, 1, 2)
 
 
 def create_model(
