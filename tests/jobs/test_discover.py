@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lookalike.compose import compose
 from lookalike.discover.decisions import Decision, decide, read_decisions
 from lookalike.discover.embedding_file import Embeddings
+from lookalike.discover.open_world import open_world_rows
 from lookalike.discover.pss_pickles import PSSFile
 from lookalike.errors import ConfigError, DataError, RunError
 from lookalike.jobs import cluster, discover, embed, review, select
 from lookalike.jobs import train as training
-from lookalike.jobs.parts import round_metrics
+from lookalike.jobs.parts import building, round_metrics
 from lookalike.metrics import clustering
 
 SMALL = [
@@ -192,6 +194,23 @@ def test_verbs_one_by_one(loop, tmp_path, capsys):
         tmp_path / "features.pkl"
     )
     assert len(cluster.run(tmp_path / "features.pkl", ["distance=0.3"], method="agglomerative"))
+
+
+def test_the_rows_of_a_loop_are_a_data_set_where_nobody_knows(loop, tmp_path, monkeypatch):
+    rows = pd.read_parquet(loop[0] / "rows.parquet")
+    rows["label"] = rows["label"].where(rows["set"] != "u_out", "-1")
+    rows.drop(columns="set").to_parquet(tmp_path / "mine.parquet")
+    monkeypatch.setattr(training, "run", _stop)
+    words = ["device=cpu", "workers=0", f"run={tmp_path / 'y'}"]
+    with pytest.raises(RuntimeError, match="here training begins"):
+        discover.run([f"dataset={tmp_path / 'mine.parquet'}", *words])
+    kept = tmp_path / "y" / "rows.parquet"
+    table = building.build_table(compose([f"dataset={kept}"]))
+    assert table.splits == ["train", "u_in", "u_out"]
+    assert (table.split("u_out").labels == -1).all()
+    again = open_world_rows(table)
+    assert again["label"].isna().sum() == 64
+    assert again["set"].tolist() == rows["set"].tolist()
 
 
 def test_the_review_page_offers_every_cluster(loop):

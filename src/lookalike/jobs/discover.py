@@ -106,7 +106,8 @@ def _begun(
     rows = open_world_rows(building.build_table(config), config.discover.labelled)
     config.run = str(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_frame(rows, folder / "rows.parquet")
+    # −1 as everywhere in tables: so that the file is a data set, to go on with by hand.
+    write_frame(rows.assign(label=rows["label"].fillna("-1")), folder / "rows.parquet")
     write_text(folder / "config.yaml", to_yaml(config))
     write_text(folder / "manifest.json", json.dumps(environment(), indent=2) + "\n")
     write_text(folder / "words.json", json.dumps(words, indent=2) + "\n")
@@ -132,7 +133,9 @@ def _found(overrides: Sequence[str]) -> tuple[Path, Config, list[str], pd.DataFr
     write_text(folder / "config.yaml", to_yaml(config))
     words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
     words += [f"{key}={given[key]}" for key in ("workers", "device") if key in given]
-    return folder, config, words, read_frame(folder / "rows.parquet")
+    rows = read_frame(folder / "rows.parquet")
+    rows["label"] = rows["label"].where(rows["label"] != "-1", None)
+    return folder, config, words, rows
 
 
 def check(config: Config) -> None:
