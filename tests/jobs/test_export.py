@@ -127,32 +127,58 @@ def test_anyone_may_run_the_one_graph(exported, photos, model):
     np.testing.assert_allclose(encoder.pictures([picture, picture]), vectors[:2], atol=1e-6)
 
 
-def test_an_index_and_a_search_need_no_torch(exported, photos, tmp_path):
-    """Build, search and serve in a process that must not import torch."""
-    pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
-    code = f"""
+HEAVY = """
 import sys
-from pathlib import Path
-from lookalike.jobs import index, search
-found = index.build({str(exported)!r}, {str(photos)!r}, {str(tmp_path / "ix")!r}, workers=1)
-search.run(found.folder, [{str(photos / "kind2" / "3.png")!r}], top=3, as_json=True, why=None)
-from lookalike.search.encoders import own_encoder
-from lookalike.web.service import Service
-from lookalike.web.settings import Settings
-from lookalike.search.asking import Question
-service = Service(found.folder, own_encoder, Settings())
-service.load()
-picture = Path({str(photos / "kind2" / "3.png")!r}).read_bytes()
-hits = service.search([picture], [], Question(3))["hits"]
-service.close()
-assert hits[0]["score"] > 0.9999, hits
-heavy = [name for name in ("torch", "torchvision", "timm") if name in sys.modules]
+heavy = {heavy} & set(sys.modules)
 assert not heavy, heavy
 """
+
+
+def run_without(heavy: set[str], code: str) -> str:
+    """Run a program that must not load some packages; what it prints."""
+    code += HEAVY.format(heavy=heavy)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "kind2/3.png" in done.stdout
-    index = Index.open(tmp_path / "ix")
+    return done.stdout
+
+
+def test_an_index_needs_no_torch_and_answers_need_no_pandas(exported, photos, tmp_path):
+    """Build, search and serve in processes that must not load what they can do without."""
+    pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+    folder, query = str(tmp_path / "ix"), str(photos / "kind2" / "3.png")
+    torch_and_kin = {"torch", "torchvision", "timm"}
+    run_without(
+        torch_and_kin,
+        f"from lookalike.jobs import index\n"
+        f"index.build({str(exported)!r}, {str(photos)!r}, {folder!r}, workers=1)",
+    )
+    said = run_without(
+        torch_and_kin | {"pandas", "hydra", "omegaconf", "matplotlib", "scipy", "sklearn"},
+        f"""
+from pathlib import Path
+from lookalike.jobs import search
+search.run({folder!r}, [{query!r}], top=3, where=["label~kind", "label!=kind1"], as_json=True)
+from lookalike.jobs import serve
+from lookalike.search.asking import Question
+from lookalike.search.encoders import own_encoder
+from lookalike.web.app import create_app
+from lookalike.web.service import Service
+from lookalike.web.settings import Settings
+service = Service(Path({folder!r}), own_encoder, Settings())
+create_app(lambda timed: service, Settings())
+service.load()
+question = Question(3, where=["label=kind2|kind3"])
+hits = service.search([Path({query!r}).read_bytes()], [], question)["hits"]
+assert hits[0]["score"] > 0.9999, hits
+assert service.stats()["labels"]["kind4"] == 8
+assert service.item(hits[0]["id"])["labels"] == {{"label": "kind2"}}
+service.thumbnail(hits[0]["id"], 64)
+service.mark(hits[0]["id"], True, query_id=5, upload=None, score=0.5)
+service.close()
+""",
+    )
+    assert "kind2/3.png" in said
+    index = Index.open(folder)
     assert len(index) == 80
     assert index.verify() == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from lookalike.jobs import index_changes as changes
 from lookalike.search import Index
 from lookalike.search.encoders import own_encoder
 from lookalike.web.app import create_app
+from lookalike.web.decoding import Decoders
 from lookalike.web.service import Service
 from lookalike.web.settings import Settings
 
@@ -128,15 +130,30 @@ def test_no_pictures_and_bombs_are_refused(site, query, data):
 
 
 def test_a_decoder_may_die(site, query):
-    for process in list(site.service.decoders._all):
+    decoders = site.service.decoders
+    for deaths in (1, 2):
+        (process,) = decoders._all
         process.kill()
         process.wait()
-    for _ in range(2):
         response = site.search(query)
         assert response.status_code == 422
         assert "could not be decoded" in response.text
-    assert site.search(query).status_code == 200
-    assert site.service.decoders.deaths == 2
+        assert site.search(query).status_code == 200
+        assert decoders.deaths == deaths
+
+
+def test_decoders_are_as_many_as_are_busy(query):
+    """Others are started while one hangs, up to the limit; then requests wait."""
+    decoders = Decoders(2, max_pixels=1_000_000)
+    first = decoders._take()
+    assert decoders.pixels(query).shape == (72, 96, 3)
+    second = decoders._take()
+    assert decoders._all == {first, second}
+    waiting = threading.Timer(0.05, decoders._idle.put, [first])
+    waiting.start()
+    assert decoders.pixels(query).shape == (72, 96, 3)
+    assert decoders._all == {first, second}
+    decoders.close()
 
 
 def test_limits(index, query):

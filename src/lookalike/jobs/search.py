@@ -119,11 +119,16 @@ def _query(index: Index, word: str, label: str | None) -> Query:
         raise DataError(f"{word}: there is no such picture.")
     path = word if row is None else str(index.cell("path", row))
     if label is None and index.levels:
-        same = index.columns["path"].index(os.path.abspath(path)).as_py()  # noqa: PTH100
-        if same >= 0:
-            label = str(index.cell(index.levels[0], same))
+        known = row if row is not None else _row_of(index, os.path.abspath(path))  # noqa: PTH100
+        if known is not None:
+            label = str(index.cell(index.levels[0], known))
             label = None if label == "-1" else label
     return Query(word, path, row, label)
+
+
+def _row_of(index: Index, path: str) -> int | None:
+    paths = index.columns["path"].to_pylist()
+    return paths.index(path) if path in paths else None
 
 
 def _encoder(index: Index, model: str | Path | None, *, student: bool) -> Encoder:

@@ -95,6 +95,7 @@ def _read(items: pa.Table, condition: str) -> Condition:
     return Condition(column, sign, words)
 
 
+# Lists, not NumPy: Arrow loads pandas to make arrays of words and of what may be empty.
 def _holds(values: pa.ChunkedArray, condition: Condition) -> np.ndarray:
     sign, wanted = condition.sign, condition.numbers
     if wanted is not None and sign in _ORDERED:
@@ -104,9 +105,9 @@ def _holds(values: pa.ChunkedArray, condition: Condition) -> np.ndarray:
         return among if sign == "=" else ~among
     text = _text(values)
     if sign == "~":
-        found = pc.match_substring(text, condition.words[0], ignore_case=True).to_numpy()
-        return np.equal(found, True)  # where there is no text it says None
-    among = np.fromiter((word in condition.words for word in text.to_numpy()), bool, len(text))
+        found = pc.match_substring(text, condition.words[0], ignore_case=True)
+        return np.array([yes is True for yes in found.to_pylist()], bool)
+    among = np.array([word in condition.words for word in text.to_pylist()], bool)
     return ~among if sign == "!=" else among
 
 

@@ -18,7 +18,7 @@ class Decoders:
     """Decodes pictures outside this process.
 
     Args:
-        count: processes.
+        count: processes at most; the first is started at once, others when all are busy.
         seconds: after which one is killed.
         max_pixels: of a picture.
     """
@@ -29,8 +29,8 @@ class Decoders:
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         self._all: set[subprocess.Popen[bytes]] = set()
         self._closed = False
-        for _ in range(count):
-            self._idle.put(self._start())
+        self._count, self._lock = count, threading.Lock()
+        self._idle.put(self._start())
 
     def pixels(self, data: bytes, box: tuple[float, ...] | None = None) -> np.ndarray:
         """uint8 ``(H, W, 3)``, cut to a box in pixels.
@@ -53,7 +53,7 @@ class Decoders:
             process.wait()
 
     def _ask(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-        process = self._idle.get()
+        process = self._take()
         # A hung decoder is killed by the clock; reading its answer then ends at once.
         clock = threading.Timer(self.seconds, process.kill)
         clock.start()
@@ -70,9 +70,10 @@ class Decoders:
             if frame is None:
                 process.kill()
                 process.wait()
-                self._all.discard(process)
-                self.deaths += 1
-                process = process if self._closed else self._start()
+                with self._lock:
+                    self._all.discard(process)
+                    self.deaths += 1
+                    process = process if self._closed else self._start()
             self._idle.put(process)
         if frame is None:
             raise DataError("the picture could not be decoded: its decoder died or took too long")
@@ -80,6 +81,12 @@ class Decoders:
         if "error" in head:
             raise DataError(head["error"])
         return head, raw
+
+    def _take(self) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._idle.empty() and len(self._all) < self._count and not self._closed:
+                return self._start()
+        return self._idle.get()
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
