@@ -50,12 +50,12 @@ def ask(
         question: what else is asked.
         own: the row that each query may not find (−1: none).
     """
-    allowed = matching(index.columns, question.where) if question.where else None
     wanted = question.top
     if question.rerank is not None:
         wanted = max(wanted, SHORTLIST)
-    hits = index.search(queries, wanted, allowed=allowed, own=own)
+    hits = index.search(queries, wanted, where=question.where, own=own)
     if question.rerank is not None:
+        allowed = matching(index.columns, question.where) if question.where else None
         request = Request(np.asarray(queries, np.float32), hits, index, own, allowed)
         hits = rerank(request, question.rerank, **question.options)
     hits = hits.top(question.top)

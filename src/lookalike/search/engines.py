@@ -17,9 +17,10 @@ import numpy as np
 
 from lookalike.errors import ConfigError, DataError, suggest
 from lookalike.search.hits import Hits, best
-from lookalike.search.storage import Stored
+from lookalike.search.servers import SERVERS, open_server, server_options
+from lookalike.search.storage import Vectors, check_storage
 
-ENGINES = ("exact", "hnsw", "ivfpq")
+ENGINES = ("exact", "hnsw", "ivfpq", *SERVERS)
 ENGINE = "engine.faiss"
 PLACES = "places.npy"
 STALE = 0.2
@@ -31,16 +32,17 @@ def engine_spec(name: str, count: int, width: int, **options: Any) -> dict[str, 
     """A checked spec with its defaults.
 
     Args:
-        name: ``exact``, ``hnsw`` or ``ivfpq``.
+        name: ``exact``, ``hnsw``, ``ivfpq``, ``pgvector`` or ``qdrant``.
         count: vectors to come, which the number of lists follows (4 √N, at most N / 39).
         width: numbers a vector.
         options: ``hnsw``: ``links`` (M, 32), ``construction`` (80), ``search`` (64: the
             ``efSearch`` of Malkov & Yashunin, 2018); ``ivfpq``: ``lists``, ``parts`` (numbers of
             the code, one byte each), ``probes`` (lists visited), ``refine`` (candidates a result
-            that are scored again).
+            that are scored again); ``pgvector`` and ``qdrant``: see `servers.server_options`.
 
     Raises:
-        ConfigError: an unknown engine or option, or fewer vectors than IVF-PQ can learn from.
+        ConfigError: an unknown engine or option, a number below 1, or fewer vectors than IVF-PQ
+            can learn from.
     """
     if name not in ENGINES:
         raise ConfigError(f"--engine {name}: no such engine. {suggest(name, ENGINES)}")
@@ -56,11 +58,42 @@ def engine_spec(name: str, count: int, width: int, **options: Any) -> dict[str, 
         parts = next(p for p in (width // 2, width // 4, width) if p and width % p == 0)
         lists = max(1, min(round(4 * count**0.5), count // 39))
         known |= {"lists": lists, "parts": parts, "probes": min(16, lists), "refine": 10}
+    if name in SERVERS:
+        known = server_options(name, width, options)
     for option, value in options.items():
         if option not in known:
             raise ConfigError(f"engine {name} has no option '{option}'. {suggest(option, known)}")
-        known[option] = value
+        if isinstance(known[option], int):
+            known[option] = _whole(value, f"engine {name}: {option}")
     return known
+
+
+def checked(
+    name: str, storage: str, count: int, width: int, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The spec of an index to be, once its storage and its server are known to take it.
+
+    Raises:
+        ConfigError: as `engine_spec`; an unknown storage, or one that the engine does not have.
+        RunError: a server out of reach, or one that holds no vectors.
+    """
+    check_storage(storage)
+    spec = engine_spec(name, count, width, **(options or {}))
+    if name in SERVERS:
+        if storage != "float32":
+            raise ConfigError(f"--storage {storage}: engine {name} holds float32 alone.")
+        open_server(spec, "").check()
+    return spec
+
+
+def _whole(value: Any, of: str) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = 0
+    if number < 1:
+        raise ConfigError(f"{of}={value}: give a whole number above 0.")
+    return number
 
 
 def same_build(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -70,7 +103,7 @@ def same_build(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     )
 
 
-def build(stored: Stored, spec: Mapping[str, Any]) -> Any:
+def build(stored: Vectors, spec: Mapping[str, Any]) -> Any:
     """The faiss index of a spec over the stored vectors, row for row."""
     import faiss
 
@@ -87,7 +120,7 @@ def build(stored: Stored, spec: Mapping[str, Any]) -> Any:
     return engine
 
 
-def append(engine: Any, stored: Stored, start: int) -> None:
+def append(engine: Any, stored: Vectors, start: int) -> None:
     """Add the stored rows from ``start`` on."""
     for first, vectors in stored.chunks():
         if first + len(vectors) > start:
@@ -123,7 +156,7 @@ def search(
     queries: np.ndarray,
     top: int,
     *,
-    stored: Stored,
+    stored: Vectors,
     places: np.ndarray,
     allowed: np.ndarray | None = None,
 ) -> Hits:
@@ -163,7 +196,7 @@ def search(
     return rescore(queries, rows, stored, top)
 
 
-def rescore(queries: np.ndarray, rows: np.ndarray, stored: Stored, top: int) -> Hits:
+def rescore(queries: np.ndarray, rows: np.ndarray, stored: Vectors, top: int) -> Hits:
     """Candidates ``(Q, n)`` by their dot product with the stored vectors."""
     scores = np.full(rows.shape, np.nan, np.float32)
     for i, (query, row) in enumerate(zip(queries, rows, strict=True)):

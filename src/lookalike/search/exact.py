@@ -8,12 +8,12 @@ from typing import Protocol
 import numpy as np
 
 from lookalike.search.hits import Hits, best
-from lookalike.search.storage import CHUNK, Stored
+from lookalike.search.storage import CHUNK, Stored, Vectors
 
 
 def nearest(
     queries: np.ndarray,
-    stored: Stored,
+    stored: Vectors,
     top: int,
     *,
     rows: np.ndarray | None = None,
@@ -37,7 +37,7 @@ def nearest(
     wanted = min(wanted, there)
     if wanted == 0:
         return Hits(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32))
-    if rows is None and stored.storage == "float32":
+    if rows is None and isinstance(stored, Stored) and stored.storage == "float32":
         found = _knn(queries, stored.codes, wanted)
     else:
         found = _by_chunks(queries, stored, wanted, rows)
@@ -48,7 +48,7 @@ class Gallery(Protocol):
     """What re-ranking needs of an index."""
 
     @property
-    def vectors(self) -> Stored:
+    def vectors(self) -> Vectors:
         """The vectors."""
         ...
 
@@ -94,7 +94,7 @@ class MemoryGallery:
         return nearest(queries, self.vectors, top, rows=rows, own=own)
 
 
-def _by_chunks(queries: np.ndarray, stored: Stored, top: int, rows: np.ndarray | None) -> Hits:
+def _by_chunks(queries: np.ndarray, stored: Vectors, top: int, rows: np.ndarray | None) -> Hits:
     """Memory for one chunk, whatever the number of rows."""
     count = len(stored) if rows is None else len(rows)
     kept = Hits(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32))

@@ -139,7 +139,7 @@ def _clean(folder: Path) -> None:
     for path in (folder / GENERATIONS).iterdir():
         if path.name != present:
             shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(f".{MANIFEST}.*.part"):
+    for path in folder.glob(".*.json.*.part"):
         path.unlink(missing_ok=True)
 
 

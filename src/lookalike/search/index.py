@@ -6,6 +6,8 @@ generations/NNNNNN/
   items.parquet            a row a vector: path and whatever columns the source had
   ids.npy                  int64 (N,), a number for each item that no other ever gets
   engine.faiss, places.npy of an approximate engine
+  digests.npy              where a server holds the vectors: uint64 (N,), a checksum each
+servers.json               where one does: the tables that this folder has made there
 models/SHA/                the embedder, so that the folder alone can answer a query
 """
 
@@ -27,8 +29,11 @@ from lookalike.errors import DataError, NumericsError
 from lookalike.files import sha256
 from lookalike.search import engines, generations
 from lookalike.search.exact import nearest
+from lookalike.search.filters import matching
 from lookalike.search.hits import Hits
-from lookalike.search.storage import Stored, check_storage, storage_loss
+from lookalike.search.remote import Remote, open_vectors
+from lookalike.search.remote_writing import dropping_forgotten
+from lookalike.search.storage import Vectors, storage_loss
 from lookalike.search.writing import (
     IDS,
     ITEMS,
@@ -72,7 +77,7 @@ class Index:
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.folder, self.manifest = folder, manifest
         place = self.generation
-        self.vectors = Stored.open(place, manifest["storage"], manifest["width"])
+        self.vectors: Vectors = open_vectors(place, manifest)
         try:
             self._items = (place / ITEMS).read_bytes()
             self.columns: pa.Table = pq.ParquetFile(pa.BufferReader(self._items)).read()
@@ -144,13 +149,13 @@ class Index:
             model: folder of the embedder that made the vectors; copied into the index.
             about: more facts for the manifest.
             overwrite: replace an index that is there.
-            engine: ``exact``, ``hnsw`` or ``ivfpq``.
+            engine: ``exact``, ``hnsw``, ``ivfpq``, ``pgvector`` or ``qdrant``.
             engine_options: see `engines.engine_spec`.
             storage: ``float32``, ``float16``, ``int8`` or ``binary``; what it loses is measured
                 and written into the manifest.
 
         Raises:
-            RunError: the folder exists, another process writes, or the disk refuses.
+            RunError: the folder exists, another process writes, or the disk or the server refuses.
             DataError: vectors and items do not fit.
             NumericsError: NaN or infinity among the vectors.
             ConfigError: an unknown engine or storage.
@@ -158,18 +163,18 @@ class Index:
         folder = Path(folder)
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         _check(vectors, items)
-        check_storage(storage)
-        spec = engines.engine_spec(engine, len(vectors), vectors.shape[1], **(engine_options or {}))
+        count, width = vectors.shape
+        spec = engines.checked(engine, storage, count, width, engine_options)
         refuse_in_the_way(folder, overwrite=overwrite)
         about = dict(about or {})
-        with generations.writing(folder):
+        with generations.writing(folder), dropping_forgotten(folder):
             if model is not None:
                 about["model"] = about.get("model", {}) | {"folder": keep_model(folder, model)}
             manifest = {
                 "lookalike": __version__,
                 "created": _now(),
                 "changed": _now(),
-                "width": int(vectors.shape[1]),
+                "width": width,
                 "storage": storage,
                 "storage_loss": storage_loss(vectors, storage),
                 "engine": spec,
@@ -204,6 +209,7 @@ class Index:
         queries: np.ndarray,
         top: int = 10,
         *,
+        where: Sequence[str] = (),
         allowed: np.ndarray | None = None,
         own: np.ndarray | None = None,
         exact: bool = False,
@@ -213,6 +219,8 @@ class Index:
         Args:
             queries: float32 ``(Q, D)``.
             top: how many; at most all there are.
+            where: conditions on columns, see `filters.matching`; decided in the server where the
+                vectors live in one.
             allowed: bool ``(N,)``, rows that may be found; None for all.
             own: int64 ``(Q,)``, the row that each query may not find (−1: none).
             exact: compare every vector, whatever the engine.
@@ -228,6 +236,15 @@ class Index:
             )
         if not np.isfinite(queries).all():
             raise NumericsError("The query's embedding holds NaN or infinity.")
+        if isinstance(self.vectors, Remote):
+            asked = min(top + (own is not None), len(self))
+            hits = self.vectors.search(
+                queries, asked, self.columns, where=where, allowed=allowed, exact=exact
+            )
+            return hits if own is None else hits.without(own).top(top)
+        if where:
+            met = matching(self.columns, where)
+            allowed = met if allowed is None else met & allowed
         count = len(self) if allowed is None else int(allowed.sum())
         top = min(top, count)
         few = allowed is not None and (count <= _FEW or count <= _SHARE * len(self))
@@ -314,7 +331,7 @@ class Index:
             import pandas as pd
 
             merged = pd.concat(frames, ignore_index=True)
-            before = Before(now.vectors, now.engine, now.generation, kept)
+            before = now._before(kept)
             manifest = write_generation(self.folder, manifest, vectors, merged, ids, before)
             return Index(self.folder, manifest)
 
@@ -327,11 +344,15 @@ class Index:
         with generations.writing(self.folder):
             now = Index.open(self.folder)
             kept = np.ones(len(now), bool)
-            before = Before(now.vectors, now.engine, now.generation, kept)
+            before = now._before(kept)
             nothing = np.empty((0, now.vectors.width), np.float32)
             manifest = now.manifest | {"engine": dict(engine), "changed": _now()}
             manifest = write_generation(self.folder, manifest, nothing, now.items, now.ids, before)
             return Index(self.folder, manifest)
+
+    def _before(self, kept: np.ndarray) -> Before:
+        names = self.columns.column_names
+        return Before(self.vectors, names, self.engine, self.generation, kept)
 
     def verify(self) -> list[str]:
         """What is wrong with the folder's files; nothing when all are as they were written.
@@ -348,7 +369,9 @@ class Index:
                 wrong.append(f"{path}: {path.stat().st_size} bytes, not {said['bytes']}")
             elif sha256(path) != said["sha256"]:
                 wrong.append(f"{path}: its content has changed")
-        if not all(np.isfinite(part).all() for _, part in self.vectors.chunks()):
+        if isinstance(self.vectors, Remote):
+            wrong += self.vectors.verify()
+        elif not all(np.isfinite(part).all() for _, part in self.vectors.chunks()):
             wrong.append(f"{self.generation}: vectors hold NaN or infinity")
         if (np.diff(self.ids) <= 0).any():
             wrong.append(f"{self.generation / IDS}: ids do not rise")

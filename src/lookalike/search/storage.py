@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -58,6 +58,40 @@ def encode(vectors: np.ndarray, storage: str) -> dict[str, np.ndarray]:
     scales = np.where(widest > 0, widest / 127, 1).astype(np.float32)
     codes = np.rint(vectors / scales).clip(-127, 127).astype(np.int8)
     return {VECTORS: codes, SCALES: scales[:, 0]}
+
+
+class Vectors(Protocol):
+    """Vectors of an index, wherever they lie, read as float32."""
+
+    @property
+    def width(self) -> int:
+        """Numbers a vector."""
+        ...
+
+    @property
+    def storage(self) -> str:
+        """One of ``STORAGES``."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and numbers a row."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of them all."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray: ...
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray: ...
+
+    def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """First row and float32 rows of each chunk, in order."""
+        ...
 
 
 class Stored:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookalike.errors import RunError
+from lookalike.errors import ConfigError, RunError
 from lookalike.files import replacing_folder, sha256
 from lookalike.search import engines, generations
 from lookalike.search.exported import ABOUT, is_exported
-from lookalike.search.storage import SCALES, VECTORS, Stored, encode
+from lookalike.search.servers import SERVERS, TABLES
+from lookalike.search.storage import SCALES, VECTORS, Stored, Vectors, encode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +33,7 @@ def refuse_in_the_way(folder: Path, *, overwrite: bool) -> None:
         RunError: an index, unless ``overwrite``; or anything that is no index.
     """
     there = folder / generations.MANIFEST
-    ours = {generations.LOCK, generations.GENERATIONS, MODELS, BUILDING}
+    ours = {generations.LOCK, generations.GENERATIONS, MODELS, BUILDING, TABLES}
     if there.is_file():
         if not overwrite:
             raise RunError(
@@ -51,7 +53,8 @@ def _foreign(folder: Path, ours: set[str]) -> bool:
 class Before:
     """The generation that the next one grows from, and which of its rows go on."""
 
-    vectors: Stored
+    vectors: Vectors
+    columns: Sequence[str]
     engine: dict[str, Any]
     folder: Path
     kept: np.ndarray
@@ -80,18 +83,32 @@ def write_generation(
     """
     manifest = manifest | {"count": len(ids)}
 
+    def write_items(part: Path) -> None:
+        np.save(part / IDS, ids.astype(np.int64))
+        items.reset_index(drop=True).to_parquet(part / ITEMS)
+
+    if manifest["engine"]["name"] in SERVERS:
+        from lookalike.search.remote_writing import write_remote
+
+        return write_remote(folder, manifest, vectors, items, ids, before, write_items)
+    stored = None if before is None else before.vectors
+    if not isinstance(stored, Stored | None):
+        raise ConfigError(
+            f"{folder}: vectors are not moved from a server into a folder. Build the index again "
+            "with the other --engine."
+        )
+
     def write(part: Path) -> None:
         arrays = encode(vectors, manifest["storage"])
-        if before is not None:
-            old = {VECTORS: before.vectors.codes, SCALES: before.vectors.scales}
+        if before is not None and stored is not None:
+            old = {VECTORS: stored.codes, SCALES: stored.scales}
             arrays = {
                 name: np.concatenate([np.asarray(old[name])[before.kept], new])
                 for name, new in arrays.items()
             }
         for name, array in arrays.items():
             np.save(part / name, array)
-        np.save(part / IDS, ids.astype(np.int64))
-        items.reset_index(drop=True).to_parquet(part / ITEMS)
+        write_items(part)
         if manifest["engine"]["name"] != "exact":
             _write_engine(part, manifest, before)
 
