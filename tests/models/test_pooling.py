@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from lookalike.errors import ConfigError
-from lookalike.models.pooling import RMAC, GeM, create_pool
+from lookalike.models import create_model
+from lookalike.models.pooling import RMAC, GeM, create_pool, l2_normalize
 
 
 def load(golden, name):
@@ -60,6 +61,50 @@ def test_rmac_equals_the_golden(golden, case):
     z = load(golden, "cirtorch_losses")
     y = RMAC(levels=3)(torch.from_numpy(z[f"{case}_x"]))
     np.testing.assert_allclose(y, z[f"{case}_L3"][:, :, 0, 0], rtol=1e-5)
+
+
+def test_unit_length_is_the_goldens_without_what_that_adds_to_the_norm(golden):
+    z = load(golden, "gem_pooling")
+    x = torch.from_numpy(z["l2n_x"])
+    norm = x.norm(dim=1, keepdim=True)
+    np.testing.assert_allclose(l2_normalize(x) * norm / (norm + 1e-6), z["l2n_y"], rtol=1e-10)
+    assert not l2_normalize(torch.zeros(1, 5)).any() and not z["zero_l2n"][1:].any()
+
+
+class Given(torch.nn.Module):
+    """A backbone whose feature map is given."""
+
+    def __init__(self, x):
+        super().__init__()
+        self.x = x
+
+    def forward(self, pictures):
+        return self.x
+
+
+@pytest.mark.parametrize("whitening", [True, False])
+def test_a_gem_model_is_ramls_head_on_a_feature_map(golden, whitening):
+    z = load(golden, "gem_pooling")
+    x = torch.from_numpy(z["x"]).requires_grad_()
+    model = create_model(
+        "conv4", pretrained=False, pool="gem", head_norm="l2", options={"width": [4, 4, 4, 5]},
+        embedding_size=len(z["head_W"]) if whitening else None,
+    ).double()  # fmt: skip
+    model.backbone = Given(x)
+    if not whitening:
+        found = model(torch.zeros(len(x), 3, 1, 1))
+        # theirs adds 1e-6 to every norm
+        np.testing.assert_allclose(found.detach().T, z["head_nowhiten_out"], rtol=1e-5)
+        return
+    with torch.no_grad():
+        model.head.weight.copy_(torch.from_numpy(z["head_W"]))
+        model.head.bias.copy_(torch.from_numpy(z["head_b"]))
+    found = model(torch.zeros(len(x), 3, 1, 1))
+    (found.T * torch.from_numpy(z["head_w"])).sum().backward()
+    np.testing.assert_allclose(found.detach().T, z["head_out"], atol=1e-5)
+    for ours, name in ((x, "gx"), (model.head.weight, "gW"), (model.head.bias, "gb")):
+        np.testing.assert_allclose(ours.grad, z[f"head_{name}"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.pool.p.grad, z["head_gp"], rtol=1e-4)
 
 
 def test_gem_runs_in_float32_under_autocast():
