@@ -134,7 +134,7 @@ def run(
         "split": split,
         "width": width,
         "metrics": config.evaluation.metrics,
-        "models": [_about(side, rows) for side in sides],
+        "models": _about(sides, rows),
         "cells": cells,
         "upgrades": _upgrades(sides, cells, config.evaluation.metrics[0]),
     }
@@ -231,30 +231,37 @@ def _interval(bounds: tuple[float, float]) -> list[float] | None:
     return None if math.isnan(bounds[0]) else [*bounds]
 
 
-def _about(side: Side, rows: Table) -> dict[str, Any]:
-    spec = side.model.spec
-    return {
-        "name": side.name,
-        "backbone": spec.backbone,
-        "size": spec.size,
-        "width": side.model.width,
-        "parameters": sum(p.numel() for p in side.model.parameters()),
-        "milliseconds_a_query": _milliseconds(side, rows),
-        "teacher": side.model.teacher,
-        "sha256": side.about["sha256"],
-    }
+def _about(sides: Sequence[Side], rows: Table) -> list[dict[str, Any]]:
+    costs = _milliseconds(sides, rows)
+    return [
+        {
+            "name": side.name,
+            "backbone": side.model.spec.backbone,
+            "size": side.model.spec.size,
+            "width": side.model.width,
+            "parameters": sum(p.numel() for p in side.model.parameters()),
+            "milliseconds_a_query": cost,
+            "teacher": side.model.teacher,
+            "sha256": side.about["sha256"],
+        }
+        for side, cost in zip(sides, costs, strict=True)
+    ]
 
 
-def _milliseconds(side: Side, rows: Table) -> float:
-    """To decode, prepare and embed one picture alone: the median of some, after two to warm up."""
-    encoder = TorchEncoder(side.model, side.about)
+def _milliseconds(sides: Sequence[Side], rows: Table) -> list[float]:
+    """To decode, prepare and embed one picture alone: the median of some, after two to warm up.
+
+    The models take turns, so that what else the machine does falls on all of them alike.
+    """
+    encoders = [TorchEncoder(side.model, side.about) for side in sides]
     paths = rows.paths
-    seconds = []
+    seconds: list[list[float]] = [[] for _ in sides]
     for number in range(_TIMED + 2):
-        start = time.perf_counter()
-        encoder.pictures([read_picture(paths[number % len(paths)])])
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(seconds[2:])
+        for encoder, found in zip(encoders, seconds, strict=True):
+            start = time.perf_counter()
+            encoder.pictures([read_picture(paths[number % len(paths)])])
+            found.append(time.perf_counter() - start)
+    return [1e3 * statistics.median(found[2:]) for found in seconds]
 
 
 def _upgrades(
