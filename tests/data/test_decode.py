@@ -194,3 +194,18 @@ def test_a_path_may_be_text_or_path(kind, tmp_path):
     file = tmp_path / "a.png"
     photo().save(file)
     np.testing.assert_array_equal(read_picture(kind(file)), np.asarray(photo()))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("least", "longer"), [(100, 125), (300, 375), (900, 1000)])
+def test_a_thumbnail_needs_no_more_pixels_than_it_asks_for(turned, least, longer):
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    data = encoded(photo(760, 1000), "JPEG", quality=95, exif=exif)
+    whole, less = decode_picture(data), decode_picture(data, least=least)
+    assert max(less.shape) == longer or (turned and least < max(less.shape))
+    height, width = less.shape[:2]
+    expected = np.asarray(Image.fromarray(whole).resize((width, height), Image.Resampling.BOX))
+    assert np.abs(less.astype(int) - expected).mean() < 2
+    with pytest.raises(ValueError, match="the whole picture"):
+        decode_picture(data, least=least, box=(0, 0, 9, 9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from io import BytesIO
@@ -100,16 +101,23 @@ def decode_picture(
     *,
     source: str = "picture",
     box: tuple[float, float, float, float] | None = None,
+    least: int | None = None,
 ) -> np.ndarray:
-    """As `read_picture`, from bytes; errors call them by ``source``."""
+    """As `read_picture`, from bytes; errors call them by ``source``.
+
+    With ``least``, for thumbnails, a JPEG may come up to eight times smaller than it is, which is
+    many times faster; its longer side stays at least so many pixels. A box needs all pixels.
+    """
+    if least is not None and box is not None:
+        raise ValueError("least: a box counts the pixels of the whole picture")
     if not data:
         raise DataError(f"{source}: the file is empty")
     try:
-        pixels = _decode_plain_jpeg(data)
+        pixels = _decode_plain_jpeg(data, least)
         if pixels is None:
             pixels = _decode_raw(data)
         if pixels is None:
-            pixels = _decode_by_pillow(data)
+            pixels = _decode_by_pillow(data, least)
     except Image.UnidentifiedImageError:
         raise DataError(f"{source}: no picture that can be read (starts {data[:8]!r})") from None
     except _BROKEN as e:
@@ -135,17 +143,22 @@ def is_plain_jpeg(data: bytes) -> bool:
     return _decode_plain_jpeg(data) is not None
 
 
-def _decode_plain_jpeg(data: bytes) -> np.ndarray | None:
+def _decode_plain_jpeg(data: bytes, least: int | None = None) -> np.ndarray | None:
     """RGB where the data is a sound JPEG that needs no rotation or CMYK conversion, else None."""
     if data[:3] != b"\xff\xd8\xff":
         return None
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if int(height) * int(width) > MAX_PIXELS:
+        high, wide, colours, _ = simplejpeg.decode_jpeg_header(data)
+        height, width = int(high), int(wide)
+        if height * width > MAX_PIXELS:
             raise Image.DecompressionBombError(f"{width}×{height} pixels are too many to decode")
         if colours in ("CMYK", "YCCK") or (b"Exif\0\0" in data[:65536] and _is_turned(data)):
             return None
-        return simplejpeg.decode_jpeg(data, colorspace="RGB")
+        share = 1.0 if least is None else min(1.0, least / max(height, width))
+        smallest = (0, 0) if share == 1 else (math.ceil(share * height), math.ceil(share * width))
+        return simplejpeg.decode_jpeg(
+            data, colorspace="RGB", min_height=smallest[0], min_width=smallest[1]
+        )
     except ValueError:
         # Pillow is the judge of a doubtful file: it forgives what libjpeg only warns of.
         return None
@@ -163,8 +176,10 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _decode_by_pillow(data: bytes) -> np.ndarray:
+def _decode_by_pillow(data: bytes, least: int | None = None) -> np.ndarray:
     with Image.open(BytesIO(data)) as image:
+        if least is not None:
+            image.draft(None, (least, least))  # only a JPEG heeds it
         image.load()
         if _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)

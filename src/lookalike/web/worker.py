@@ -14,6 +14,7 @@ import sys
 from typing import IO, Any
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from lookalike.data.decode import decode_picture
@@ -40,19 +41,19 @@ def answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]
             return {"error": f"the picture has {pixels_there:,} pixels; the limit is "
                     f"{request['max_pixels']:,}"}, b""  # fmt: skip
         box = None if request["box"] is None else tuple(request["box"])
-        pixels = decode_picture(data, source="the picture", box=box)  # pyright: ignore[reportArgumentType]
+        side = request["thumbnail"]
+        least = None if side is None or box is not None else 2 * side
+        pixels = decode_picture(data, source="the picture", box=box, least=least)  # pyright: ignore[reportArgumentType]
     except DataError as error:
         return {"error": str(error)}, b""
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return {"error": f"this is no picture of a known format ({', '.join(FORMATS)})"}, b""
-    if request["thumbnail"] is None:
+    if side is None:
         return {"height": pixels.shape[0], "width": pixels.shape[1]}, pixels.tobytes()
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    side = request["thumbnail"]
     image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=85)
-    return {"height": image.height, "width": image.width}, file.getvalue()
+    jpeg = simplejpeg.encode_jpeg(np.array(image), quality=85, colorsubsampling="420")
+    return {"height": image.height, "width": image.width}, jpeg
 
 
 def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
