@@ -88,7 +88,16 @@ def index_build(
     batch_size: BatchSize = 64,
     workers: Workers = 2,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index.")] = False,
-    engine: Annotated[str, typer.Option("--engine", help="exact, hnsw or ivfpq.")] = "exact",
+    engine: Annotated[
+        str, typer.Option("--engine", help="exact, hnsw, ivfpq, pgvector or qdrant.")
+    ] = "exact",
+    server: Annotated[
+        str | None, typer.Option("--server", help="The address of pgvector's or qdrant's server.")
+    ] = None,
+    engine_option: Annotated[
+        list[str] | None,
+        typer.Option("--engine-option", help="NAME=VALUE, such as index=hnsw; may be repeated."),
+    ] = None,
     storage: Annotated[
         str, typer.Option("--storage", help="float32, float16, int8 or binary.")
     ] = "float32",
@@ -102,7 +111,8 @@ def index_build(
 
     job.build(
         model, source, out, overrides or [], split=split, batch_size=batch_size, workers=workers,
-        overwrite=overwrite, engine=engine, storage=storage, precision=precision,
+        overwrite=overwrite, engine=engine, server=server, engine_options=engine_option or [],
+        storage=storage, precision=precision,
     )  # fmt: skip
 
 

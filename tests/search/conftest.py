@@ -36,7 +36,8 @@ def qdrant():
     address = "http://in-memory.example"
     client = QdrantClient(":memory:")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "client", lambda address: client)
+        real = engine.client
+        patch.setattr(engine, "client", lambda given: client if given == address else real(given))
         yield address
 
 

@@ -13,9 +13,10 @@ import pandas as pd
 from lookalike.data.datasets.folders import loose_folder
 from lookalike.data.datasets.table_files import table_file
 from lookalike.data.table import Table
-from lookalike.errors import DataError, RunError
+from lookalike.errors import ConfigError, DataError, RunError
 from lookalike.jobs.parts.console import Console
 from lookalike.search.encoders import describe, open_encoder, weights_folder
+from lookalike.search.engines import checked
 from lookalike.search.generations import writing
 from lookalike.search.index import Index
 from lookalike.search.journal import Journal, embed_table
@@ -36,6 +37,8 @@ def build(
     workers: int = 2,
     overwrite: bool = False,
     engine: str = "exact",
+    server: str | None = None,
+    engine_options: Sequence[str] = (),
     storage: str = "float32",
     precision: str = "float32",
 ) -> Index:
@@ -53,7 +56,10 @@ def build(
         batch_size: pictures at a time.
         workers: processes that read pictures.
         overwrite: replace an index that is there.
-        engine: ``exact``, ``hnsw`` or ``ivfpq``.
+        engine: ``exact``, ``hnsw``, ``ivfpq``, ``pgvector`` or ``qdrant``.
+        server: the address of the server that is to hold the vectors; default: the one of
+            ``$LOOKALIKE_PGVECTOR`` or ``$LOOKALIKE_QDRANT``.
+        engine_options: ``NAME=VALUE``; see `engines.engine_spec`.
         storage: ``float32``, ``float16``, ``int8`` or ``binary``.
         precision: ``float32``, or ``bf16``, several times faster where the processor knows it.
 
@@ -65,6 +71,9 @@ def build(
     refuse_in_the_way(out, overwrite=overwrite)
     encoder = open_encoder(model, precision)
     table = read_source(source, overrides, split)
+    options = _engine_options(engine_options, server)
+    # An engine that cannot be is refused before hours of embedding, not after.
+    checked(engine, storage, len(table), encoder.width, options)
     about = describe(encoder)
     plan = {"model": about, "precision": precision, "pictures": table.fingerprint}
     plan["stamps"] = int(pd.util.hash_pandas_object(stamps(table.paths), index=False).sum() >> 1)
@@ -94,6 +103,7 @@ def build(
         },
         overwrite=overwrite,
         engine=engine,
+        engine_options=options,
         storage=storage,
     )
     journal.remove()
@@ -108,18 +118,33 @@ def build(
     return index
 
 
+def _engine_options(words: Sequence[str], server: str | None) -> dict[str, Any]:
+    options: dict[str, Any] = {} if server is None else {"server": server}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign or not name or not value:
+            raise ConfigError(f"--engine-option {word}: write NAME=VALUE, such as links=48.")
+        options[name] = value
+    return options
+
+
 def info(folder: str | Path) -> None:
     """Print an index's manifest."""
     index = Index.open(folder)
     console = Console()
     about = index.manifest
     size = sum(file["bytes"] for file in about["files"].values())
+    remote = about.get("server")
+    size += 0 if remote is None else index.vectors.nbytes
     console.say(f"pictures  {len(index):,}, {about['width']} numbers each, {size / 1e6:,.1f} MB")
     console.say(f"made      {about['created']} by lookalike {about['lookalike']}")
     if about["changed"] != about["created"]:
         console.say(f"changed   {about['changed']}")
-    settings = ", ".join(f"{k} {v}" for k, v in index.engine.items() if k != "name")
+    hidden = ("name", "server")
+    settings = ", ".join(f"{k} {v}" for k, v in index.engine.items() if k not in hidden)
     console.say(f"engine    {index.engine['name']}{f' ({settings})' if settings else ''}")
+    if remote is not None:
+        console.say(f"server    {index.engine['server']}, table {remote['table']}")
     loss = about["storage_loss"]
     console.say(f"storage   {about['storage']}, recall@10 {loss['recall_at_10']:.4f} of float32's")
     if "model" in about:

@@ -25,6 +25,7 @@ __all__ = ["Table", "public_address", "refuse_width"]
 
 _WIDEST = {"exact": 16_000, "hnsw": 2_000}  # what pgvector's type and its graphs hold
 _MOST = 1_000  # pgvector's limit of hnsw.ef_search
+_PATIENCE = 5  # seconds that a writer waits for another
 _ANSWER = 1 << 24  # numbers that one answer may hold: 64 MB
 _ORDERED = {"<": sql.SQL("<"), "<=": sql.SQL("<="), ">": sql.SQL(">"), ">=": sql.SQL(">=")}
 _FIRST = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -119,13 +120,18 @@ class Table:
         """See `Server.writing`: a lock that ends with the connection, also of a killed process."""
         connection = connect(self.engine["server"])
         try:
-            key = "hashtextextended(%s, 0)"
-            mine = connection.execute(f"SELECT pg_try_advisory_lock({key})", (self.name,))
-            if not _one(mine):
-                raise RunError(
-                    f"{self._server}: another process is writing to {self.name}. Wait until it is "
-                    "done."
-                )
+            # The server may take a moment to see that a process was killed.
+            patience = f"{1000 * _PATIENCE:.0f}ms"
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", (patience,))
+            connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (self.name,))
+        except psycopg.Error as error:
+            connection.close()
+            if not isinstance(error, psycopg.errors.LockNotAvailable):
+                raise RunError(f"{self._server}: {error}") from error
+            raise RunError(
+                f"{self._server}: another process is writing to {self.name}. Wait until it is done."
+            ) from error
+        try:
             yield
         finally:
             connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -57,6 +58,12 @@ class Remote:
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{place} cannot be read ({error}). Build the index again.") from error
         return cls(manifest, ids, digests)
+
+    def using(self, engine: Mapping[str, Any]) -> Remote:
+        """The same vectors, searched with other settings."""
+        other = copy.copy(self)
+        other.engine = engine
+        return other
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -193,3 +193,12 @@ def server_options(name: str, width: int, options: Mapping[str, Any]) -> dict[st
     kind.refuse_width(width, graph)
     known = {"name": name, "server": kind.public_address(str(address)), "index": graph}
     return known | ({"links": 16, "construction": 64, "search": 64} if graph == "hnsw" else {})
+
+
+def exact_spec(engine: Mapping[str, Any]) -> dict[str, Any]:
+    """The same server without a graph.
+
+    >>> exact_spec({"name": "qdrant", "server": "http://a", "index": "hnsw", "links": 16})
+    {'name': 'qdrant', 'server': 'http://a', 'index': 'exact'}
+    """
+    return {"name": engine["name"], "server": engine["server"], "index": "exact"}

@@ -13,8 +13,10 @@ import numpy as np
 
 from lookalike.errors import ConfigError
 from lookalike.search import engines
-from lookalike.search.exact import nearest
+from lookalike.search.hits import Hits
 from lookalike.search.index import Index
+from lookalike.search.remote import Remote
+from lookalike.search.servers import exact_spec
 
 _SEARCHES = (16, 32, 64, 128, 256, 512)
 _PROBES = (1, 4, 16, 64)
@@ -31,7 +33,7 @@ class Point:
         spec: the engine with its settings.
         recall: share of the true ``top`` nearest that were found.
         seconds: a query, in batches of 32, on this machine.
-        bytes: of the vectors and the engine.
+        bytes: of the vectors and the engine; of the vectors alone where a server holds them.
     """
 
     spec: dict[str, Any]
@@ -75,15 +77,22 @@ def tune(
         raise ConfigError(f"--recall {recall} must be above 0 and at most 1.")
     drawn = _queries(index, queries)
     top = min(top, len(index))
-    true = nearest(drawn, index.vectors, top)
-    seconds = _time(lambda q: nearest(q, index.vectors, top), drawn)
-    curve = [Point({"name": "exact"}, 1.0, seconds, index.vectors.nbytes)]
-    for name in ("hnsw", "ivfpq"):
+    true = index.search(drawn, top, exact=True)
+    seconds = _time(lambda q: index.search(q, top, exact=True), drawn)
+    remote = index.vectors if isinstance(index.vectors, Remote) else None
+    exact = {"name": "exact"} if remote is None else exact_spec(index.engine)
+    curve = [Point(exact, 1.0, seconds, index.vectors.nbytes)]
+    for name in ("hnsw", "ivfpq") if remote is None else ():
         if name == "ivfpq" and len(index) < engines.FEWEST:
             continue
         if progress is not None:
             progress(f"{name}: {len(index):,} vectors")
         curve += _measure(index, name, drawn, true.rows, top)
+    if remote is not None:
+        if index.engine["index"] == "hnsw":
+            curve += _measure_remote(index, remote, drawn, true.rows, top)
+        elif progress is not None:
+            progress("the server has no graph to measure: build with --engine-option index=hnsw")
     reached = [point for point in curve if point.recall >= recall]
     return curve, min(reached, key=lambda point: point.seconds)
 
@@ -102,17 +111,42 @@ def _measure(index: Index, name: str, drawn: np.ndarray, true: np.ndarray, top: 
     points = []
     for setting in _settings(spec):
 
-        def search(q: np.ndarray, setting: dict[str, Any] = setting) -> Any:
+        def search(q: np.ndarray, setting: dict[str, Any] = setting) -> Hits:
             return engines.search(engine, setting, q, top, stored=index.vectors, places=places)
 
-        found = search(drawn).rows
-        hit = np.mean([np.isin(t, f).mean() for t, f in zip(true, found, strict=True)])
-        points.append(Point(setting, float(hit), _time(search, drawn), index.vectors.nbytes + size))
+        points.append(_point(setting, search, drawn, true, index.vectors.nbytes + size))
     return points
 
 
+def _measure_remote(
+    index: Index, remote: Remote, drawn: np.ndarray, true: np.ndarray, top: int
+) -> list[Point]:
+    """The graph that a server has; how large it is there is the server's affair."""
+    points = []
+    for setting in _settings(index.engine):
+        asked = remote.using(setting)
+
+        def search(q: np.ndarray, asked: Remote = asked) -> Hits:
+            return asked.search(q, top, index.columns)
+
+        points.append(_point(setting, search, drawn, true, remote.nbytes))
+    return points
+
+
+def _point(
+    spec: dict[str, Any],
+    search: Callable[[np.ndarray], Hits],
+    drawn: np.ndarray,
+    true: np.ndarray,
+    size: int,
+) -> Point:
+    found = search(drawn).rows
+    hit = np.mean([np.isin(t, f).mean() for t, f in zip(true, found, strict=True)])
+    return Point(spec, float(hit), _time(search, drawn), size)
+
+
 def _settings(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    if spec["name"] == "hnsw":
+    if spec.get("index", spec["name"]) == "hnsw":
         yield from (spec | {"search": search} for search in _SEARCHES)
         return
     for probes in _PROBES:
@@ -126,7 +160,7 @@ def _queries(index: Index, count: int) -> np.ndarray:
     start = np.ascontiguousarray(index.vectors[rows])
     if len(index) == 1:
         return start
-    near = nearest(start, index.vectors, 1, own=rows).rows[:, 0]
+    near = index.search(start, 1, own=rows, exact=True).rows[:, 0]
     end = index.vectors[near]
     between = start + _NOISE * (end - start)
     norms = np.linalg.norm(between, axis=1, keepdims=True)
