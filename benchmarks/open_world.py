@@ -1,11 +1,15 @@
-"""The open world measured: the loop on Omniglot beside its upper bound, rivals, and scale.
+"""The open world measured: the loop beside its upper bound, rivals, and scale.
 
     python benchmarks/open_world.py loop --data-root DATA [--rounds 3] [--seeds 0 1 2]
+    python benchmarks/open_world.py loop --dataset toy [--beside all]
     python benchmarks/open_world.py rivals runs/open/round-3
     python benchmarks/open_world.py scale 100000 300000
 
-``loop``: three alphabets known (13 of 20 drawings of each character labelled), two unknown. The
-upper bound is trained with the true labels of everything. ``rivals``: one round's embeddings,
+``loop``: of Omniglot three alphabets are known (13 of 20 drawings of each character labelled), two
+unknown; of the built-in pictures 120 species are known, 120 not, and every round goes on from the
+last one's weights. ``--beside`` says what is trained for comparison: ``labelled``, the labelled
+pictures alone for as many steps; ``all``, the upper bound, which has the true labels of all, and on
+the built-in pictures sees them in one round after round 0. ``rivals``: one round's embeddings,
 Hi-LANDER and the others, two of them told the true number of classes. ``scale``: drawn embeddings
 of 256 numbers, about 30 to a class, classes in groups of 20 that are nearly alike (cosine 0.58 in a
 class, 0.42 in a group); CPU seconds of all threads, which a busy machine leaves alone.
@@ -21,48 +25,72 @@ from pathlib import Path
 
 import numpy as np
 
-LOOP = ["recipe=omniglot", "transform.size=28", "model.options.width=[16,32,64,64]", "epochs=12"]
-LOOP += ["workers=0", "evaluation.every=100", "evaluation.baselines=false"]
-LOOP += ["discover.gate=true", "discover.keep=false", "discover.density=0"]
-LOOP += ["discover.method_options.tau=0.8"]
+COMMON = ["workers=0", "evaluation.every=100", "evaluation.baselines=false"]
+COMMON += ["discover.gate=true", "discover.keep=false", "discover.density=0"]
+COMMON += ["discover.method_options.tau=0.8"]
+LOOP = {
+    "omniglot": [
+        "recipe=omniglot", "transform.size=28", "model.options.width=[16,32,64,64]", "epochs=12",
+    ],
+    "toy": [
+        "recipe=demo", "dataset.families=8", "dataset.genera=5", "dataset.species=6",
+        "dataset.pictures=20", "epochs=30", "discover.restart=false",
+        'discover.finetune=["epochs=10"]',
+    ],
+}  # fmt: skip
+BESIDE = {"labelled": "labelled alone, as many steps", "all": "all labels"}
 SHOWN = [("retrieval", kind, name) for kind in ("u_in", "u_out") for name in ("recall_at_1",)]
 SHOWN += [("retrieval", "u_out", "mean_average_precision_at_r")]
 SHOWN += [("clustering", kind, name) for kind in ("u", "u_out") for name in ("pairwise_f",)]
 SHOWN += [("clustering", kind, name) for kind in ("u", "u_out") for name in ("b_cubed_f", "ami")]
 
 
-def loop(data_root: str, rounds: int, seeds: list[int], words: list[str]) -> None:
-    from lookalike.data.frames import read_frame, write_frame
-    from lookalike.discover.pseudo_labels import labelled_rows
+def loop(
+    dataset: str, data_root: str, rounds: int, seeds: list[int], beside: list[str], words: list[str]
+) -> None:
+    from lookalike.data.frames import read_frame
     from lookalike.jobs import discover, train
 
     columns: dict[str, list[dict]] = {}
     for seed in seeds:
-        folder = Path(f"runs/open-omniglot-{seed}")
-        common = [*LOOP, *words, f"data_root={data_root}", f"seed={seed}"]
+        folder = Path(f"runs/open-{dataset}-{seed}")
+        common = [*LOOP[dataset], *COMMON, *words, f"data_root={data_root}", f"seed={seed}"]
         if (folder / "words.json").is_file():
-            discover.run([f"run={folder}"], resume=True, quiet=True)
+            discover.run([f"run={folder}", f"discover.rounds={rounds}"], resume=True, quiet=True)
         else:
             discover.run([*common, f"discover.rounds={rounds}", f"run={folder}"], quiet=True)
         for number in range(rounds + 1):
             text = (folder / f"round-{number}" / "metrics.json").read_text()
             columns.setdefault(f"round {number}", []).append(json.loads(text))
         rows = read_frame(folder / "rows.parquet")
-        whole = folder / "all-labels.parquet"
-        write_frame(labelled_rows(rows), whole)
-        first, last = (folder / f"round-{n}" / "train.parquet" for n in (0, rounds))
-        epochs = next(int(w[7:]) for w in reversed(common) if w.startswith("epochs="))
-        longer = round(epochs * len(read_frame(last)) / len(read_frame(first)))
         own = [w for w in common if not w.startswith("discover.")]
-        for name, table, more in (
-            ("labelled alone, as many steps", first, [f"epochs={longer}"]),
-            ("all labels", whole, []),
-        ):
-            run = Path(f"{folder}-{name.split(maxsplit=1)[0]}")
+        for name in beside:
+            run = Path(f"{folder}-{name}")
             if not (run / "model").is_dir():
-                train.run([*own, *more, f"dataset={table}", f"run={run}"], quiet=True)
-            columns.setdefault(name, []).append(_judged(run, rows))
+                more = _rival(name, folder, rounds, dataset == "toy")
+                train.run([*own, *more, f"run={run}"], quiet=True)
+            columns.setdefault(BESIDE[name], []).append(_judged(run, rows))
     _print(columns)
+
+
+def _rival(name: str, folder: Path, rounds: int, goes_on: bool) -> list[str]:
+    """Options of a training to compare the loop with."""
+    from lookalike.compose import from_yaml
+    from lookalike.data.frames import read_frame, write_frame
+    from lookalike.discover.pseudo_labels import labelled_rows
+
+    config = from_yaml((folder / "config.yaml").read_text(), [])
+    later = int(dict(w.split("=") for w in config.discover.finetune).get("epochs", config.epochs))
+    if name == "all":
+        whole = folder / "all-labels.parquet"
+        write_frame(labelled_rows(read_frame(folder / "rows.parquet")), whole)
+        start = [f"epochs={later}", f"model.weights={folder / 'round-0' / 'train'}"]
+        return [f"dataset={whole}", *(start if goes_on else [])]
+    tables = [folder / f"round-{n}" / "train.parquet" for n in range(rounds + 1)]
+    sizes = [len(read_frame(table)) for table in tables]
+    counted = sizes[1:] if goes_on else sizes[-1:]
+    seen = later * sum(counted) + (config.epochs * sizes[0] if goes_on else 0)
+    return [f"dataset={tables[0]}", f"epochs={round(seen / sizes[0])}"]
 
 
 def _judged(run: Path, rows) -> dict:
@@ -208,15 +236,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("loop", "rivals", "scale"))
     parser.add_argument("given", nargs="*", help="sizes, a round's folder, or options of the loop")
+    parser.add_argument("--dataset", choices=LOOP, default="omniglot")
     parser.add_argument("--data-root", default="data")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--beside", nargs="*", choices=BESIDE, default=list(BESIDE))
     parser.add_argument("--inputs", default="similarities")
     parser.add_argument("--knn", default="auto")
     parser.add_argument("--probes", type=int, default=32)
     given = parser.parse_args()
     if given.what == "loop":
-        loop(given.data_root, given.rounds, given.seeds, given.given)
+        loop(given.dataset, given.data_root, given.rounds, given.seeds, given.beside, given.given)
     elif given.what == "rivals":
         rivals(Path(given.given[0]))
     else:

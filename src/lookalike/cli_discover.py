@@ -74,7 +74,7 @@ def cluster(
 
 def select(
     clusters: Annotated[
-        Path, typer.Argument(metavar="CLUSTERS", help="A table of lookalike cluster.")
+        Path, typer.Argument(metavar="CLUSTERS", help="Of lookalike cluster, or a PSS pickle.")
     ],
     out: Out,
     density: Annotated[float, typer.Option("--density", help="Must be above it.")] = 0.5,
@@ -87,6 +87,9 @@ def select(
     far: Annotated[
         float | None, typer.Option("--far", help="Least distance from every labelled class.")
     ] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Give what looks like a labelled class that class.")
+    ] = False,
     number: Annotated[int, typer.Option("--round", min=1, help="Names the new classes.")] = 1,
     label: Label = "label",
     pickle: Annotated[
@@ -103,6 +106,7 @@ def select(
         labelled=labelled,
         embeddings=embeddings,
         far=far,
+        gate=gate,
         number=number,
         label=label,
         pickle=pickle,

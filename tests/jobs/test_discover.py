@@ -186,7 +186,8 @@ def test_verbs_one_by_one(loop, tmp_path, capsys):
         far=0.0,
         pickle=tmp_path / "c.pkl",
     )
-    assert len(table) == len(held.rows) and (table["origin"] == "true").sum() == 40
+    alone = ~found["cluster"].duplicated(keep=False)
+    assert len(table) == len(held.rows) - alone.sum() and (table["origin"] == "true").sum() == 40
     pickled = PSSFile.load(tmp_path / "c.pkl")
     np.testing.assert_array_equal(pickled.masks, [0] * 40 + [1] * 88)
     assert set(pickled.labels[:40].tolist()) == set(range(8)) and pickled.labels[40:].min() >= 8
@@ -194,6 +195,26 @@ def test_verbs_one_by_one(loop, tmp_path, capsys):
         tmp_path / "features.pkl"
     )
     assert len(cluster.run(tmp_path / "features.pkl", ["distance=0.3"], method="agglomerative"))
+    theirs = select.run(tmp_path / "c.pkl", tmp_path / "theirs.parquet")
+    assert theirs["path"].tolist() == table["path"].tolist()
+    assert theirs["origin"].tolist() == table["origin"].tolist()
+    names = set(zip(theirs["label"], table["label"], strict=True))  # one partition, other names
+    assert len(names) == theirs["label"].nunique() == table["label"].nunique()
+    with pytest.raises(ConfigError, match="selected already"):
+        select.run(tmp_path / "c.pkl", tmp_path / "theirs.parquet", gate=True)
+    by_hand = select.run(
+        folder / "round-0" / "clusters.parquet",
+        tmp_path / "next.parquet",
+        density=-1.0,
+        labelled=known,
+        embeddings=heap,
+    )
+    pd.testing.assert_frame_equal(by_hand, pd.read_parquet(folder / "round-1" / "train.parquet"))
+    gated = select.run(
+        clusters, tmp_path / "g.parquet", density=2.0, labelled=known, embeddings=heap, gate=True
+    )
+    assert set(gated["origin"]) == {"true", "gate"}
+    assert set(gated["label"]) == set(gated["label"][gated["origin"] == "true"])
 
 
 def test_the_rows_of_a_loop_are_a_data_set_where_nobody_knows(loop, tmp_path, monkeypatch):

@@ -75,6 +75,16 @@ def select_by_density(labels: np.ndarray, density: np.ndarray, threshold: float)
     return (np.asarray(density) > threshold) & (np.asarray(labels) >= 0)
 
 
+def of_two_or_more(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Which of those chosen share their cluster with another; a class of one teaches nothing.
+
+    >>> of_two_or_more(np.array([0, 0, 1, 2, 2]), np.array([1, 1, 1, 1, 0], bool)).tolist()
+    [True, True, False, False, False]
+    """
+    found, counts = np.unique(labels[chosen], return_counts=True)
+    return chosen & np.isin(labels, found[counts > 1])
+
+
 @dataclass(frozen=True, eq=False)
 class Gate:
     """What parts pictures of known classes from those of new ones.

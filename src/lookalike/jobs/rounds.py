@@ -39,6 +39,7 @@ from lookalike.discover.selection import (
     ClassMeans,
     far_from_known,
     known_gate,
+    of_two_or_more,
     select_by_density,
 )
 from lookalike.errors import DataError, LookalikeError
@@ -217,7 +218,7 @@ class Round:
             decided = decide(vectors, labels, read_decisions(decisions))
             labels, names_given = decided.labels, decided.names
             chosen = (chosen | (decided.accepted & free)) & ~decided.rejected
-        chosen &= _of_two_or_more(labels, chosen)
+        chosen = of_two_or_more(labels, chosen)
         picked = clustered_rows(
             self._of(fresh[chosen]),
             labels[chosen],
@@ -294,9 +295,3 @@ def purity(label: pd.Series, truth: pd.Series) -> float | None:
         return None
     counts = pd.crosstab(label[known].to_numpy(), truth[known].to_numpy())
     return float(counts.max(axis=1).sum() / known.sum())
-
-
-def _of_two_or_more(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Whether a selected row has company: a class of one picture teaches nothing."""
-    counts = pd.Series(labels).where(chosen).map(pd.Series(labels[chosen]).value_counts())
-    return (counts > 1).to_numpy()

@@ -9,9 +9,15 @@ import pandas as pd
 
 from lookalike.data.frames import read_frame, write_frame
 from lookalike.discover.neighbours import unit
-from lookalike.discover.pseudo_labels import clustered_rows, joined, labelled_rows
-from lookalike.discover.pss_pickles import TRAINING, PSSFile, selected_labels
-from lookalike.discover.selection import ClassMeans, far_from_known, select_by_density
+from lookalike.discover.pseudo_labels import clustered_rows, gated_rows, joined, labelled_rows
+from lookalike.discover.pss_pickles import SELECTED, TRAINING, PSSFile, selected_labels
+from lookalike.discover.selection import (
+    ClassMeans,
+    far_from_known,
+    known_gate,
+    of_two_or_more,
+    select_by_density,
+)
 from lookalike.errors import ConfigError, DataError
 from lookalike.jobs.cluster import read, truth_of
 from lookalike.jobs.parts.console import Console
@@ -25,19 +31,27 @@ def run(
     labelled: Path | None = None,
     embeddings: Path | None = None,
     far: float | None = None,
+    gate: bool = False,
     number: int = 1,
     label: str = "label",
     pickle: Path | None = None,
 ) -> pd.DataFrame:
     """Keep the rows whose density is high enough, and name their clusters.
 
+    A cluster pickle of PSS is selected already: it becomes the table that it stands for, its
+    labelled rows under the numbers of their true labels.
+
+    A cluster of which one row is kept is no class, and left out of the table, though not of the
+    pickle: PSS keeps it.
+
     Args:
-        clusters: of `lookalike cluster`.
+        clusters: of `lookalike cluster`, or a cluster pickle of PSS.
         out: the pseudo-label table, a data set to train on.
         density: densities must be above it.
         labelled: embeddings of labelled pictures: they join the table, first.
-        embeddings: those that were clustered; needed by ``far`` and ``pickle``.
+        embeddings: those that were clustered; needed by ``far``, ``gate`` and ``pickle``.
         far: keep only what lies so far from every labelled class, ``(1 − cosine) / 2``.
+        gate: give what looks like a labelled class that class, see `known_gate`.
         number: of the round, for the names of new classes.
         label: the column of true labels in ``labelled``.
         pickle: also write a cluster pickle as PSS's code reads it.
@@ -47,18 +61,19 @@ def run(
         DataError: files that do not fit.
     """
     console = Console()
-    table = read_frame(clusters)
-    for column in ("path", "cluster", "density"):
-        if column not in table:
-            raise DataError(f"{clusters}: no column '{column}'; give a table of lookalike cluster")
-    if (far is not None or pickle is not None) and (labelled is None or embeddings is None):
-        raise ConfigError("--far and --pickle need --labelled and --embeddings")
+    if clusters.suffix in (".pkl", ".pickle"):
+        if labelled or embeddings or far is not None or gate or pickle:
+            raise ConfigError(f"{clusters} is selected already; give it --out and --round alone")
+        found = _of_pickle(clusters, number)
+        write_frame(found, out)
+        console.say(f"written  {out}: {(found['origin'] == 'cluster').sum()} of new classes")
+        return found
+    if (far is not None or gate or pickle is not None) and not (labelled and embeddings):
+        raise ConfigError("--far, --gate and --pickle need --labelled and --embeddings")
+    table, vectors = _clustered(clusters, embeddings)
     cluster = table["cluster"].to_numpy(np.int64)
     chosen = select_by_density(cluster, table["density"].to_numpy(), density)
     known = None if labelled is None else read(labelled)
-    vectors = None if embeddings is None else read(embeddings).vectors
-    if vectors is not None and len(vectors) != len(table):
-        raise DataError(f"{embeddings}: {len(vectors)} vectors for {len(table)} rows of {clusters}")
     parts, taken = [], set()
     if known is not None:
         names = truth_of(known.rows, label)
@@ -66,9 +81,15 @@ def run(
         rows = rows[[name is not None for name in names]]
         taken = set(rows["label"])
         parts.append(labelled_rows(rows))
+        x, names = unit(known.vectors)[rows.index], rows["label"].to_numpy(str)
+        if gate and vectors is not None:
+            inside, name, _ = known_gate(x, names)(unit(vectors))
+            parts.append(gated_rows(table[inside], name[inside], number))
+            console.say(f"gate     {int(inside.sum())} rows look like labelled classes")
+            chosen &= ~inside
         if far is not None and vectors is not None:
-            means = ClassMeans.of(unit(known.vectors)[rows.index], rows["label"].to_numpy(str))
-            chosen &= far_from_known(unit(vectors), means, far)
+            chosen &= far_from_known(unit(vectors), ClassMeans.of(x, names), far)
+    kept, chosen = chosen, of_two_or_more(cluster, chosen)
     picked = table[chosen]
     parts.append(
         clustered_rows(picked, cluster[chosen], picked["density"].to_numpy(), number, taken)
@@ -78,10 +99,35 @@ def run(
     classes = picked["cluster"].nunique()
     console.say(f"selected {len(picked)} of {len(table)} rows, {classes} new classes")
     if pickle is not None and known is not None and vectors is not None:
-        _pickle(known.rows, known.vectors, table, vectors, chosen, label).save(pickle)
+        _pickle(known.rows, known.vectors, table, vectors, kept, label).save(pickle)
         console.say(f"pickle   {pickle}")
     console.say(f"written  {out}")
     return found
+
+
+def _clustered(clusters: Path, embeddings: Path | None) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """The table, and the vectors that were clustered where they are given."""
+    table = read_frame(clusters)
+    for column in ("path", "cluster", "density"):
+        if column not in table:
+            raise DataError(f"{clusters}: no column '{column}'; give a table of lookalike cluster")
+    vectors = None if embeddings is None else read(embeddings).vectors
+    if vectors is not None and len(vectors) != len(table):
+        raise DataError(f"{embeddings}: {len(vectors)} vectors for {len(table)} rows of {clusters}")
+    return table, vectors
+
+
+def _of_pickle(file: Path, number: int) -> pd.DataFrame:
+    """The pseudo-label table of a cluster pickle of PSS."""
+    held = PSSFile.load(file)
+    if len(held.masks) != len(held.paths):
+        raise DataError(f"{file}: {len(held.masks)} masks for {len(held.paths)} rows")
+    rows = pd.DataFrame({"path": held.paths, "label": held.truth.astype(str)})
+    known = labelled_rows(rows[held.masks == TRAINING])
+    chosen = of_two_or_more(held.labels, held.masks == SELECTED)
+    nobody = np.full(chosen.sum(), np.nan)
+    new = clustered_rows(rows[chosen], held.labels[chosen], nobody, number, set(known["label"]))
+    return joined([known, new])
 
 
 def _pickle(
