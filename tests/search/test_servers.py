@@ -318,3 +318,30 @@ def test_a_server_that_goes_away_at_the_last_step_is_told_later(build, monkeypat
             Index.build(index.folder, VECTORS, ITEMS, overwrite=True)
     remote_writing.drop_forgotten(index.folder)
     assert not (index.folder / "servers.json").exists()
+
+
+def test_a_server_without_pgvector_is_told_how_to_get_it(postgres, tmp_path):
+    import psycopg
+    from psycopg.conninfo import make_conninfo
+
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE bare")
+        connection.execute("CREATE ROLE ann LOGIN")
+    with psycopg.connect(make_conninfo(postgres, dbname="bare"), autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA without")
+        connection.execute("GRANT USAGE ON SCHEMA without TO ann")
+        connection.execute(
+            "CREATE VIEW without.pg_available_extensions AS SELECT 'plpgsql' AS name"
+        )
+        connection.execute("GRANT SELECT ON without.pg_available_extensions TO ann")
+    for options, words in (
+        ("", "Let an administrator run CREATE EXTENSION vector"),
+        ("-csearch_path=without,pg_catalog", "has no pgvector. Install it"),
+    ):
+        address = make_conninfo(postgres, dbname="bare", user="ann", options=options)
+        with pytest.raises(RunError, match=words):
+            Index.build(
+                tmp_path / "ix", VECTORS, ITEMS, engine="pgvector",
+                engine_options={"server": address},
+            )  # fmt: skip
+        assert not (tmp_path / "ix").exists()

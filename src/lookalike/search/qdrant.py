@@ -67,13 +67,11 @@ def refuse_width(width: int, index: str) -> None:
 
 
 def client(address: str) -> QdrantClient:
-    """This process's client of a server."""
+    """This process's client of a server; where the address names no port, 6333 is meant."""
     key = os.getpid(), address
     if key not in _clients:
-        parts = urlsplit(address)
         _clients[key] = QdrantClient(
             url=address,
-            port=parts.port or (443 if parts.scheme == "https" else 80),
             api_key=os.environ.get(KEY),
             timeout=60,
             check_compatibility=False,
