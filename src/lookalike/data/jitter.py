@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,7 +13,6 @@ from torchvision.transforms import v2
 _GREY = np.array([0.2989, 0.587, 0.114], np.float32)  # torchvision's weights of R, G and B
 _PART = 16384  # pixels at a time: what is read next is still in the cache
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)  # as torchvision numbers them
-_SIXTHS = np.array([[3.0], [1.0], [-1.0]], np.float32)  # where R, G and B stand on the circle
 
 Plane = NDArray[np.float32]
 Strength = float | tuple[float, float]
@@ -70,7 +71,7 @@ def jittered(
     count = pixels.shape[1]
     found = np.empty((3, count), np.uint8)
     whole = np.empty((3, count), np.float32)
-    room = np.empty((11, min(_PART, count)), np.float32)
+    room = np.empty((10, min(_PART, count)), np.float32)
     # Contrast moves away from the mean of all pixels as they are by then: two passes.
     cut = order.index(_CONTRAST) if _CONTRAST in order else 0
     mean = 0.0
@@ -108,45 +109,31 @@ def _step(x: Plane, step: int, factor: float | None, room: Plane, mean: float = 
 
 
 def _turn_hue(x: Plane, sixths: float, room: Plane) -> None:
-    """Turn the hue by so many sixths of the circle; value and saturation stay.
+    """Turn the hue by so many sixths of the circle, at most one at a time.
 
-    With M, m the largest and smallest of R, G, B, c = M - m, and h the hue in sixths, a channel at
-    n sixths is M - min(max(2c - |c (h - n)|, 0), c), the difference taken around the circle. All is
-    kept multiplied by c, so nothing is divided.
+    Value and saturation stay, and so do the largest and smallest of R, G and B, M and m. A turn by
+    t sixths from red to green takes from R what G - B has beyond ±(1 - t)(M - m), and no channel
+    leaves m … M; so for the other two in turn. (Where R is M or m, G - B says how far the hue is
+    from red or its opposite; where R is neither, |G - B| = M - m, and R moves by t(M - m).)
     """
-    r, g, b = x
-    largest, smallest, c, hue, other = room[:5]
-    at, again = room[5:8], room[8:11]
-    np.maximum(np.maximum(r, g, out=largest), b, out=largest)
-    np.minimum(np.minimum(r, g, out=smallest), b, out=smallest)
-    np.subtract(largest, smallest, out=c)
-    np.multiply(c, 4, out=other)
-    np.subtract(r, g, out=hue)
-    hue += other
-    np.subtract(b, r, out=other)
-    other += c
-    other += c
-    other -= hue
-    other *= largest == g  # three times as fast as copying under a mask
-    hue += other
-    np.subtract(g, b, out=other)
-    other -= hue
-    other *= largest == r
-    hue += other
-    turned = sixths if abs(sixths) <= 1 else sixths % 6
-    np.multiply(c, np.float32(turned), out=other)
-    hue += other
-    np.multiply(c, _SIXTHS, out=at)
-    at += hue  # between -3c and 9c, or up to 15c for a large turn
-    np.multiply(c, 6, out=other)
-    np.subtract(at, other, out=again)
-    np.abs(again, out=again)
-    if turned > 1:
-        np.minimum(again, np.abs(at - 2 * other), out=again)
-    np.abs(at, out=at)
-    np.minimum(at, again, out=at)
-    np.add(c, c, out=other)
-    np.subtract(other, at, out=at)
-    np.clip(at, 0, np.inf, out=at)
-    np.minimum(at, c, out=at)
-    np.subtract(largest, at, out=x)
+    turns = max(1, math.ceil(abs(sixths)))
+    bound = np.float32(1 - abs(sixths) / turns)
+    largest, smallest, most, least = room[:4]
+    lead, kept = room[4:7], room[7:10]
+    for _ in range(turns):
+        r, g, b = x
+        np.maximum(np.maximum(r, g, out=largest), b, out=largest)
+        np.minimum(np.minimum(r, g, out=smallest), b, out=smallest)
+        np.subtract(largest, smallest, out=most)
+        most *= bound
+        np.negative(most, out=least)
+        for n, (before, after) in enumerate(((b, g), (r, b), (g, r))):
+            if sixths < 0:
+                before, after = after, before
+            np.subtract(before, after, out=lead[n])
+        np.minimum(lead, most, out=kept)
+        np.maximum(kept, least, out=kept)
+        x += lead
+        x -= kept
+        np.maximum(x, smallest, out=x)
+        np.minimum(x, largest, out=x)
