@@ -128,3 +128,16 @@ def test_what_does_not_go_together_is_refused(toy, finished, tmp_path, more, mes
     more = [word.replace("FINISHED", str(finished)) for word in more]
     with pytest.raises(ConfigError, match=message):
         train.run([*words(toy, *TAUGHT, *more), f"run={tmp_path / 'x'}"], quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "loss=asymmetric_distillation learns from a teacher. Name it"),
+        (["teacher=nowhere/at/all"], "teacher=nowhere/at/all: there is no such run"),
+    ],
+)
+def test_a_recipe_misses_its_teacher_before_data_or_weights(tmp_path, more, message):
+    given = ["recipe=raml/cub", f"data_root={tmp_path}", f"run={tmp_path / 'x'}", *more]
+    with pytest.raises(ConfigError, match=message):
+        train.run(given, quiet=True)

@@ -133,7 +133,7 @@ def check(config: Config) -> None:
         ConfigError: names the option.
     """
     from lookalike.data import transforms
-    from lookalike.jobs.parts import accelerating, building
+    from lookalike.jobs.parts import accelerating, building, lessons
     from lookalike.jobs.parts.figures import check_metrics
     from lookalike.jobs.parts.trackers import check_tracker
     from lookalike.train.averaging import check_average
@@ -151,6 +151,7 @@ def check(config: Config) -> None:
         components.check_arguments(getattr(transforms, name), options, f"transform.{name}")
     if config.distillation.rank:
         components.check("loss", config.distillation.rank, path="distillation.rank")
+    lessons.check(config)
     building.pick_precision(config.precision, building.pick_device(config.device))
     building.broken_policy(config)
     _check_counts(config)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from torch import nn
 from torch.utils.data import Sampler
 
 from lookalike import components, distributed
@@ -16,7 +15,7 @@ from lookalike.data.coupled import CoupledDataset, CoupledViews
 from lookalike.data.loader import Loader, train_loader
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, suggest
-from lookalike.jobs.parts import building
+from lookalike.jobs.parts import building, teachers
 from lookalike.jobs.parts.stored import store
 from lookalike.jobs.parts.teachers import Tutor
 from lookalike.losses import AsymmetricDistillation
@@ -46,7 +45,6 @@ class Lesson:
 def lesson(
     config: Config,
     model: Embedder,
-    loss: nn.Module,
     tutor: Tutor | None,
     training: Table,
     sampler: Sampler[list[int]],
@@ -54,17 +52,31 @@ def lesson(
     """The lesson of a config: distillation where there is a teacher, else labels.
 
     Raises:
-        ConfigError: a loss, a mode or an option that does not go with the teacher, or its absence.
+        ConfigError: a loss that ranks no gallery, or groups that no process holds whole.
         DataError: a picture that the teacher cannot be shown.
     """
     if tutor is not None:
-        return _taught(config, model, loss, tutor, training, sampler)
-    if isinstance(loss, AsymmetricDistillation):
+        return _taught(config, model, tutor, training, sampler)
+    return _labelled(config, training, sampler)
+
+
+def check(config: Config) -> None:
+    """Refuse what does not go with a teacher, with its absence, or with the mode.
+
+    Raises:
+        ConfigError: says what to change.
+        ModelError: a teacher that is the bare name of published weights.
+    """
+    loss = components.check("loss", config.loss)
+    taught = isinstance(loss, type) and issubclass(loss, AsymmetricDistillation)
+    if config.teacher is not None:
+        teachers.check(config)
+        _check_mode(config, taught)
+    elif taught:
         raise ConfigError(
             f"loss={config.loss['name']} learns from a teacher. Name it: teacher=RUN, a run or "
             "model folder, a published checkpoint or a timm model."
         )
-    return _labelled(config, training, sampler)
 
 
 def _labelled(
@@ -82,13 +94,11 @@ def _labelled(
 def _taught(
     config: Config,
     student: Embedder,
-    loss: nn.Module,
     tutor: Tutor,
     training: Table,
     sampler: Sampler[list[int]],
 ) -> Lesson:
     c, device = config.distillation, student.device
-    _check(config, loss)
     tutor.model.to(device)
     teacher = Teacher(tutor.model, building.pick_precision(c.precision, device))
     ranking = _ranking(config, training, student.width)
@@ -108,16 +118,11 @@ def _taught(
     return Lesson(loader, partial(step, stored=stored), notes)
 
 
-def _check(config: Config, loss: nn.Module) -> None:
-    """Refuse what does not go with a teacher, or with the mode.
-
-    Raises:
-        ConfigError: says what to change.
-    """
+def _check_mode(config: Config, taught: bool) -> None:
+    """What does not go with the mode; ``taught``: the loss learns from a teacher."""
     c = config.distillation
     if c.mode not in MODES:
         raise ConfigError(f"distillation.mode={c.mode}: no such mode. {suggest(c.mode, MODES)}")
-    taught = isinstance(loss, AsymmetricDistillation)
     if c.mode != "compatible" and not taught:
         raise ConfigError(
             f"loss={config.loss['name']}: it learns from labels, and would never ask the teacher. "

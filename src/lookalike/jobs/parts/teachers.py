@@ -60,41 +60,62 @@ def tutor_of(config: Config, student: Embedder) -> Tutor | None:
     return replace(found, notes=tuple(notes))
 
 
-def load_teacher(config: Config) -> Tutor | None:
-    """The teacher that ``teacher=`` names; None without one.
+def check(config: Config) -> None:
+    """Refuse a teacher that cannot be, before anything is loaded.
 
     Raises:
-        ConfigError: no such folder, file or network, or one that does not say all of itself.
-        ModelError: weights that cannot be reached, or do not fit.
+        ConfigError: no such folder or file, or one that does not say all of itself.
+        ModelError: the bare name of published weights.
     """
-    if config.teacher is None:
-        return None
     c, name = config.distillation, str(config.teacher)
     path = Path(name).expanduser()
     if path.is_dir():
-        _refuse_said(config)
-        model = load_model(path, c.teacher_size, "distillation.teacher_size")
-        known = weights.read_about(weights.model_folder(path))["sha256"]
-        return Tutor(model, known, folder=True)
+        if c.teacher_model:
+            raise ConfigError(
+                f"distillation.teacher_model: teacher={name} is a folder, whose model.json says "
+                "all of its network. Drop the option."
+            )
+        return
     if c.teacher_size is None:
         raise ConfigError(
             f"distillation.teacher_size: {name} does not say at which size it was trained. Set it, "
             "such as distillation.teacher_size=448."
         )
-    options: dict[str, Any] = dict(
-        size=c.teacher_size, evaluation=config.transform.evaluation, **_said(config)
-    )
+    _said(config)
     if path.is_file():
         if path.suffix not in published.SUFFIXES:
             raise ConfigError(
                 f"teacher={name}: give a run or model folder, a checkpoint "
                 f"({', '.join(published.SUFFIXES)}) or a timm name."
             )
-        model = published_network.load(path, **options)
     elif "/" in name:
         raise ConfigError(f"teacher={name}: there is no such run or model folder, and no such file")
     else:
         published.refuse_a_bare_name(name, option="teacher")
+
+
+def load_teacher(config: Config) -> Tutor | None:
+    """The teacher that ``teacher=`` names; None without one.
+
+    Raises:
+        ConfigError, ModelError: as `check`; no such network, or weights that cannot be reached, or
+            do not fit.
+    """
+    if config.teacher is None:
+        return None
+    check(config)
+    c, name = config.distillation, str(config.teacher)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        model = load_model(path, c.teacher_size, "distillation.teacher_size")
+        known = weights.read_about(weights.model_folder(path))["sha256"]
+        return Tutor(model, known, folder=True)
+    options: dict[str, Any] = dict(
+        size=c.teacher_size, evaluation=config.transform.evaluation, **_said(config)
+    )
+    if path.is_file():
+        model = published_network.load(path, **options)
+    else:
         model = create_model(name, **{"embedding_size": None, **options})
     return Tutor(model, weights.digest(model), folder=False)
 
@@ -111,11 +132,3 @@ def _said(config: Config) -> dict[str, Any]:
             )
     components.check_arguments(create_model, said, "distillation.teacher_model")
     return said
-
-
-def _refuse_said(config: Config) -> None:
-    if config.distillation.teacher_model:
-        raise ConfigError(
-            f"distillation.teacher_model: teacher={config.teacher} is a folder, whose model.json "
-            "says all of its network. Drop the option."
-        )

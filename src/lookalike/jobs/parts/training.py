@@ -82,9 +82,7 @@ class Training:
         self.model: Embedder = building.build_model(config).to(self.device)
         self.tutor = teachers.tutor_of(config, self.model)
         self.loss = building.build_loss(config, self.training, self.model.width).to(self.device)
-        self.lesson = lessons.lesson(
-            config, self.model, self.loss, self.tutor, self.training, self.sampler
-        )
+        self.lesson = lessons.lesson(config, self.model, self.tutor, self.training, self.sampler)
         self.loader = self.lesson.loader
         self.sharded = accelerating.shard(self.model, config, self.device)
         self.parts = {
