@@ -88,7 +88,13 @@ def run(
             console.say(f"gate     {int(inside.sum())} rows look like labelled classes")
             chosen &= ~inside
         if far is not None and vectors is not None:
-            chosen &= far_from_known(unit(vectors), ClassMeans.of(x, names), far)
+            means = ClassMeans.of(x, names)
+            away = far_from_known(unit(vectors), means, far)
+            usual = float(np.median((1 - means.nearest(unit(vectors))[1]) / 2))
+            console.say(
+                f"far      {int(away.sum())} rows at {far:g} or more; half are at {usual:.3f}"
+            )
+            chosen &= away
     kept, chosen = chosen, of_two_or_more(cluster, chosen)
     picked = table[chosen]
     parts.append(
