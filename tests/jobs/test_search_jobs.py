@@ -93,6 +93,9 @@ def test_add_remove_verify(index, photos, tmp_path, capsys):
         changes.remove(index.folder, ["nowhere.png"])
     with pytest.raises(ConfigError, match="name pictures"):
         changes.remove(index.folder)
+    for word in ("nowhere", "./no.where", "cubb"):
+        with pytest.raises(DataError, match="no such folder or table, and no data set"):
+            changes.add(index.folder, word)
     file = left.generation / "ids.npy"
     file.write_bytes(file.read_bytes()[:-1] + b"\x07")
     with pytest.raises(RunError, match="ids.npy: its content has changed"):

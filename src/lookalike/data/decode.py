@@ -216,6 +216,6 @@ def _crop(pixels: np.ndarray, box: tuple[float, float, float, float], source: st
     if not (0 <= x_1 < right <= width and 0 <= y_1 < bottom <= height):
         raise DataError(
             f"{source}: the box x {x_1}–{x_2}, y {y_1}–{y_2} leaves the picture of"
-            f" {width}×{height} pixels (or is empty); mend the box in the table"
+            f" {width}×{height} pixels (or is empty); give one that lies inside"
         )
     return np.ascontiguousarray(pixels[y_1:bottom, x_1:right])

@@ -13,7 +13,7 @@ import pandas as pd
 from lookalike.data.datasets.folders import loose_folder
 from lookalike.data.datasets.table_files import table_file
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError, RunError
+from lookalike.errors import ConfigError, DataError, RunError, suggest
 from lookalike.jobs.parts.console import Console
 from lookalike.search.encoders import describe, open_encoder, weights_folder
 from lookalike.search.engines import checked
@@ -171,8 +171,9 @@ def verify(folder: str | Path, *, pictures: bool = True) -> None:
     missing = [p for p in index.items["path"] if not Path(p).is_file()] if pictures else []
     if wrong:
         raise RunError(f"{folder} is damaged:\n  " + "\n  ".join(wrong) + "\nBuild it again.")
+    also = ", the vectors in the server as sent" if "server" in index.manifest else ""
     console.say(
-        f"{folder}: {len(index):,} pictures, {len(index.manifest['files'])} files as written"
+        f"{folder}: {len(index):,} pictures, {len(index.manifest['files'])} files as written{also}"
     )
     if missing:
         named = ", ".join(missing[:3])
@@ -197,7 +198,9 @@ def tune(folder: str | Path, *, recall: float = 0.99, dry_run: bool = False) -> 
     curve, chosen = measure(index, recall=recall, progress=console.say)
     console.say(f"{'engine':36s} recall@10  ms/query        MB")
     for point in curve:
-        settings = {k: v for k, v in point.spec.items() if k in ("search", "probes", "refine")}
+        settings = {
+            k: v for k, v in point.spec.items() if k in ("index", "search", "probes", "refine")
+        }
         name = " ".join([point.engine, *(f"{k}={v}" for k, v in settings.items())])
         mark = "←" if point is chosen else ""
         console.say(
@@ -220,6 +223,9 @@ def read_source(source: str, overrides: Sequence[str] = (), split: str | None = 
         source: which.
         overrides: settings of the data set.
         split: only the gallery rows of this split.
+
+    Raises:
+        DataError: nothing of that name.
     """
     path = Path(source).expanduser()
     if path.is_dir() and not overrides:
@@ -227,9 +233,15 @@ def read_source(source: str, overrides: Sequence[str] = (), split: str | None = 
     elif path.suffix.lower() in _TABLES and not overrides:
         table = table_file(path)
     else:
-        from lookalike.compose import compose
+        from lookalike.compose import choices, compose
         from lookalike.jobs.parts import building
 
+        known, imported = choices("dataset"), "." in source and os.sep not in source
+        if source not in known and not imported:
+            raise DataError(
+                f"{source}: there is no such folder or table, and no data set of that name. "
+                f"{suggest(source, known)}"
+            )
         table = building.build_table(compose([f"dataset={source}", *overrides]))
     if split is None:
         return table
