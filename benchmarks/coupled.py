@@ -9,8 +9,9 @@ with the same view of a partner (RAML's ts_aug).
 
 - straightforward: each view opens its partner's file, and makes crop, flip and jitter of both by
   Pillow and torchvision, into normalised floats, as RAML describes its loader;
-- ours: `lookalike.data.coupled`, every picture decoded once for a batch of 8, uint8 throughout. The
-  model normalises; the last column adds that, on the same core.
+- ours: `lookalike.data.coupled`, every picture decoded once for a batch of 8, uint8 throughout: all
+  that a loader does in training, since the model normalises, on its device;
+- ours, normalised: that and the model's normalisation on the same core: the work of the first.
 
 One process, one thread, CPU time; candidates take turns, medians of the rounds.
 
