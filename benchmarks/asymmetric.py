@@ -1,13 +1,19 @@
-"""Small queries, large gallery: what distillation is worth on the built-in pictures.
+r"""Small queries, large gallery: what distillation is worth on species never seen.
 
     python benchmarks/asymmetric.py runs/asymmetric            trains (about 15 CPU minutes), prints
     python benchmarks/asymmetric.py runs/asymmetric --write    also writes results/asymmetric.md
+    python benchmarks/asymmetric.py runs/asymmetric_cub --data cub --data-root DATA --seeds 0 \
+        --epochs 4                                             birds (about 20 CPU minutes)
 
-Pictures are drawn at 64 pixels. A teacher learns to tell species apart at 64; its students, of the
-same network, see 32 or 16, at which the finer marks of a species are gone. All students start from
-the teacher's weights and train for as many epochs. Species of the test split are in no training.
+A teacher learns to tell species apart on large pictures; its students, of the same network, see
+small ones, at which the finer marks of a species are gone. All students start from the teacher's
+weights. Species of the test split are in no training.
 
-- asymmetric: the student's small queries search the gallery that the teacher embedded at 64;
+- toy: pictures are drawn at 64 pixels, students see 32 or 16, and train for as many epochs each;
+- cub: birds at 80 pixels, students see 40, from a copy of the photographs cut down to 128 pixels
+  once. A student of one view a picture trains as much longer as the others have more views.
+
+- asymmetric: the student's small queries search the gallery that the teacher embedded large;
 - symmetric: the student searches its own gallery, embedded at its own size.
 
 Runs that are there already are not trained again.
@@ -18,7 +24,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,6 +36,7 @@ import torch
 
 from lookalike.compose import compose
 from lookalike.config import Config
+from lookalike.data.cache import build_cache
 from lookalike.data.table import Table
 from lookalike.jobs import train
 from lookalike.jobs.parts import building
@@ -36,20 +45,66 @@ from lookalike.jobs.parts.pairing import load_model
 from lookalike.models.embedder import Embedder
 
 RESULT = Path(__file__).parent / "results" / "asymmetric.md"
-HIGH, LOW = 64, (32, 16)
 METRICS = {"mean_average_precision_level0": "mAP", "recall_at_1_level0": "R@1"}
 COMMON = [
-    "dataset=toy", "dataset.families=8", "dataset.genera=2", "dataset.species=6",
-    "dataset.pictures=20", f"dataset.size={HIGH}", "transform=figure", "model=conv4",
-    "model.pool=gem", "model.options.width=[16,32,64,128]", "model.embedding_size=64",
-    "batch_size=48", "optimizer.lr=3e-3", "optimizer.warmup_epochs=0.5", "workers=0",
-    "evaluation.every=0", "evaluation.metrics=[recall_at_1,mean_average_precision]",
+    "workers=0", "evaluation.every=0",
+    "evaluation.metrics=[recall_at_1,mean_average_precision]",
 ]  # fmt: skip
-TEACHER = ["loss=smooth_ap", "sampler.m=4", "epochs=24"]
-TAUGHT = ["loss=asymmetric_distillation", "sampler=random", "optimizer.lr=1e-3"]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A data set, its sizes, and what its runs have of their own.
+
+    Attributes:
+        title: of its section.
+        species: what the section says of them.
+        high: side of the teacher's pictures.
+        low: sides of the students'.
+        common: options of every run.
+        teacher: those of the teacher's.
+        longer: how much longer a student of one view a picture trains than the others.
+    """
+
+    title: str
+    species: str
+    high: int
+    low: tuple[int, ...]
+    common: tuple[str, ...]
+    teacher: tuple[str, ...]
+    longer: int = 1
+
+
+TOY = Pictures(
+    title="The built-in pictures",
+    species="Species of the built-in pictures, 48 to train on and 48 never seen, 20 pictures each",
+    high=64,
+    low=(32, 16),
+    common=(
+        "dataset=toy", "dataset.families=8", "dataset.genera=2", "dataset.species=6",
+        "dataset.pictures=20", "dataset.size=64", "transform=figure",
+        "model=conv4", "model.pool=gem", "model.options.width=[16,32,64,128]",
+        "model.embedding_size=64", "batch_size=48",
+        "optimizer.lr=3e-3", "optimizer.warmup_epochs=0.5",
+    ),
+    teacher=("loss=smooth_ap", "sampler.m=4", "epochs=24"),
+)  # fmt: skip
+CUB = Pictures(
+    title="Birds",
+    species="CUB-200-2011's teaching subset, 58 species to train on (3,428 photographs) and 42 "
+    "never seen (2,474)",
+    high=80,
+    low=(40,),
+    common=("recipe=cub_small", "evaluation.baselines=false", "optimizer.warmup_epochs=0.5"),
+    teacher=("sampler.m=4", "epochs=12"),
+    longer=3,
+)
+DATA = {"toy": TOY, "cub": CUB}
+CACHED = 128  # shorter side of the birds' copy
+TAUGHT = ["loss=asymmetric_distillation", "sampler=random"]
 VIEWS = ["distillation.mode=ts_aug", "distillation.views=3"]
 STUDENTS = {
-    "symmetric student": ["loss=smooth_ap", "sampler.m=4", "optimizer.lr=1e-3"],
+    "symmetric student": ["loss=smooth_ap", "sampler.m=4"],
     "ts_reg": [*TAUGHT, "distillation.mode=ts_reg", "loss.lam_1=0", "loss.lam_2=0"],
     "ts_aug": [*TAUGHT, *VIEWS],
     "ts_aug, beyond RAML": [
@@ -61,23 +116,43 @@ STUDENTS = {
 USED = "teacher at this size"
 
 
-def trained(folder: Path, words: list[str], seed: int) -> Path:
+def trained(folder: Path, words: list[str]) -> Path:
     """The run of these options, trained where it is not there yet."""
     if not (folder / "report.html").is_file():
-        options = [*COMMON, f"seed={seed}", f"dataset.seed={seed}", *words, f"run={folder}"]
-        train.run(options, overwrite=True, silent=True)
+        train.run([*words, f"run={folder}"], overwrite=True, silent=True)
     return folder
+
+
+def birds(base: Path, data_root: Path) -> str:
+    """The option that names the copy of the photographs, made where it is not there yet."""
+    folder = base / f"cub-{CACHED}"
+    if not folder.is_dir():
+        originals = building.build_table(compose(["dataset=cub", f"data_root={data_root}"]))
+        build_cache(originals, folder, shorter=CACHED)
+    return f"dataset={folder}"
 
 
 class Bench:
     """One seed: its pictures, its teacher, and what they measure."""
 
-    def __init__(self, base: Path, seed: int, epochs: int) -> None:
-        self.base, self.seed, self.epochs = base / f"seed{seed}", seed, epochs
-        self.teacher = trained(self.base / "teacher", [*TEACHER, f"transform.size={HIGH}"], seed)
-        self.config: Config = compose([*COMMON, f"dataset.seed={seed}"])
+    def __init__(
+        self,
+        base: Path,
+        data: Pictures,
+        own: list[str],
+        seed: int,
+        epochs: int,
+        teacher: Path | None = None,
+    ) -> None:
+        self.base, self.data, self.seed, self.epochs = base / f"seed{seed}", data, seed, epochs
+        self.words = [*COMMON, *data.common, *own, f"seed={seed}"]
+        if data is TOY:
+            self.words.append(f"dataset.seed={seed}")
+        words = [*self.words, *data.teacher, f"transform.size={data.high}"]
+        self.teacher = teacher or trained(self.base / "teacher", words)
+        self.config: Config = compose(self.words)
         self.table: Table = building.build_table(self.config).split("test")
-        self.gallery = self.embed(load_model(self.teacher, HIGH, ""))
+        self.gallery = self.embed(load_model(self.teacher, data.high, ""))
 
     def embed(self, model: Embedder) -> np.ndarray:
         """The vectors of the test pictures."""
@@ -88,11 +163,12 @@ class Bench:
 
     def student(self, name: str, size: int) -> Path:
         """A student's run."""
-        words = [*STUDENTS[name], f"transform.size={size}", f"epochs={self.epochs}"]
-        words += [f"model.weights={self.teacher}"]
+        epochs = self.epochs * (1 if VIEWS[0] in STUDENTS[name] else self.data.longer)
+        words = [*self.words, "optimizer.lr=1e-3", *STUDENTS[name]]
+        words += [f"transform.size={size}", f"epochs={epochs}", f"model.weights={self.teacher}"]
         if STUDENTS[name][0] == TAUGHT[0]:
             words += [f"teacher={self.teacher}"]
-        return trained(self.place(name, size), words, self.seed)
+        return trained(self.place(name, size), words)
 
     def place(self, name: str, size: int) -> Path:
         """A student's folder."""
@@ -123,31 +199,33 @@ class Bench:
         """What the teacher reaches at its own size."""
         measured = self.measure(self.gallery, None)
         return {
-            "seed": self.seed, "size": HIGH, "name": "teacher",
+            "seed": self.seed, "size": self.data.high, "name": "teacher",
             "asymmetric": measured, "symmetric": measured,
         }  # fmt: skip
 
 
 def cell(rows: list[dict], way: str, metric: str) -> str:
-    """Mean over seeds, and the mean of their intervals' ends."""
+    """Mean over seeds, the mean of their intervals' ends, and the seeds' range."""
     value, low, high = (
         statistics.mean(row[way][metric][i] for row in rows) for i in range(3)
     )  # fmt: skip
-    spread = [row[way][metric][0] for row in rows]
-    return f"{value:.3f} ({low:.3f}–{high:.3f}; {min(spread):.3f} … {max(spread):.3f})"
+    seeds = [row[way][metric][0] for row in rows]
+    spread = f"; {min(seeds):.3f} … {max(seeds):.3f}" if len(seeds) > 1 else ""
+    return f"{value:.3f} ({low:.3f}–{high:.3f}{spread})"
 
 
-def report(rows: list[dict], epochs: int, command: str) -> str:
+def section(rows: list[dict], data: Pictures, epochs: int, command: str) -> str:
+    """What one data set gave, as text."""
     columns = [(way, metric) for way in ("asymmetric", "symmetric") for metric in METRICS]
+    longer = f" ({epochs * data.longer} where it sees one view of a picture)"
     lines = [
-        "# Small queries, large gallery",
+        f"## {data.title}",
         "",
         f"`{command}`, torch {torch.__version__}, one thread",
         "",
-        "Species of the built-in pictures, 48 to train on and 48 never seen, 20 pictures each; "
-        f"teacher at {HIGH} pixels, {epochs} epochs a student. Each cell: the mean over seeds (the "
-        "mean ends of their 95 % intervals, bootstrap over species; the smallest … the largest of "
-        "the seeds).",
+        f"{data.species}; teacher at {data.high} pixels, {epochs} epochs a student"
+        f"{longer if data.longer > 1 else ''}. Each cell: the mean over seeds (the mean ends of "
+        "their 95 % intervals, bootstrap over species; the smallest … the largest of the seeds).",
         "",
         "| queries at | model of the queries | "
         + " | ".join(f"{way} {METRICS[metric]}" for way, metric in columns)
@@ -161,36 +239,54 @@ def report(rows: list[dict], epochs: int, command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write(text: str) -> None:
+    """Put a section in the place of the one with its title, or behind the others."""
+    kept = re.split(r"^(?=## )", RESULT.read_text(), flags=re.MULTILINE)
+    title = text.partition("\n")[0]
+    at = next((i for i, part in enumerate(kept) if part.startswith(title)), len(kept))
+    kept[at : at + 1] = [text]
+    RESULT.write_text("\n".join(part.strip() + "\n" for part in kept))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="where the runs go")
+    parser.add_argument("--data", choices=list(DATA), default="toy")
+    parser.add_argument("--data-root", type=Path, default=Path("data"), help="of cub")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(LOW))
+    parser.add_argument("--teacher", type=Path, help="a run of the same network; default: train it")
+    parser.add_argument("--sizes", type=int, nargs="+", help="default: all of the data set's")
     parser.add_argument("--students", nargs="+", default=list(STUDENTS))
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--finished", action="store_true", help="train nothing more")
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    data = DATA[chosen.data]
+    own = [birds(chosen.folder, chosen.data_root)] if data is CUB else []
     rows = []
     for seed in chosen.seeds:
-        bench = Bench(chosen.folder, seed, chosen.epochs)
+        bench = Bench(chosen.folder, data, own, seed, chosen.epochs, chosen.teacher)
         rows.append(bench.high())
         print(json.dumps(rows[-1]), flush=True)
-        for size in chosen.sizes:
+        for size in chosen.sizes or data.low:
             for name in (USED, *chosen.students):
                 if chosen.finished and name != USED and not bench.has(name, size):
                     continue
                 rows.append(bench.row(name, size))
                 print(json.dumps(rows[-1]), flush=True)
-    seeds = " ".join(map(str, chosen.seeds))
-    command = f"python benchmarks/asymmetric.py runs/asymmetric --seeds {seeds} --write"
-    text = report(rows, chosen.epochs, command)
+    command = f"python benchmarks/asymmetric.py runs/{chosen.folder.name}"
+    if data is CUB:
+        command += " --data cub --data-root DATA"
+    if chosen.teacher:
+        command += f" --teacher runs/{chosen.teacher.name}"
+    command += f" --seeds {' '.join(map(str, chosen.seeds))} --epochs {chosen.epochs} --write"
+    text = section(rows, data, chosen.epochs, command)
     print(text)
     if chosen.write:
-        RESULT.write_text(text)
+        write(text)
 
 
 if __name__ == "__main__":
