@@ -16,7 +16,7 @@ import math
 import secrets
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ def write_remote(
     items: pd.DataFrame,
     ids: np.ndarray,
     before: Before | None,
-    write_rows: Any,
+    write_rows: Callable[[Path], None],
 ) -> dict[str, Any]:
     """Commit a generation whose vectors live in a server; see `writing.write_generation`.
 

@@ -14,6 +14,7 @@ from lookalike.errors import ConfigError, RunError
 from lookalike.files import replacing_folder, sha256
 from lookalike.search import engines, generations
 from lookalike.search.exported import ABOUT, is_exported
+from lookalike.search.remote import IDS
 from lookalike.search.servers import SERVERS, TABLES
 from lookalike.search.storage import SCALES, VECTORS, Stored, Vectors, encode
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ITEMS = "items.parquet"
-IDS = "ids.npy"
 MODELS = "models"
 BUILDING = "building"
 
