@@ -75,10 +75,12 @@ def run(
         one.train()
         x = one.embed()
         clusters = one.cluster(x)
+        known, last = one.measured, one.number == config.discover.rounds
         measured.append(one.measure(x, clusters))
         write_page(one, x, clusters, measured)
-        console.say(summary(measured))
-        if one.number == config.discover.rounds:
+        if last or not known:  # a resumed loop need not show every table again
+            console.say(summary(measured))
+        if last:
             break
         one.select(x, clusters)
         one = one.next()

@@ -79,6 +79,11 @@ class Round:
         """The round's folder."""
         return self.folder / f"round-{self.number}"
 
+    @property
+    def measured(self) -> bool:
+        """Whether its numbers are there."""
+        return (self.home / "metrics.json").is_file()
+
     def next(self) -> Round:
         """The round after this."""
         return Round(
@@ -246,7 +251,7 @@ class Round:
     def measure(self, x: np.ndarray, clusters: pd.DataFrame) -> dict[str, Any]:
         """The round's numbers."""
         file = self.home / "metrics.json"
-        if not file.is_file():
+        if not self.measured:
             pred = np.full(len(self.rows), "", object)
             pred[clusters["row"]] = heap_classes(clusters)
             table = read_frame(self.home / "train.parquet")
