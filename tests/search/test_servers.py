@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -345,3 +347,39 @@ def test_a_server_without_pgvector_is_told_how_to_get_it(postgres, tmp_path):
                 engine_options={"server": address},
             )  # fmt: skip
         assert not (tmp_path / "ix").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+def test_qdrant_is_sent_its_key_and_what_it_refuses_is_said(tmp_path, monkeypatch):
+    pytest.importorskip("qdrant_client", reason="pip install 'lookalike[qdrant]'")
+    keys = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            keys.append(self.headers["api-key"])
+            self.send_response(404 if "lookalike_" in self.path else 401)
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815 (the name that http.server asks for)
+
+        def log_message(self, *args):
+            pass
+
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    Thread(target=web.serve_forever, daemon=True).start()
+    try:
+        monkeypatch.setenv("QDRANT_API_KEY", "s3cret")
+        address = f"http://127.0.0.1:{web.server_port}"
+        with pytest.raises(RunError, match=r"refuses: 401 .*Set \$QDRANT_API_KEY") as caught:
+            Index.build(
+                tmp_path / "ix", VECTORS, ITEMS, engine="qdrant",
+                engine_options={"server": address},
+            )  # fmt: skip
+        assert "s3cret" not in str(caught.value)
+        spec = {"name": "qdrant", "server": address, "index": "exact"}
+        with pytest.raises(DataError, match="no collection lookalike_1 of this index"):
+            servers.open_server(spec, "lookalike_1").state()
+        assert keys == ["s3cret", "s3cret"]
+    finally:
+        web.shutdown()
+        web.server_close()
