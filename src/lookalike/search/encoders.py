@@ -74,7 +74,7 @@ class TorchEncoder:
     def __init__(self, model: Embedder, about: dict[str, Any], precision: str = "float32") -> None:
         if precision not in PRECISIONS:
             raise ConfigError(f"--precision {precision}: give {' or '.join(PRECISIONS)}.")
-        self.model = model
+        self.model = model if precision == "float32" else _quickened(model)
         self.transform = model.transform()
         self.precision = precision
         self.sha256: str = about["sha256"]
@@ -129,6 +129,18 @@ class TorchEncoder:
 
         precision = torch.bfloat16 if self.precision == "bf16" else None
         return embed(self.model, [batch], precision=precision)
+
+
+def _quickened(model: Embedder) -> Embedder:
+    """The same function, faster in bfloat16: normalisations folded, channels side by side."""
+    import torch
+
+    from lookalike.models.folding import folded
+
+    model.eval()
+    seen = torch.randn(1, 3, model.spec.size, model.spec.size, device=model.device)
+    model.backbone = folded(model.backbone, seen)
+    return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def open_encoder(path: str | Path, precision: str = "float32") -> Encoder:
