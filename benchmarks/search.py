@@ -181,7 +181,10 @@ def split(folder, exported, table, rows):
     least["thumbnail"] *= 24
     words = ", ".join(f"{stage} {1e3 * s:.1f} ms" for stage, s in least.items())
     share = least["search"] / sum(least.values())
-    return index, f"| a picture against {rows:,} | {words} | search's share | {share:.0%} |"
+    return (
+        index,
+        f"| a picture against {rows:,} ({load()}) | {words} | search's share | {share:.0%} |",
+    )
 
 
 @contextmanager
