@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -59,17 +60,30 @@ class Fused:
     levels: Sequence[int]
     cuts: Sequence[int]
 
+    @cached_property
+    def _width(self) -> int:
+        return len(_LEVEL) + 2 * len(self.cuts)
+
+    @cached_property
+    def _first(self) -> dict[int | None, int]:
+        """Where the columns of each level begin."""
+        starts: dict[int | None, int] = {v: i * self._width for i, v in enumerate(self.levels)}
+        return starts | {None: len(self.levels) * self._width}
+
+    @cached_property
+    def _any(self) -> dict[int | None, np.ndarray]:
+        """Which queries have something relevant, for levels where not all have."""
+        found = {level: self.column(level, "relevant") > 0 for level in self._first}
+        return {level: some for level, some in found.items() if not some.all()}
+
     def column(self, level: int | None, name: str) -> np.ndarray:
         """One column; level None is that of all levels together."""
-        width = len(_LEVEL) + 2 * len(self.cuts)
-        if level is None:
-            return self.table[:, len(self.levels) * width + _GRADED.index(name)]
-        return self.table[:, list(self.levels).index(level) * width + _LEVEL.index(name)]
+        names = _GRADED if level is None else _LEVEL
+        return self.table[:, self._first[level] + names.index(name)]
 
     def at(self, level: int, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Relevant items down to rank k, and the sum of their precisions."""
-        first = list(self.levels).index(level) * (len(_LEVEL) + 2 * len(self.cuts)) + len(_LEVEL)
-        place = first + 2 * list(self.cuts).index(k)
+        place = self._first[level] + len(_LEVEL) + 2 * self.cuts.index(k)
         return self.table[:, place], self.table[:, place + 1]
 
     def relevant(self, level: int) -> np.ndarray:
@@ -84,17 +98,17 @@ class Fused:
         """One metric; NaN where a query has nothing relevant."""
         graded = request.level is None and request.base in ("ndcg", "asi", "h_ap")
         level = self.levels[0] if request.level is None else request.level
-        relevant = self.column(None if graded else level, "relevant")
-        with np.errstate(invalid="ignore", divide="ignore"):
-            if request.k is not None:
-                value = self._cut(request.base, level, request.k)
-            elif request.base == "mean_reciprocal_rank":
+        if request.k is not None:
+            value = self._cut(request.base, level, request.k)
+        elif request.base == "mean_reciprocal_rank":
+            with np.errstate(divide="ignore"):
                 value = 1.0 / self.column(level, "first")
-            else:
-                value = self.column(None if graded else level, _FROM_COLUMN[request.base])
+        else:
+            value = self.column(None if graded else level, _FROM_COLUMN[request.base])
         if request.base == "exclusive_average_precision":
             return np.where(value >= 0, value, np.nan)
-        return np.where(relevant > 0, value, np.nan)
+        some = self._any.get(None if graded else level)
+        return value if some is None else np.where(some, value, np.nan)
 
     def _cut(self, base: str, level: int, k: int) -> np.ndarray:
         hits, precisions = self.at(level, k)
@@ -103,9 +117,10 @@ class Fused:
             return hits / k
         if base == "recall_at_{k}":
             return (hits > 0).astype(np.float64)
-        if base == "true_recall_at_{k}":
-            return hits / np.minimum(relevant, k)
-        return precisions / np.minimum(relevant, k)
+        with np.errstate(invalid="ignore"):  # 0 / 0 where nothing is relevant
+            if base == "true_recall_at_{k}":
+                return hits / np.minimum(relevant, k)
+            return precisions / np.minimum(relevant, k)
 
 
 class Tables:
@@ -116,7 +131,7 @@ class Tables:
         levels: the label columns evaluated.
         kind: of relevance, "pop" or "map".
         alpha: its exponent, or its weights.
-        exclusive: whether exclusive average precisions are wanted.
+        asked: the metrics wanted; the exclusive and the trapezoidal average precision cost extra.
     """
 
     def __init__(
@@ -125,8 +140,7 @@ class Tables:
         levels: Sequence[int],
         kind: str,
         alpha: float | list[float],
-        *,
-        exclusive: bool,
+        asked: Collection[str],
     ) -> None:
         ranks = np.arange(0.0, items + 1)
         with np.errstate(divide="ignore"):  # there is no rank 0
@@ -138,7 +152,8 @@ class Tables:
             weight = (np.arange(1, count + 1) / count) ** weight
         self.weights = np.concatenate(([0.0], weight))
         self.shared = kind == "pop"
-        self.exclusive = exclusive
+        self.exclusive = "exclusive_average_precision" in asked
+        self.trapezoid = "mean_average_precision_trapezoid" in asked
 
 
 def fuse(
@@ -177,6 +192,7 @@ def fuse(
         tables.weights,
         tables.shared,
         tables.exclusive,
+        tables.trapezoid,
         table,
         torch.get_num_threads(),
     )

@@ -169,8 +169,8 @@ class _Plan:
 
 def _plan(task: Problem, requests: list[Request], levels: list[int], style: Style) -> _Plan:
     needed = set(levels)
-    exclusive = any(r.base == "exclusive_average_precision" for r in requests)
-    if exclusive:
+    asked = {r.base for r in requests}
+    if "exclusive_average_precision" in asked:
         needed |= set(range(max(levels)))
     if task.nested:  # the coarsest level holds the others
         needed = {max(needed)}
@@ -178,7 +178,7 @@ def _plan(task: Problem, requests: list[Request], levels: list[int], style: Styl
     tables = None
     if can_fuse(style.ties, task.query_codes.shape[1]):
         items = len(task.gallery.exact)
-        tables = Tables(items, levels, style.relevance, style.alpha, exclusive=exclusive)
+        tables = Tables(items, levels, style.relevance, style.alpha, asked)
     return _Plan(task, requests, levels, style, members, tables)
 
 

@@ -15,6 +15,7 @@ from lookalike.ops import paths
 UNIT_ROUNDOFF = 2.0**-24  # float32, round to nearest
 DEFAULT_BYTES = 48 * 2**20
 _FIXED_BITS = 30.9  # of an int32, with room for the error
+_LINE = 64  # bytes
 _WIDENED = 2048  # gallery rows held in float64 at a time
 
 
@@ -92,6 +93,11 @@ class Vectors:
     def longest(self) -> float:
         """The largest norm."""
         return float(self.norms.max(initial=0.0))
+
+    @cached_property
+    def panels(self) -> dict[str | None, np.ndarray]:
+        """The vectors as native code reads a gallery, by instruction set: once for all tiles."""
+        return {}
 
     def part(self, block: slice) -> Vectors:
         """Some of the vectors."""
@@ -225,13 +231,25 @@ def _score_fixed(
     exponent = np.floor(_FIXED_BITS - np.log2(np.maximum(product, 2.0**-95)))
     exponent = exponent.astype(np.int32)
     isa, threads = paths.instruction_set(), torch.get_num_threads()
-    library.fixed_tile(query.exact, gallery.exact, exponent, tile.numpy(), isa=isa, threads=threads)
+    panels = gallery.panels.get(isa)
+    if panels is None:
+        panels = _from_cache_line(library.panel_numbers(*gallery.exact.shape, isa))
+        library.fixed_panels(gallery.exact, panels, isa=isa, threads=threads)
+        gallery.panels[isa] = panels
+    library.fixed_tile(query.exact, panels, exponent, tile.numpy(), isa=isa, threads=threads)
     roundings = library.roundings(isa)
     chunks = -(-query.exact.shape[1] // len(roundings))
     scale = np.exp2(exponent)
     rounded = UNIT_ROUNDOFF * (1 + 1e-6) * _weighted_norms(query, roundings) * gallery.longest
     error = scale * (rounded + doubt) + 0.5 * chunks + 1
     return ScoredTile(tile, error, scale, doubt)
+
+
+def _from_cache_line(numbers: int) -> np.ndarray:
+    """Unset float32 memory that begins with a cache line."""
+    memory = np.empty(numbers + _LINE // 4, np.float32)
+    first = -memory.ctypes.data % _LINE // 4
+    return memory[first : first + numbers]
 
 
 def _weighted_norms(query: Vectors, weights: Sequence[int]) -> np.ndarray:

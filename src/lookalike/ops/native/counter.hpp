@@ -3,45 +3,19 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <numeric>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "count.hpp"
+#include "pivots.hpp"
 
 namespace lookalike {
 
-constexpr int64_t kFew = 24;           // up to here every pivot looks at every score
-constexpr int64_t kStepsPerPivot = 16;  // beyond, pivots are found through a table
 constexpr int64_t kPending = 1 << 19;  // items held back to be scored again, all rows together
 constexpr int64_t kGalleryBlock = 256;  // vectors that stay in the second cache meanwhile
-
-// The score of an item out of the ranking, and a bound above all.
-template <typename Score>
-constexpr Score kOut = std::numeric_limits<Score>::has_infinity
-                           ? -std::numeric_limits<Score>::infinity()
-                           : std::numeric_limits<Score>::min();
-template <typename Score>
-constexpr Score kTop = std::numeric_limits<Score>::has_infinity
-                           ? std::numeric_limits<Score>::infinity()
-                           : std::numeric_limits<Score>::max();
-
-// A query and its row of the tile: `scale` times the dot products, each at most `error` away from
-// the exact one. Two float64 sums of one dot product differ by at most `doubt`. An error of 0 says
-// that the scores are exact. `items` are its pivots, rising; the results go where they stand.
-template <typename Score>
-struct Row {
-    const Score* scores;
-    double scale, error, doubt;
-    const float* query;
-    const int64_t* items;
-    int64_t depth;
-    int64_t *above, *tied, *before;
-};
 
 // One thread's work; the vectors keep their memory from row to row.
 template <typename Score>
@@ -61,7 +35,7 @@ class Counter {
         std::fill(row.tied, row.tied + row.depth, 0);
         std::fill(row.before, row.before + row.depth, 0);
         if (row.depth == 0) return;
-        place_pivots(row);
+        pivots_.place(row, kernel_, gallery_, size_);
         const int64_t found = row.depth <= kFew ? sweep_few(row) : sweep_many(row);
         hold_back(row, found);
         if (static_cast<int64_t>(kept_.size()) >= kPending) settle();
@@ -103,7 +77,7 @@ class Counter {
         const Score top = *std::max_element(peaks_.begin(), peaks_.end());
         if (top == kOut<Score>) return nothing;
         if (!(row.error > 0)) return top;
-        const Score low = below(top - 2 * row.error);
+        const Score low = Pivots<Score>::below(top - 2 * row.error);
         near_.clear();
         for (int64_t block = 0; block < static_cast<int64_t>(peaks_.size()); ++block) {
             if (peaks_[block] < low) continue;
@@ -116,127 +90,24 @@ class Counter {
         return *std::max_element(sums_.begin(), sums_.end());
     }
 
-    // The nearest scores beyond a number; items out of the ranking stay below them all.
-    static Score below(double value) {
-        if constexpr (std::is_same_v<Score, int32_t>)
-            return static_cast<Score>(std::max(std::floor(value), kOut<Score> + 1.0));
-        else
-            return std::nextafter(value, kOut<Score>);
-    }
-    static Score over(double value) {
-        if constexpr (std::is_same_v<Score, int32_t>)
-            return static_cast<Score>(std::min(std::ceil(value), kTop<Score> - 1.0));
-        else
-            return std::nextafter(value, kTop<Score>);
-    }
-
-    // The bands, rising: where the scores of items can lie that the tile cannot tell from a pivot.
-    // Two errors around its score in the row, or one around its exact score where those are few.
-    void place_pivots(const Row<Score>& row) {
-        const int64_t depth = row.depth;
-        const bool few = depth <= kFew;
-        band_low_.resize(depth);
-        band_high_.resize(depth);
-        if (few && row.error > 0) {
-            sums_.resize(depth);
-            kernel_.exact_dots(row.query, gallery_, size_, row.items, depth, sums_.data());
-        }
-        for (int64_t p = 0; p < depth; ++p) {
-            const Score score = row.scores[row.items[p]];
-            band_low_[p] = band_high_[p] = score;
-            if (row.error > 0) {
-                const double centre = few ? sums_[p] * row.scale : score;
-                const double reach = few ? row.error : 2 * row.error;
-                band_low_[p] = below(centre - reach);
-                band_high_[p] = over(centre + reach);
-            }
-        }
-        order_.resize(depth);
-        if (few) {
-            std::iota(order_.begin(), order_.end(), 0);
-            sort_pivots(0, depth);
-        } else {
-            build_table(depth);
-        }
-        low_.resize(depth + 1);
-        high_.resize(depth + 1);
-        low_[depth] = high_[depth] = kTop<Score>;
-        for (int64_t i = 0; i < depth; ++i) {
-            low_[i] = band_low_[order_[i]];
-            high_[i] = band_high_[order_[i]];
-        }
-    }
-
-    void sort_pivots(int64_t from, int64_t to) {
-        std::sort(order_.begin() + from, order_.begin() + to,
-                  [this](int32_t a, int32_t b) {
-                      return band_high_[a] != band_high_[b] ? band_high_[a] < band_high_[b]
-                                                            : band_low_[a] < band_low_[b];
-                  });
-    }
-
-    // Sort many pivots by the steps they fall in; the same table then finds the pivots of a score.
-    void build_table(int64_t depth) {
-        const auto [first, last] = middle(depth);
-        steps_ = Steps<Score>::between(first, last, depth * kStepsPerPivot);
-        base_.assign(steps_.size + 1, 0);
-        place_.resize(depth);
-        for (int64_t p = 0; p < depth; ++p) {
-            place_[p] = steps_(band_high_[p]);
-            ++base_[place_[p]];
-        }
-        kernel_.add_up(base_.data(), steps_.size + 1);
-        // Each step counts the pivots up to its end; taking its own away, one by one, those before.
-        for (int64_t p = depth - 1; p >= 0; --p) order_[--base_[place_[p]]] = static_cast<int32_t>(p);
-        for (int64_t from = 0, to; from < depth; from = to) {
-            to = base_[place_[order_[from]] + 1];
-            if (to - from > 1) sort_pivots(from, to);
-        }
-        // The steps that a band reaches are marked.
-        int32_t done = 0;
-        for (const int32_t p : order_) {
-            for (int32_t b = std::max(done, steps_(band_low_[p])); b <= place_[p]; ++b)
-                base_[b] |= kMarked;
-            done = std::max(done, place_[p] + 1);
-        }
-    }
-
-    // Where nearly all pivots lie. A few far off would leave the others too few steps; beyond the
-    // range they share one.
-    std::pair<Score, Score> middle(int64_t depth) const {
-        Score first = band_low_[0], last = band_high_[0];
-        double sum = 0, squares = 0;
-        for (int64_t p = 0; p < depth; ++p) {
-            first = std::min(first, band_low_[p]);
-            last = std::max(last, band_high_[p]);
-            const double score = static_cast<double>(band_low_[p]);
-            sum += score;
-            squares += score * score;
-        }
-        const double mean = sum / depth;
-        const double reach = 3 * std::sqrt(std::max(0.0, squares / depth - mean * mean));
-        if (mean - reach > static_cast<double>(first)) first = static_cast<Score>(mean - reach);
-        if (mean + reach < static_cast<double>(last)) last = static_cast<Score>(mean + reach);
-        return {first, last};
-    }
-
     int64_t sweep_few(const Row<Score>& row) {
         counts_.assign(row.depth, 0);
-        const int64_t found = sweep_.few(row.scores, width_, peaks_.data(), low_.data(),
-                                         high_.data(), row.depth, counts_.data(), close_.data());
-        for (int64_t i = 0; i < row.depth; ++i) row.above[order_[i]] = counts_[i];
+        const int64_t found =
+            sweep_.few(row.scores, width_, peaks_.data(), pivots_.low.data(), pivots_.high.data(),
+                       row.depth, counts_.data(), close_.data());
+        for (int64_t i = 0; i < row.depth; ++i) row.above[pivots_.order[i]] = counts_[i];
         return found;
     }
 
     int64_t sweep_many(const Row<Score>& row) {
         beyond_.assign(row.depth + 1, 0);
-        const int64_t found = sweep_.many(row.scores, width_, peaks_.data(), low_.data(),
-                                          high_.data(), steps_, base_.data(), beyond_.data(),
-                                          close_.data());
+        const int64_t found =
+            sweep_.many(row.scores, width_, peaks_.data(), pivots_.low.data(), pivots_.high.data(),
+                        pivots_.steps, pivots_.base.data(), beyond_.data(), close_.data());
         int64_t higher = 0;
         for (int64_t i = row.depth - 1; i >= 0; --i) {
             higher += beyond_[i + 1];
-            row.above[order_[i]] = higher;
+            row.above[pivots_.order[i]] = higher;
         }
         return found;
     }
@@ -249,26 +120,35 @@ class Counter {
         for (int64_t c = 0; c < found; ++c) ++crowd_[close_[c].pivot];
         Pending p{row, static_cast<int64_t>(kept_.size()), 0,
                   static_cast<int64_t>(unsure_.size()), 0};
+        // Whether to note it cannot be foretold: write, and go on only if so.
+        unsure_.resize(p.unsure_from + row.depth);
+        Unsure* unsure = unsure_.data() + p.unsure_from;
         bool meets = false;  // the band before
         for (int64_t i = 0; i < row.depth; ++i) {
-            const bool meets_next = high_[i] >= low_[i + 1];
-            const bool doubtful = crowd_[i] > 1 || meets || meets_next;
-            if (doubtful) unsure_.push_back({static_cast<int32_t>(i), order_[i], 0});
+            const bool meets_next = pivots_.high[i] >= pivots_.low[i + 1];
+            const bool doubtful = (crowd_[i] > 1) | meets | meets_next;
+            *unsure = {static_cast<int32_t>(i), pivots_.order[i], 0};
+            unsure += doubtful;
             crowd_[i] = doubtful;
             meets = meets_next;
         }
+        unsure_.resize(unsure - unsure_.data());
         if (static_cast<int64_t>(unsure_.size()) == p.unsure_from) return;
         own_.resize(row.depth + 1);
-        int64_t next = 0;  // of the row's items, each of which is listed
+        kept_.resize(p.from + found);
+        first_.resize(p.from + found);
+        int64_t *items = kept_.data() + p.from, next = 0, count = 0;  // next of the row's items
+        int32_t* pivots = first_.data() + p.from;
         for (int64_t c = 0; c < found; ++c) {
             const Close close = close_[c];
-            const bool is_pivot = next < row.depth && row.items[next] == close.item;
-            own_[next] = static_cast<int32_t>(kept_.size() - p.from);
-            next += is_pivot;
-            if (!crowd_[close.pivot]) continue;
-            kept_.push_back(close.item);
-            first_.push_back(close.pivot);
+            own_[next] = static_cast<int32_t>(count);
+            next += next < row.depth && row.items[next] == close.item;
+            items[count] = close.item;
+            pivots[count] = close.pivot;
+            count += crowd_[close.pivot];
         }
+        kept_.resize(p.from + count);
+        first_.resize(p.from + count);
         for (size_t u = p.unsure_from; u < unsure_.size(); ++u)
             unsure_[u].own = own_[unsure_[u].item];
         p.to = kept_.size();
@@ -384,10 +264,10 @@ class Counter {
     const CountRow<Score>& sweep_;
     const float* gallery_;
     int64_t width_, size_;
-    Steps<Score> steps_{};
+    Pivots<Score> pivots_;
     std::vector<Close> close_;
-    std::vector<Score> peaks_, band_low_, band_high_, low_, high_;
-    std::vector<int32_t> order_, base_, place_, beyond_, crowd_, own_, first_;
+    std::vector<Score> peaks_;
+    std::vector<int32_t> beyond_, crowd_, own_, first_;
     std::vector<int32_t> upto_, slot_, begin_, stop_, seat_;
     std::vector<int64_t> counts_, kept_, ranked_, near_, cursor_;
     std::vector<Unsure> unsure_;

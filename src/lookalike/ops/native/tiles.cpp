@@ -85,16 +85,15 @@ inline void ask_for(const float* data, int64_t count) {
     for (int64_t k = 0; k < count; k += 16) __builtin_prefetch(data + k, 0, 1);
 }
 
-template <typename In, typename Out>
+// panel_of(p, buffer): a panel of gallery items, dimension by dimension; in the buffer if need be.
+template <typename In, typename Out, typename PanelOf>
 void fill_tile(const TileStep<In, Out>& step, const Grid<const float>& query,
-               const Grid<const float>& gallery, const Rows<Out>& out, const int32_t* exponents,
-               int64_t padded, int threads) {
-    const int64_t rows = query.shape(0), width = gallery.shape(0), size = query.shape(1);
-    if (static_cast<int64_t>(gallery.shape(1)) != size ||
-        static_cast<int64_t>(out.shape(0)) != rows || static_cast<int64_t>(out.shape(1)) != width ||
-        (width > 1 && out.stride(1) != 1))
+               const Rows<Out>& out, const int32_t* exponents, int64_t padded, int threads,
+               const PanelOf& panel_of) {
+    const int64_t rows = query.shape(0), width = out.shape(1), size = query.shape(1);
+    if (static_cast<int64_t>(out.shape(0)) != rows || (width > 1 && out.stride(1) != 1))
         throw std::invalid_argument("arrays differ in length");
-    const float *q = query.data(), *g = gallery.data();
+    const float* q = query.data();
     Out* o = out.data();
     const int64_t stride = out.stride(0);
     nb::gil_scoped_release free;
@@ -111,16 +110,14 @@ void fill_tile(const TileStep<In, Out>& step, const Grid<const float>& query,
             const In scale = std::ldexp(In(1), exponents[i]);
             for (int64_t k = 0; k < size; ++k) own[k * step.rows] *= scale;
         }
-    share_rows(panels, rows * size, threads, [=, &step, &packed](int64_t first, int64_t last) {
-        const Lines<In> panel(step.columns * padded);
+    share_rows(panels, rows * size, threads,
+               [=, &step, &packed, &panel_of](int64_t first, int64_t last) {
+        const Lines<In> buffer(step.columns * padded);
         for (int64_t p = first; p < last; ++p) {
+            const In* panel = panel_of(p, buffer.data());
             const int64_t from = p * step.columns, columns = std::min(step.columns, width - from);
-            pack(g + from * size, columns, size, step.columns, padded, panel.data());
-            // Meanwhile the next ones come nearer.
-            if (p + 1 < last) ask_for(g + (from + columns) * size,
-                                      std::min(step.columns, width - from - columns) * size);
             for (int64_t i = 0; i < groups; ++i)
-                step.run(packed.data() + i * group_size, panel.data(), padded,
+                step.run(packed.data() + i * group_size, panel, padded,
                          o + i * step.rows * stride + from, stride,
                          std::min(step.rows, rows - i * step.rows), columns);
         }
@@ -129,16 +126,64 @@ void fill_tile(const TileStep<In, Out>& step, const Grid<const float>& query,
 
 void exact_tile(Grid<const float> query, Grid<const float> gallery, Rows<double> out,
                 const std::string& isa, int threads) {
-    fill_tile(kernels(isa).exact, query, gallery, out, nullptr, query.shape(1), threads);
+    const int64_t size = query.shape(1), width = gallery.shape(0);
+    if (static_cast<int64_t>(gallery.shape(1)) != size ||
+        static_cast<int64_t>(out.shape(1)) != width)
+        throw std::invalid_argument("arrays differ in length");
+    const TileStep<double, double>& step = kernels(isa).exact;
+    const float* g = gallery.data();
+    fill_tile(step, query, out, nullptr, size, threads, [=, &step](int64_t p, double* buffer) {
+        const int64_t from = p * step.columns, until = std::min(from + step.columns, width);
+        pack(g + from * size, until - from, size, step.columns, size, buffer);
+        // Meanwhile the next ones come nearer.
+        ask_for(g + until * size, std::min(step.columns, width - until) * size);
+        return buffer;
+    });
+}
+
+int64_t whole_chunks(int64_t size) { return (size + kChunk - 1) / kChunk * kChunk; }
+
+// How many numbers `fixed_panels` writes.
+int64_t panel_numbers(int64_t width, int64_t size, const std::string& isa) {
+    const int64_t columns = kernels(isa).fixed.columns;
+    return (width + columns - 1) / columns * columns * whole_chunks(size);
+}
+
+// The gallery as `fixed_tile` reads it, panel by panel: packed once for all tiles.
+void fixed_panels(Grid<const float> gallery, Vector<float> out, const std::string& isa,
+                  int threads) {
+    const int64_t width = gallery.shape(0), size = gallery.shape(1);
+    const int64_t columns = kernels(isa).fixed.columns, padded = whole_chunks(size);
+    if (static_cast<int64_t>(out.shape(0)) != panel_numbers(width, size, isa))
+        throw std::invalid_argument("arrays differ in length");
+    const float* g = gallery.data();
+    float* o = out.data();
+    nb::gil_scoped_release free;
+    share_rows((width + columns - 1) / columns, columns * size, threads,
+               [=](int64_t first, int64_t last) {
+                   for (int64_t p = first; p < last; ++p)
+                       pack(g + p * columns * size, std::min(columns, width - p * columns), size,
+                            columns, padded, o + p * columns * padded);
+               });
 }
 
 // Scores times 2^exponents[row], as whole numbers.
-void fixed_tile(Grid<const float> query, Grid<const float> gallery, Vector<const int32_t> exponents,
-                Rows<int32_t> out, const std::string& isa, int threads) {
-    if (exponents.shape(0) != query.shape(0))
+void fixed_tile(Grid<const float> query, Vector<const float> panels,
+                Vector<const int32_t> exponents, Rows<int32_t> out, const std::string& isa,
+                int threads) {
+    const int64_t padded = whole_chunks(query.shape(1));
+    if (exponents.shape(0) != query.shape(0) ||
+        static_cast<int64_t>(panels.shape(0)) !=
+            panel_numbers(out.shape(1), query.shape(1), isa))
         throw std::invalid_argument("arrays differ in length");
-    const int64_t padded = (query.shape(1) + kChunk - 1) / kChunk * kChunk;
-    fill_tile(kernels(isa).fixed, query, gallery, out, exponents.data(), padded, threads);
+    const TileStep<float, int32_t>& step = kernels(isa).fixed;
+    const int64_t panel = step.columns * padded, end = panels.shape(0);
+    const float* all = panels.data();
+    fill_tile(step, query, out, exponents.data(), padded, threads, [=](int64_t p, float*) {
+        const float* own = all + p * panel;
+        ask_for(own + panel, std::min(panel, end - (p + 1) * panel));
+        return own;
+    });
 }
 
 // How often float32 rounds what each product of a chunk adds to its sum.
@@ -154,8 +199,12 @@ void bind_tiles(nb::module_& module) {
     module.def("exact_tile", &exact_tile, nb::arg("query").noconvert(),
                nb::arg("gallery").noconvert(), nb::arg("out").noconvert(), nb::arg("isa"),
                nb::arg("threads"));
+    module.def("panel_numbers", &panel_numbers, nb::arg("width"), nb::arg("size"),
+               nb::arg("isa"));
+    module.def("fixed_panels", &fixed_panels, nb::arg("gallery").noconvert(),
+               nb::arg("out").noconvert(), nb::arg("isa"), nb::arg("threads"));
     module.def("fixed_tile", &fixed_tile, nb::arg("query").noconvert(),
-               nb::arg("gallery").noconvert(), nb::arg("exponents").noconvert(),
+               nb::arg("panels").noconvert(), nb::arg("exponents").noconvert(),
                nb::arg("out").noconvert(), nb::arg("isa"), nb::arg("threads"));
 }
 
