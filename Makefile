@@ -54,7 +54,7 @@ docs: setup
 	$(BIN)/zensical build
 
 lock:
-	$(BIN)/uv pip compile pyproject.toml --extra peers --extra serve --extra tune --extra wandb --extra export --group dev --group docs --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra peers --extra serve --extra tune --extra wandb --extra export --extra pgvector --extra qdrant --group dev --group docs --universal \
 	    --generate-hashes --python-version 3.11 --no-header -o requirements.lock
 
 clean:
