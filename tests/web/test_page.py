@@ -94,6 +94,8 @@ def test_crop_filter_and_click(opened, shared_index):
     assert [hit["name"] for hit in part] != whole
     answered(tab, lambda: tab.locator("#uncrop").click())
     assert not tab.locator("#crop").is_visible()
+    offered = tab.locator("#label option").all_inner_texts()[1:]
+    assert offered[1:] == ["bat (4)", "elk (4)", "fox (4)", "owl (4)"]
     foxes = answered(tab, lambda: tab.locator("#label").select_option("fox"))
     assert {hit["labels"]["label"] for hit in foxes} == {"fox"}
     tab.locator("#where").fill("nothing=1")
