@@ -38,6 +38,9 @@ def test_it_serves_as_the_command_line_and_the_documentation_say():
     given = serve.make_context(verb, [index, *options]).params
     assert program == "lookalike"
     assert steps("EXPOSE") == [str(given["port"])]
+    readme = (ROOT / "README.md").read_text()
+    commands = re.compile(r"^docker .*$", re.MULTILINE)
+    assert commands.findall(readme) == commands.findall(DOCS)
     (said,) = re.findall(r"^docker run (.*)$", DOCS, re.MULTILINE)
     words = shlex.split(said)
     assert words[words.index("-p") + 1] == f"{given['port']}:{given['port']}"
