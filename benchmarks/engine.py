@@ -221,7 +221,8 @@ def main() -> None:
             [
                 "# What the engine costs beside what it drives",
                 "",
-                f"`python benchmarks/engine.py --write`, torch {torch.__version__}, one CPU core, "
+                f"`python benchmarks/engine.py --steps {arguments.steps} --rounds "
+                f"{arguments.rounds} --write`, torch {torch.__version__}, one CPU core, "
                 "the demo's network, 64 pictures a batch. CPU time, median of "
                 f"{arguments.rounds} rounds of {arguments.steps} steps; share: the engine's part "
                 f"and a {EVERY}th of a look over the bare step. The limit is {LIMIT:.0%}.",
