@@ -74,7 +74,7 @@ def evaluate(
         exclude_self: whether gallery row i is query i and leaves its own ranking, or the gallery
             row of each query (-1 = none). None: true exactly when there is no gallery.
         sequences: ``(of queries, of gallery)``; equal ones are left out of the ranking.
-        byte_budget: bytes the pass may hold beside the vectors; None for 48 MiB and half the
+        byte_budget: bytes the pass may hold beside the vectors; None for 68 MiB and half the
             gallery's size, or a quarter of a CUDA device's free memory. It changes the speed,
             never a number.
         ties: "stable" (by rising gallery index), "optimistic", "pessimistic" or "mean".

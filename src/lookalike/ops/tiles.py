@@ -13,7 +13,7 @@ import torch
 from lookalike.ops import paths
 
 UNIT_ROUNDOFF = 2.0**-24  # float32, round to nearest
-DEFAULT_BYTES = 48 * 2**20
+DEFAULT_BYTES = 68 * 2**20
 _FIXED_BITS = 30.9  # of an int32, with room for the error
 _LINE = 64  # bytes
 _WIDENED = 2048  # gallery rows held in float64 at a time
@@ -133,7 +133,7 @@ class ScoredTile:
 def default_bytes(gallery: Vectors) -> int:
     """The byte budget when none is given.
 
-    48 MiB and half the gallery's own size; on a CUDA device a quarter of its free memory.
+    68 MiB and half the gallery's own size; on a CUDA device a quarter of its free memory.
     """
     if gallery.fast.device.type == "cuda":
         return torch.cuda.mem_get_info(gallery.fast.device)[0] // 4

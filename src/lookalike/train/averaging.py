@@ -38,7 +38,7 @@ class Averaged:
     >>> for value in (1.0, 3.0):
     ...     _ = nn.init.constant_(network.weight, value)
     ...     average.epoch_done(network, epochs=int(value))
-    >>> float(average.model.weight)
+    >>> average.model.weight.item()
     2.0
     """
 
