@@ -99,6 +99,11 @@ class Vectors:
         """The vectors as native code reads a gallery, by instruction set: once for all tiles."""
         return {}
 
+    @property
+    def held(self) -> int:
+        """Bytes of what native code keeps of them beside the vectors."""
+        return sum(panels.nbytes for panels in self.panels.values())
+
     def part(self, block: slice) -> Vectors:
         """Some of the vectors."""
         return Vectors(self.exact[block], self.fast[block], self.norms[block])
@@ -231,11 +236,7 @@ def _score_fixed(
     exponent = np.floor(_FIXED_BITS - np.log2(np.maximum(product, 2.0**-95)))
     exponent = exponent.astype(np.int32)
     isa, threads = paths.instruction_set(), torch.get_num_threads()
-    panels = gallery.panels.get(isa)
-    if panels is None:
-        panels = _from_cache_line(library.panel_numbers(*gallery.exact.shape, isa))
-        library.fixed_panels(gallery.exact, panels, isa=isa, threads=threads)
-        gallery.panels[isa] = panels
+    panels = packed(gallery)
     library.fixed_tile(query.exact, panels, exponent, tile.numpy(), isa=isa, threads=threads)
     roundings = library.roundings(isa)
     chunks = -(-query.exact.shape[1] // len(roundings))
@@ -243,6 +244,19 @@ def _score_fixed(
     rounded = UNIT_ROUNDOFF * (1 + 1e-6) * _weighted_norms(query, roundings) * gallery.longest
     error = scale * (rounded + doubt) + 0.5 * chunks + 1
     return ScoredTile(tile, error, scale, doubt)
+
+
+def packed(gallery: Vectors) -> np.ndarray:
+    """The gallery as native code reads it for an int32 tile: packed once, kept for all tiles."""
+    library, isa = paths.native(), paths.instruction_set()
+    if library is None:
+        raise RuntimeError("an int32 tile needs the native kernels")
+    panels = gallery.panels.get(isa)
+    if panels is None:
+        panels = _from_cache_line(library.panel_numbers(*gallery.exact.shape, isa))
+        library.fixed_panels(gallery.exact, panels, isa=isa, threads=torch.get_num_threads())
+        gallery.panels[isa] = panels
+    return panels
 
 
 def _from_cache_line(numbers: int) -> np.ndarray:
