@@ -30,15 +30,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     sibling = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield sibling
-        with sibling.open("rb") as file:
-            os.fsync(file.fileno())
-        sibling.replace(path)
-    except Exception as error:
-        if not _of_disk(error):
-            raise
-        raise _refusal(path, error) from error
+        with _naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield sibling
+            with sibling.open("rb") as file:
+                os.fsync(file.fileno())
+            sibling.replace(path)
     finally:
         sibling.unlink(missing_ok=True)
 
@@ -56,16 +53,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     sibling = path.with_name(f".{path.name}.{os.getpid()}.part")
     before = path.with_name(f".{path.name}.{os.getpid()}.before")
     try:
-        shutil.rmtree(sibling, ignore_errors=True)
-        sibling.mkdir(parents=True)
-        yield sibling
-        if path.exists():
-            path.replace(before)
-        sibling.replace(path)
-    except Exception as error:
-        if not _of_disk(error):
-            raise
-        raise _refusal(path, error) from error
+        with _naming(path):
+            shutil.rmtree(sibling, ignore_errors=True)
+            sibling.mkdir(parents=True)
+            yield sibling
+            if path.exists():
+                path.replace(before)
+            sibling.replace(path)
     finally:
         if before.exists() and not path.exists():
             before.replace(path)
@@ -73,12 +67,19 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _refusal(path: Path, error: Exception) -> RunError:
-    reason = getattr(error, "strerror", None) or error
-    return RunError(
-        f"Cannot write {path}: {reason}. What was there before is untouched; "
-        "free some space or choose another folder."
-    )
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in what the disk refuses."""
+    try:
+        yield
+    except Exception as error:
+        if not _of_disk(error):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(
+            f"Cannot write {path}: {reason}. What was there before is untouched; "
+            "free some space or choose another folder."
+        ) from error
 
 
 def _of_disk(error: Exception) -> bool:
