@@ -25,7 +25,7 @@ from lookalike.metrics.views import Style, Views
 from lookalike.ops.exact_ranks import bytes_per_pair, bytes_per_score, exact_counts, tile_type
 from lookalike.ops.tiles import Pairs, default_bytes, packed, score_tile, tile_rows
 
-_OFTEN = 0.05  # share of scores taken again beyond which an exact tile costs less
+_OFTEN = 0.08  # share of scores taken again beyond which an exact tile costs less
 _PROBE = 64
 _LINE = 16  # numbers of four bytes
 # Metrics of one protocol, which native code does not know.
