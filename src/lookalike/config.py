@@ -182,6 +182,7 @@ class DiscoverConfig:
     gate: bool = False  # pictures that look like a known class are given it
     keep: bool = True  # what is selected stays so; false: every round clusters the whole heap anew
     restart: bool = True  # every round trains from the first weights; false: from the last round's
+    relearn: bool = True  # every round trains its graph network; false: round 0's serves them all
     finetune: list[str] = field(default_factory=list)  # options of rounds after 0: ["epochs=10"]
 
 

@@ -116,6 +116,7 @@ def test_a_stored_config_reads_back():
         from_yaml(to_yaml(config), ["wrkers=0"])
 
 
+@pytest.mark.slow
 def test_every_choice_of_every_group_composes():
     for group in ("dataset", "transform", "sampler", "model", "loss", "recipe"):
         for choice in choices(group):

@@ -50,6 +50,7 @@ def words(photos, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_own_dataset_loss_network_and_step_train_together(photos, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     made = train.run(words(photos, tmp_path), quiet=True)

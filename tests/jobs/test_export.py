@@ -142,6 +142,7 @@ def run_without(heavy: set[str], code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_an_index_needs_no_torch_and_answers_need_no_pandas(exported, photos, tmp_path):
     """Build, search and serve in processes that must not load what they can do without."""
     pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")

@@ -172,6 +172,7 @@ def test_a_stranger_is_refused_and_a_declared_student_accepted(index, finished, 
         search.run(index.folder, [path], model=tmp_path / "wide", student=True)
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_where_it_stopped(finished, photos, tmp_path, capsys):
     program = (
         "import sys, os, signal\n"

@@ -79,6 +79,7 @@ def test_trials_are_runs_and_the_page_tells_of_them(words, tmp_path, capsys):
     assert again[1].count("optimizer.lr=") == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_stopped_in_a_trial_goes_on_with_it(words, tmp_path, monkeypatch):
     whole, broken = tmp_path / "a" / "s", tmp_path / "b" / "s"
     sweep.run(words, trials=3, out=whole)
@@ -118,6 +119,7 @@ def test_a_trial_behind_the_others_is_pruned(words, tmp_path, monkeypatch):
     assert "1 pruned" in page.read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_trial_says_why_and_the_others_go_on(words, tmp_path):
     Path(words[-1]).write_text("sampler.m: {choices: [2, 3]}\n")
     page = sweep.run([*words], trials=6, out=tmp_path / "s", sampler="random", pruner="none")
@@ -135,6 +137,7 @@ def test_a_sweep_whose_trials_all_fail_is_an_error(words, tmp_path):
         sweep.run(words, trials=2, out=tmp_path / "s")
 
 
+@pytest.mark.slow
 def test_a_study_of_another_search_is_not_mixed_in(words, tmp_path):
     sweep.run(words, trials=1, out=tmp_path / "s")
     with pytest.raises(RunError, match="other options"):

@@ -150,6 +150,7 @@ def test_a_timm_name_teaches_with_its_published_weights(toy, monkeypatch):
     assert (tutor.model.width, tutor.model.spec.size, tutor.folder) == (96, 32, False)
 
 
+@pytest.mark.slow
 def test_stored_embeddings_are_read_again_and_only_where_nothing_changed(
     toy, finished, tmp_path, monkeypatch
 ):

@@ -113,6 +113,7 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bits(
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_killed_without_warning_and_resumed_ends_with_the_same_bits(toy, finished, tmp_path):
     program = (
         "import os, signal, sys\n"

@@ -110,6 +110,7 @@ def test_a_loss_stuck_at_its_margin_is_named(toy, tmp_path):
     assert "stuck at its margin" in concerns(rows(found))["stuck at the margin"]
 
 
+@pytest.mark.slow
 def test_starved_proxies_are_named(toy, tmp_path):
     options = ("loss=proxy_anchor", "loss.num_classes=24", "sampler.batches=160")
     found = run(toy, tmp_path, *options, "watch.every=4")
@@ -170,6 +171,7 @@ def test_weights_that_are_no_numbers_are_named(toy, tmp_path):
         run(toy, tmp_path, "loss=tests.jobs.odd_parts.Root")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_rows_of_one_never_stopped(toy, tmp_path, monkeypatch):
     from lookalike.errors import Interrupted
     from lookalike.train.step import SupervisedStep

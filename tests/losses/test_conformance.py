@@ -104,6 +104,7 @@ def test_the_pack_passes_the_loss_without_a_flaw():
     assert {name for name, what in outcome.items() if what != "holds"} == {"normalize"}
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_for_every_loss_and_not_for_a_broken_one():
     work = {name: made(name, {}) for name in losses.__all__}
     work |= {f"{name} {given}": made(name, given) for name, given in VARIANTS}

@@ -44,6 +44,7 @@ def same(one, other):
         np.testing.assert_array_equal(one.per_query[name], other.per_query[name])
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(tmp_path):
     here, folder = str(Path(__file__).parent), tmp_path / "kept"
     killed = subprocess.run(

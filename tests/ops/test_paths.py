@@ -61,6 +61,7 @@ def test_nothing_is_compiled_unless_asked(monkeypatch):
         paths.compiles()
 
 
+@pytest.mark.slow
 def test_without_the_library_the_losses_work_all_the_same():
     code = """
 import sys

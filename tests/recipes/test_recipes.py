@@ -117,6 +117,7 @@ def learned(folder: Path) -> None:
     assert (folder / "model").is_dir() and (folder / "report.html").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_option_of_a_page_is_one(page):
     for code in rows(page):

@@ -39,6 +39,7 @@ def _killed_at(step: int, work) -> bool:
     return os.WIFSIGNALED(status)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["exact", "hnsw"])
 def test_killed_at_every_step(tmp_path, engine):
     folder = tmp_path / "ix"

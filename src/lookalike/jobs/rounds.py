@@ -3,7 +3,8 @@
 round-N/train.parquet      what is trained on: true and pseudo labels
 round-N/train/             the run
 round-N/embeddings.npy     of every row, in the order of rows.parquet (with embeddings.parquet)
-round-N/lander.safetensors the trained graph network, where the method is hilander
+round-N/lander.safetensors the trained graph network, where the method is hilander (and, without
+                           discover.relearn, N is 0)
 round-N/clusters.parquet   the heap: path, cluster, density, whether clustered in this round
 round-N/clustering.json    levels, edges, and how many classes the clusters stand for
 round-N/decisions.csv      what a person decided about the clusters, where one did
@@ -42,7 +43,7 @@ from lookalike.discover.selection import (
     of_two_or_more,
     select_by_density,
 )
-from lookalike.errors import DataError, LookalikeError
+from lookalike.errors import DataError, LookalikeError, RunError
 from lookalike.files import write_text
 from lookalike.jobs import train as training
 from lookalike.jobs.cluster import training_options
@@ -182,6 +183,13 @@ class Round:
 
     def _lander(self, x: np.ndarray, trained: pd.DataFrame) -> Any:
         file = self.home / "lander.safetensors"
+        if self.number > 0 and not self.config.discover.relearn:
+            file = self.folder / "round-0" / file.name
+            if not file.is_file():
+                raise RunError(
+                    f"{file} is missing, with which discover.relearn=false clusters every round. "
+                    "Bring it back, or delete round 0's clusters.parquet and the rounds after it."
+                )
         if not file.is_file():
             options = training_options(self.config.discover.lander, "discover.lander.")
             known = trained["label"].notna().to_numpy()
