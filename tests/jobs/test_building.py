@@ -15,8 +15,13 @@ def test_a_data_set_is_looked_for_below_the_data_root(tmp_path, name, folder):
         build_table(compose([f"dataset={name}", f"data_root={tmp_path}"]))
 
 
+def test_a_folder_that_is_not_there_is_refused_with_the_option_that_names_it(tmp_path):
+    with pytest.raises(DataError, match=r"no such folder.*data_root=.*nowhere.*dataset\.root="):
+        build_table(compose(["dataset=cub", f"data_root={tmp_path / 'nowhere'}"]))
+
+
 def test_a_data_sets_own_root_wins(tmp_path):
-    with pytest.raises(DataError, match="elsewhere"):
+    with pytest.raises(DataError, match=r"elsewhere: no such folder(?!.*data_root=)"):
         build_table(compose(["dataset=cub", f"dataset.root={tmp_path / 'elsewhere'}"]))
 
 

@@ -287,7 +287,9 @@ def test_report_tells_its_story():
     x, labels = random_world(40)
     report = evaluate(x, labels, metrics=["map_at_r", "r_at_1"])
     stored = json.loads(json.dumps(report.to_dict()))
-    assert stored["values"] == dict(report.values)
+    assert stored["values"] == dict(report.values) == dict(report)
+    assert list(report) == ["mean_average_precision_at_r", "recall_at_1"]
+    assert "recall_at_1" in report and "recall_at_2" not in report
     assert "j / r_j" in stored["definitions"]["mean_average_precision_at_r"]["words"]
     frame = report.to_frame()
     assert frame.loc["recall_at_1", "value"] == report["recall_at_1"]

@@ -116,7 +116,9 @@ def _query(index: Index, word: str, label: str | None) -> Query:
     if word.startswith("#") and word[1:].isdecimal():
         row = int(index.rows_of([int(word[1:])])[0])
     elif not Path(word).is_file():
-        raise DataError(f"{word}: there is no such picture.")
+        raise DataError(
+            f"{word}: there is no such picture. Name a file, or an item of the index, as '#12'."
+        )
     path = word if row is None else str(index.cell("path", row))
     if label is None and index.levels:
         known = row if row is not None else _row_of(index, os.path.abspath(path))  # noqa: PTH100

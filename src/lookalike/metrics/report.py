@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ class RetrievalReport:
         queries: how many queries there were.
         gallery_size: how many items were ranked, before exclusions.
 
-    ``report["map_at_r"]`` reads a value by name or alias.
+    ``report["map_at_r"]`` reads a value by name or alias, ``dict(report)`` copies them all.
     """
 
     values: Mapping[str, float]
@@ -60,6 +60,13 @@ class RetrievalReport:
 
     def __getitem__(self, name: str) -> float:
         return self.values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+    def keys(self) -> KeysView[str]:
+        """The names of the metrics."""
+        return self.values.keys()
 
     def __str__(self) -> str:
         width = max(map(len, self.values), default=0)

@@ -66,11 +66,20 @@ def build_table(config: Config, progress: Callable[[int, int], None] | None = No
     """
     given: dict[str, Any] = {"progress": progress}
     accepted, _ = components.parameters(components.check("dataset", config.dataset))
-    if "root" in accepted and accepted["root"].default is inspect.Parameter.empty:
+    needs = "root" in accepted and accepted["root"].default is inspect.Parameter.empty
+    if needs and "root" not in config.dataset:
         name = str(config.dataset["name"])
         folder = SOURCES[name].folder if name in SOURCES else name
         given["root"] = str(Path(config.data_root) / folder)
-    return components.build("dataset", config.dataset, **given)
+    try:
+        return components.build("dataset", config.dataset, **given)
+    except DataError as error:
+        if "root" not in given or Path(given["root"]).exists():
+            raise
+        raise DataError(
+            f"{error}. It is looked for below data_root={config.data_root}: name another folder "
+            "there, or its own as dataset.root=…"
+        ) from None
 
 
 def build_model(config: Config) -> Embedder:
