@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from lookalike.errors import DataError
+from lookalike.ops.scratch import Scratch
 from lookalike.ops.tiles import Pairs
 
 DISTRACTOR = -1
@@ -107,14 +108,20 @@ class Members:
         self._order = order
         self._sorted = codes[order]
 
-    def of(self, wanted: np.ndarray) -> Pairs:
-        """For each wanted code its rows, rising; none for a distractor."""
+    def of(self, wanted: np.ndarray, scratch: Scratch | None = None) -> Pairs:
+        """For each wanted code its rows, rising; none for a distractor.
+
+        Args:
+            wanted: the codes.
+            scratch: where a long list may be written.
+        """
         start = np.searchsorted(self._sorted, wanted, "left")
         stop = np.searchsorted(self._sorted, wanted, "right")
         count = np.where(wanted == DISTRACTOR, 0, stop - start)
         starts = np.concatenate(([0], np.cumsum(count)))
         if starts[-1] > _LONG * len(wanted):  # a copy each costs less than an index for each item
-            items = np.empty(starts[-1], np.int64)
+            own = scratch or Scratch()
+            items = own.take("members", int(starts[-1]))
             for i, first in enumerate(start):
                 items[starts[i] : starts[i + 1]] = self._order[first : first + count[i]]
             return Pairs(starts, items)

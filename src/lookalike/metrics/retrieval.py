@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from lookalike.metrics.report import RetrievalReport, build_report
 from lookalike.metrics.resuming import Finished, fingerprint
 from lookalike.metrics.views import Style, Views
 from lookalike.ops.exact_ranks import bytes_per_pair, bytes_per_score, exact_counts, tile_type
+from lookalike.ops.scratch import Scratch
 from lookalike.ops.tiles import Pairs, default_bytes, packed, score_tile, tile_rows
 
 _OFTEN = 0.08  # share of scores taken again beyond which an exact tile costs less
@@ -155,6 +156,7 @@ class _Plan:
     style: Style
     members: dict[int, Members]
     fused: Tables | None
+    scratch: Scratch = field(default_factory=Scratch)
 
     @property
     def pooled(self) -> bool:
@@ -279,7 +281,12 @@ def _room(
     height = max(1, min(rows, widest, mine.stop - mine.start))
     # Rows begin with a cache line, which native code writes faster.
     padded = -(-len(gallery.exact) // _LINE) * _LINE
-    return torch.empty((height, padded), dtype=kind, device=device)[:, : len(gallery.exact)]
+    if device.type == "cpu":  # numpy asks for huge pages, of which there are few to clear
+        name = str(kind).removeprefix("torch.")
+        out = torch.from_numpy(np.empty((height, padded), np.dtype(name)))
+    else:
+        out = torch.empty((height, padded), dtype=kind, device=device)
+    return out[:, : len(gallery.exact)]
 
 
 def _columns(plan: _Plan) -> list[str]:
@@ -302,7 +309,7 @@ def _block(
     tile = score_tile(queries, task.gallery, out, exactly=exactly)
     tile.exclude(excluded)
     best = np.empty(len(queries.exact)) if plan.pooled else None
-    counts = exact_counts(tile, relevant, queries, task.gallery, best=best)
+    counts = exact_counts(tile, relevant, queries, task.gallery, best=best, scratch=plan.scratch)
     if plan.fused is not None:
         codes = task.query_codes[block], task.gallery_codes
         view = fuse(relevant, counts, codes, plan.levels, plan.cuts, plan.fused)
@@ -324,8 +331,9 @@ def _block(
 def _relevant(plan: _Plan, block: slice, excluded: Pairs) -> Pairs:
     """Every item that shares a label with its query in any of the levels, less the excluded."""
     codes = plan.task.query_codes[block]
-    pairs = union([members.of(codes[:, level]) for level, members in plan.members.items()])
-    return pairs.without(excluded)
+    single = plan.scratch if len(plan.members) == 1 else None  # several need an array each
+    pairs = union([members.of(codes[:, level], single) for level, members in plan.members.items()])
+    return pairs.without(excluded, plan.scratch)
 
 
 def _pool(

@@ -17,6 +17,7 @@ import torch
 from lookalike.ops import paths
 from lookalike.ops.exact_ranks_torch import best_scores_torch, exact_counts_torch
 from lookalike.ops.exact_scores import exact_scores
+from lookalike.ops.scratch import Scratch
 from lookalike.ops.tiles import Pairs, ScoredTile, Vectors
 
 _MANY = 32  # relevant items a query, without native code
@@ -79,6 +80,7 @@ def exact_counts(
     gallery: Vectors,
     *,
     best: np.ndarray | None = None,
+    scratch: Scratch | None = None,
 ) -> Counts:
     """Count, for every relevant item, what ranks above it and what ties with it.
 
@@ -89,6 +91,7 @@ def exact_counts(
         gallery: the items.
         best: ``(b,)`` float64 to be filled with the exact score of each row's nearest item, -inf
             where every item is out.
+        scratch: where the counts may be written.
     """
     if tile.scores.device.type != "cpu":
         return _on_device(tile, relevant, query, gallery, best)
@@ -99,7 +102,9 @@ def exact_counts(
         if best is not None:
             best[:] = _best_scores(scores, error, query.exact, gallery.exact)
         return _count(scores, error, relevant, query.exact, gallery.exact)
-    above, tied, before = (np.empty(len(relevant.items), np.int64) for _ in range(3))
+    own = scratch or Scratch()
+    names = "above", "tied", "tied before"
+    above, tied, before = (own.take(name, len(relevant.items)) for name in names)
     bounds = np.stack([tile.scale, error, tile.doubt], axis=1)
     rescored = library.count_ranks(
         scores,

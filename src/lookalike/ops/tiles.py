@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from lookalike.ops import paths
+from lookalike.ops.scratch import Scratch
 
 UNIT_ROUNDOFF = 2.0**-24  # float32, round to nearest
 DEFAULT_BYTES = 68 * 2**20
 _FIXED_BITS = 30.9  # of an int32, with room for the error
 _LINE = 64  # bytes
+_RUN = 64  # items between two of those left out, from which they are copied run by run
 _WIDENED = 2048  # gallery rows held in float64 at a time
 
 
@@ -46,8 +48,12 @@ class Pairs:
         kept = np.concatenate(([0], np.cumsum(mask)))
         return Pairs(starts=kept[self.starts], items=self.items[mask])
 
-    def without(self, other: Pairs) -> Pairs:
+    def without(self, other: Pairs, scratch: Scratch | None = None) -> Pairs:
         """The pairs that are not among another's: a bisection of each, all at once.
+
+        Args:
+            other: the pairs to leave out.
+            scratch: where the rest of a long list may be written.
 
         >>> some = Pairs(np.array([0, 2, 5]), np.array([4, 9, 0, 4, 7]))
         >>> some.without(Pairs(np.array([0, 1, 3]), np.array([5, 4, 8]))).items.tolist()
@@ -67,12 +73,24 @@ class Pairs:
         there[there] = self.items[low[there]] == other.items[there]
         gone = np.bincount(rows[there], minlength=len(self.starts) - 1)
         starts = self.starts - np.concatenate(([0], np.cumsum(gone)))
-        return Pairs(starts, np.delete(self.items, low[there]))
+        return Pairs(starts, _left(self.items, low[there], scratch))
 
     @staticmethod
     def none(queries: int) -> Pairs:
         """No item for any of ``queries`` queries."""
         return Pairs(np.zeros(queries + 1, np.int64), np.zeros(0, np.int64))
+
+
+def _left(items: np.ndarray, out: np.ndarray, scratch: Scratch | None) -> np.ndarray:
+    """The items but those at the rising places ``out``."""
+    if scratch is None or len(items) < _RUN * len(out):
+        return np.delete(items, out)
+    left = scratch.take("left", len(items) - len(out))
+    begin = 0
+    for number, end in enumerate([*out.tolist(), len(items)]):
+        left[begin - number : end - number] = items[begin:end]
+        begin = end + 1
+    return left
 
 
 @dataclass(frozen=True)
