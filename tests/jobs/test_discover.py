@@ -12,6 +12,9 @@ import pytest
 from lookalike.compose import compose
 from lookalike.discover.decisions import Decision, decide, read_decisions
 from lookalike.discover.embedding_file import Embeddings
+from lookalike.discover.hierarchy import hilander
+from lookalike.discover.lander_files import load_lander
+from lookalike.discover.neighbours import unit
 from lookalike.discover.open_world import open_world_rows
 from lookalike.discover.pss_pickles import PSSFile
 from lookalike.errors import ConfigError, DataError, RunError
@@ -94,6 +97,24 @@ def test_the_numbers_of_a_round(loop):
     assert found["trained_on"]["true"] == 40 and 0 < found["trained_on"]["purity"] <= 1
     page = (folder / "round-1" / "report.html").read_text()
     assert "Most mixed" in page and "Since the last round" in page and "round 1" in page
+
+
+def test_one_graph_network_may_serve_all_rounds(tmp_path):
+    words = [*SMALL, f"dataset.root={tmp_path / 'toy'}", f"run={tmp_path / 'x'}"]
+    words += ["discover.method_options.k=4", "discover.relearn=false"]
+    folder = discover.run(words, quiet=True)
+    network, home = folder / "round-0" / "lander.safetensors", folder / "round-1"
+    assert network.is_file() and not (home / network.name).exists()
+    found, vectors = (
+        pd.read_parquet(home / "clusters.parquet"),
+        Embeddings.load(home / "embeddings.npy"),
+    )
+    here = hilander(load_lander(network), unit(vectors.vectors[found["row"]]), k=4)
+    assert found["cluster"].tolist() == here.labels.tolist()
+    (home / "clusters.parquet").unlink()
+    network.unlink()
+    with pytest.raises(RunError, match="round-0/lander.safetensors is missing"):
+        discover.run([f"run={folder}"], resume=True, quiet=True)
 
 
 def test_what_is_there_is_not_made_again(loop, capsys):
@@ -346,6 +367,7 @@ def test_options_that_cannot_be_are_refused_before_anything_is_trained():
         (["discover.method=kmean"], "Did you mean 'kmeans'"),
         (["discover.method=components", "discover.method_options.tau=1"], "no such argument"),
         (["discover.lander.epoch=3"], "discover.lander.epoch: no such option"),
+        (["discover.method=hdbscan", "discover.relearn=false"], "hdbscan learns nothing"),
         (["discover.rounds=-1"], "at least 0"),
         (["discover.method_options.taw=1"], r"method_options.taw: .*'tau'"),
     ):

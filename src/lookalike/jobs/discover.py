@@ -153,6 +153,8 @@ def check(config: Config) -> None:
         raise ConfigError("discover.method_options.network: the loop trains a network every round")
     if c.method == "kmeans" and "classes" not in c.method_options:
         raise ConfigError("discover.method=kmeans needs discover.method_options.classes=N")
+    if c.method != "hilander" and not c.relearn:
+        raise ConfigError(f"discover.relearn=false: discover.method={c.method} learns nothing")
     training_options(c.lander, "discover.lander.")
 
 
