@@ -121,7 +121,7 @@ SETS = {
     "roadmap_inshop_big": ([rrc(256), FLIP], [v1.Resize((288, 288)), v1.CenterCrop(256)]),
     "suprank_gldv2": ([rrc(224), FLIP], [v1.Resize((224, 224))]),
     "suprank_gldv2_bench": ([v1.Resize((1024, 1024)), FLIP], [v1.Resize((1024, 1024))]),
-    "smooth_ap pp pp_resnet50 pp_googlenet pp_inception": (OWN_CROP, USUAL),
+    "smooth_ap pp": (OWN_CROP, USUAL),
     "norm_softmax": (
         [v1.Resize((256, 256)), v1.RandomCrop(224), FLIP],
         [v1.Resize((256, 256)), v1.CenterCrop(224)],
