@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 
 class Scratch:
-    """Arrays taken by name, again and again.
+    """Arrays of int64 taken by name, again and again.
 
     An array of some megabytes goes back to the system when it is dropped, and the next one is
     cleared page by page before it is written: for the lists of a tile's relevant items that is a
@@ -23,10 +21,10 @@ class Scratch:
     def __init__(self) -> None:
         self._held: dict[str, np.ndarray] = {}
 
-    def take(self, name: str, size: int, kind: Any = np.int64) -> np.ndarray:
-        """``(size,)`` numbers of one kind, not set."""
+    def take(self, name: str, size: int) -> np.ndarray:
+        """``(size,)`` int64, not set."""
         held = self._held.get(name)
-        if held is None or len(held) < size or held.dtype != kind:
+        if held is None or len(held) < size:
             # Tiles differ a little: with an eighth to spare, few find it too small.
-            held = self._held[name] = np.empty(size + size // 8, kind)
+            held = self._held[name] = np.empty(size + size // 8, np.int64)
         return held[:size]
