@@ -11,6 +11,8 @@ from torchvision import transforms as v1
 from lookalike.compose import compose
 from lookalike.data.transforms import evaluation, train
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[1] / "golden" / "raml_pp" / "raml_eval_transform.npz"
 PUBLISHED_CROP = {"scale": (0.16, 1.0), "ratio": (0.75, 1.33)}
 

@@ -23,6 +23,8 @@ from lookalike.search import Index
 from lookalike.search.encoders import TorchEncoder, open_encoder
 from lookalike.search.exported import ExportedEncoder
 
+pytestmark = pytest.mark.slow
+
 WHY = "the extra 'export' is not installed"
 onnx = pytest.importorskip("onnx", reason=WHY)
 onnxruntime = pytest.importorskip("onnxruntime", reason=WHY)
@@ -142,7 +144,6 @@ def run_without(heavy: set[str], code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 def test_an_index_needs_no_torch_and_answers_need_no_pandas(exported, photos, tmp_path):
     """Build, search and serve in processes that must not load what they can do without."""
     pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")

@@ -18,6 +18,8 @@ from lookalike.jobs.parts import saving, training
 from lookalike.runs import Run
 from lookalike.train.checkpoints import latest_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def before_step(monkeypatch):
@@ -134,7 +136,6 @@ main()
 """
 
 
-@pytest.mark.slow
 def test_one_of_two_processes_asked_to_stop_stops_both_and_all_is_saved(toy, tmp_path):
     program, folder = tmp_path / "asked.py", tmp_path / "x"
     program.write_text(ASKED)

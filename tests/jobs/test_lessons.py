@@ -14,6 +14,8 @@ from lookalike.jobs import evaluate, matrix, train
 from lookalike.jobs.parts import training
 from lookalike.runs import Run
 
+pytestmark = pytest.mark.slow
+
 MINED = [
     "sampler=grouped",
     "sampler.m=2",
@@ -51,7 +53,6 @@ def test_a_student_comes_nearer_to_its_teacher(toy, finished, tmp_path, mode):
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.slow
 def test_a_new_model_finds_its_classes_in_the_old_gallery(toy, finished, tmp_path):
     more = [f"teacher={finished}", "distillation.mode=compatible", "model.embedding_size=12"]
     kept = ["evaluation.metrics=[mean_average_precision]", "evaluation.every=0", "epochs=20"]
@@ -77,7 +78,6 @@ def test_a_student_of_several_widths_measures_each(toy, finished, tmp_path):
     assert cut == told["cells"][0][1]["values"]["mean_average_precision_level0"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("lesson", ["mined", "taught"])
 def test_a_lesson_stopped_in_an_epoch_and_resumed_ends_with_the_same_bits(
     toy, finished, tmp_path, monkeypatch, lesson

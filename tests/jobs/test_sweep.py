@@ -18,6 +18,8 @@ from lookalike.jobs.parts import training
 from lookalike.runs import Run
 from lookalike.train.step import SupervisedStep
 
+pytestmark = pytest.mark.slow
+
 optuna = pytest.importorskip("optuna", reason="the extra 'tune' is not installed")
 
 SPACE = "optimizer.lr: {low: 1e-4, high: 3e-2, log: true}\nmodel.pool: {choices: [avg, gem]}\n"
@@ -79,7 +81,6 @@ def test_trials_are_runs_and_the_page_tells_of_them(words, tmp_path, capsys):
     assert again[1].count("optimizer.lr=") == 1
 
 
-@pytest.mark.slow
 def test_a_sweep_stopped_in_a_trial_goes_on_with_it(words, tmp_path, monkeypatch):
     whole, broken = tmp_path / "a" / "s", tmp_path / "b" / "s"
     sweep.run(words, trials=3, out=whole)
@@ -119,7 +120,6 @@ def test_a_trial_behind_the_others_is_pruned(words, tmp_path, monkeypatch):
     assert "1 pruned" in page.read_text()
 
 
-@pytest.mark.slow
 def test_a_failed_trial_says_why_and_the_others_go_on(words, tmp_path):
     Path(words[-1]).write_text("sampler.m: {choices: [2, 3]}\n")
     page = sweep.run([*words], trials=6, out=tmp_path / "s", sampler="random", pruner="none")
@@ -137,7 +137,6 @@ def test_a_sweep_whose_trials_all_fail_is_an_error(words, tmp_path):
         sweep.run(words, trials=2, out=tmp_path / "s")
 
 
-@pytest.mark.slow
 def test_a_study_of_another_search_is_not_mixed_in(words, tmp_path):
     sweep.run(words, trials=1, out=tmp_path / "s")
     with pytest.raises(RunError, match="other options"):
@@ -199,7 +198,6 @@ def wait_for(condition, seconds: float = 300) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.slow
 def test_a_killed_worker_leaves_its_trial_to_the_next(words, tmp_path):
     folder = tmp_path / "s"
     killed = worker([*words, "epochs=15"], folder, 1)
@@ -213,7 +211,6 @@ def test_a_killed_worker_leaves_its_trial_to_the_next(words, tmp_path):
     assert list(trial.intermediate_values) == list(range(1, 16))
 
 
-@pytest.mark.slow
 def test_two_workers_share_a_study_in_postgresql(words, tmp_path):
     pgserver = pytest.importorskip("pgserver", reason="pgserver brings a PostgreSQL to test on")
     server = pgserver.get_server(tmp_path / "database")

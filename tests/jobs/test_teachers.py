@@ -21,6 +21,8 @@ from lookalike.jobs.parts import stored, teachers
 from lookalike.models import weights
 from lookalike.runs import Run
 
+pytestmark = pytest.mark.slow
+
 TAUGHT = [
     "loss=asymmetric_distillation",
     "loss.lam_1=0",
@@ -150,7 +152,6 @@ def test_a_timm_name_teaches_with_its_published_weights(toy, monkeypatch):
     assert (tutor.model.width, tutor.model.spec.size, tutor.folder) == (96, 32, False)
 
 
-@pytest.mark.slow
 def test_stored_embeddings_are_read_again_and_only_where_nothing_changed(
     toy, finished, tmp_path, monkeypatch
 ):

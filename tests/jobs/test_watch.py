@@ -21,6 +21,8 @@ from lookalike.jobs.parts.reporting import write_run_report
 from lookalike.runs import Run
 from lookalike.train.concerns import concerns, concerns_of_run
 
+pytestmark = pytest.mark.slow
+
 SHORT = ["watch.every=1", "epochs=1", "evaluation.every=0"]
 
 
@@ -110,7 +112,6 @@ def test_a_loss_stuck_at_its_margin_is_named(toy, tmp_path):
     assert "stuck at its margin" in concerns(rows(found))["stuck at the margin"]
 
 
-@pytest.mark.slow
 def test_starved_proxies_are_named(toy, tmp_path):
     options = ("loss=proxy_anchor", "loss.num_classes=24", "sampler.batches=160")
     found = run(toy, tmp_path, *options, "watch.every=4")
@@ -171,7 +172,6 @@ def test_weights_that_are_no_numbers_are_named(toy, tmp_path):
         run(toy, tmp_path, "loss=tests.jobs.odd_parts.Root")
 
 
-@pytest.mark.slow
 def test_a_resumed_run_has_the_rows_of_one_never_stopped(toy, tmp_path, monkeypatch):
     from lookalike.errors import Interrupted
     from lookalike.train.step import SupervisedStep
@@ -200,7 +200,6 @@ def test_a_resumed_run_has_the_rows_of_one_never_stopped(toy, tmp_path, monkeypa
         assert (one["step"], one["values"]) == (other["step"], other["values"])
 
 
-@pytest.mark.slow
 def test_two_processes_tell_what_one_tells(toy, tmp_path):
     options = [*toy, *SHORT, "watch.every=2", "update_every=2", "sampler.batches=12"]
     options += ["loss=proxy_anchor", "model.freeze_batch_norm=true", "optimizer.lr=1e-3"]

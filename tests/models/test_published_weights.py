@@ -15,6 +15,8 @@ import lookalike
 from lookalike.errors import DataError, ModelError
 from lookalike.models.weights import load_into
 
+pytestmark = pytest.mark.slow
+
 SIZE = 8
 
 
