@@ -2,6 +2,7 @@
 
     python benchmarks/evaluation.py                  about two minutes
     python benchmarks/evaluation.py --size 20000 60502    the size of Stanford Online Products too
+    python benchmarks/evaluation.py --crossover      when a tile is better exact at once
     python benchmarks/evaluation.py --peers          other libraries too, at 5,000
     python benchmarks/evaluation.py --write          also store the tables in benchmarks/results/
 
@@ -28,7 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from lookalike.metrics import evaluate
+from lookalike.metrics import evaluate, retrieval
 from lookalike.ops import paths
 
 DIMENSIONS, PER_CLASS, FLOOR_ROWS = 512, 5.3, 1024
@@ -107,6 +108,43 @@ def speed(size, queries, repeat):
                 }
             )
     return rows
+
+
+def crossover(size, queries):
+    """What decides `retrieval._OFTEN`: seconds with no tile exact, and with every one."""
+    rows = []
+    for classes in ((36, 12), (12, 4), (8, 2)):
+        x, labels = world(size, NOISE["hard"])
+        labels = torch.stack([labels[:, 0], *(labels[:, 0] % c for c in classes)], dim=1)
+        row = {"coarse classes": f"{classes[0]}, {classes[1]}"}
+        for name, often in (("never exact", 1.0), ("always exact", 0.0)):
+            retrieval._OFTEN, shares = often, []
+            times = [
+                seconds(lambda: shares.append(taken_again(x, labels, queries)))  # noqa: B023
+                for _ in range(3)
+            ]
+            row["share taken again"] = max(row.get("share taken again", 0), round(shares[0], 3))
+            row[f"{name}, s"] = round(statistics.median(times), 2)
+        rows.append(row)
+    return rows
+
+
+def taken_again(x, labels, queries):
+    """Evaluate, and return the share of scores that float32 could not order."""
+    taken, scored, counting = 0, 0, retrieval.exact_counts
+
+    def watched(tile, *rest, **more):
+        nonlocal taken, scored
+        found = counting(tile, *rest, **more)
+        taken, scored = taken + found.rescored, scored + tile.scores.numel()
+        return found
+
+    retrieval.exact_counts = watched
+    try:
+        evaluate(x[:queries], labels[:queries], x, labels, exclude_self=True)
+    finally:
+        retrieval.exact_counts = counting
+    return taken / scored
 
 
 def peer(which, x, labels):
@@ -220,6 +258,7 @@ def main():
     parser.add_argument("--queries", type=int, default=4096)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--crossover", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--child", nargs=3, metavar=("WHAT", "SIZE", "LEVELS"))
     options = parser.parse_args()
@@ -228,6 +267,11 @@ def main():
         child(which, int(size), int(levels))
         return
     torch.set_num_threads(1)
+    if options.crossover:
+        for size in options.size:
+            queries = min(options.queries, size)
+            print(f"{queries} queries against {size}\n\n{table(crossover(size, queries))}\n")
+        return
     parts = {}
     for size in options.size:
         queries = min(options.queries, size)

@@ -3,6 +3,7 @@
     python benchmarks/open_world.py loop --data-root DATA [--rounds 3] [--seeds 0 1 2]
     python benchmarks/open_world.py loop --dataset toy [--beside all]
     python benchmarks/open_world.py rivals runs/open/round-3
+    python benchmarks/open_world.py networks runs/open/round-3
     python benchmarks/open_world.py scale 100000 300000
 
 ``loop``: of Omniglot three alphabets are known (13 of 20 drawings of each character labelled), two
@@ -10,9 +11,10 @@ unknown; of the built-in pictures 120 species are known, 120 not. ``--beside`` s
 for comparison: ``labelled``, the labelled pictures alone for as many steps as the last round took
 (as all rounds, with ``discover.restart=false``); ``all``, the upper bound, which has the true
 labels of all. ``rivals``: one round's embeddings, Hi-LANDER and the others, two of them told the
-true number of classes. ``scale``: drawn embeddings of 256 numbers, about 30 to a class, classes in
-groups of 20 that are nearly alike (cosine 0.58 in a class, 0.42 in a group); CPU seconds of all
-threads, which a busy machine leaves alone.
+true number of classes. ``networks``: one round's heap by Hi-LANDER, whose network is round 0's, or
+learned from this round's true labels, or from its pseudo labels too. ``scale``: drawn embeddings of
+256 numbers, about 30 to a class, classes in groups of 20 that are nearly alike (cosine 0.58 in a
+class, 0.42 in a group); CPU seconds of all threads, which a busy machine leaves alone.
 """
 
 from __future__ import annotations
@@ -201,6 +203,35 @@ def rivals(home: Path) -> None:
         print(f"| {method} {said} | {found.clusters} | {several} | {scores} | {seconds:.1f} |")
 
 
+def networks(home: Path) -> None:
+    import pandas as pd
+
+    from lookalike.data.frames import read_frame
+    from lookalike.discover import hilander, train_lander, unit
+    from lookalike.discover.embedding_file import Embeddings
+    from lookalike.discover.lander_files import load_lander
+    from lookalike.metrics import clustering
+
+    held = Embeddings.load(home / "embeddings.npy")
+    x, rows = unit(held.vectors), held.rows
+    heap = read_frame(home / "clusters.parquet")["row"].to_numpy()
+    truth = rows["label"].astype(str).to_numpy()[heap]
+    trained = read_frame(home / "train.parquet").set_index("path")["label"]
+    tried = {"round 0's": load_lander(home.parent / "round-0" / "lander.safetensors")}
+    for name, labels in (
+        ("of true labels", rows["label"].where(rows["set"] == "l_in")),
+        ("of pseudo labels too", rows["path"].map(trained)),
+    ):
+        known = labels.notna().to_numpy()
+        tried[name] = train_lander(x[known], pd.factorize(labels[known])[0])
+    print("| network | tau | pairwise F | B-cubed F | AMI |\n|---|--:|--:|--:|--:|")
+    for name, network in tried.items():
+        for tau in (0.5, 0.6, 0.7, 0.8):
+            s = clustering(hilander(network, x[heap], tau=tau).labels, truth)
+            scores = " | ".join(f"{s[n]:.3f}" for n in ("pairwise_f", "b_cubed_f", "ami"))
+            print(f"| {name} | {tau} | {scores} |")
+
+
 def scale(sizes: list[int], inputs: str, knn: str, probes: int) -> None:
     from lookalike.discover import TrainingOptions, hilander, train_lander, unit
     from lookalike.metrics import clustering
@@ -237,7 +268,7 @@ def scale(sizes: list[int], inputs: str, knn: str, probes: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("loop", "rivals", "scale"))
+    parser.add_argument("what", choices=("loop", "rivals", "networks", "scale"))
     parser.add_argument("given", nargs="*", help="sizes, a round's folder, or options of the loop")
     parser.add_argument("--dataset", choices=LOOP, default="omniglot")
     parser.add_argument("--data-root", default="data")
@@ -252,6 +283,8 @@ def main() -> None:
         loop(given.dataset, given.data_root, given.rounds, given.seeds, given.beside, given.given)
     elif given.what == "rivals":
         rivals(Path(given.given[0]))
+    elif given.what == "networks":
+        networks(Path(given.given[0]))
     else:
         scale([int(n) for n in given.given], given.inputs, given.knn, given.probes)
 

@@ -150,11 +150,13 @@ def check(config: Config) -> None:
     takes = hilander if c.method == "hilander" else METHODS[c.method]
     components.check_arguments(takes, c.method_options, "discover.method_options")
     if c.method == "hilander" and "network" in c.method_options:
-        raise ConfigError("discover.method_options.network: the loop trains a network every round")
+        raise ConfigError("discover.method_options.network: the loop trains its own; leave it out")
     if c.method == "kmeans" and "classes" not in c.method_options:
         raise ConfigError("discover.method=kmeans needs discover.method_options.classes=N")
     if c.method != "hilander" and not c.relearn:
-        raise ConfigError(f"discover.relearn=false: discover.method={c.method} learns nothing")
+        raise ConfigError(
+            f"discover.relearn=false: discover.method={c.method} learns nothing; leave it out"
+        )
     training_options(c.lander, "discover.lander.")
 
 
