@@ -278,7 +278,17 @@ def serve(
     changes: Annotated[
         bool, typer.Option("--changes", help="Let callers add and remove pictures.")
     ] = False,
+    marks: Annotated[
+        bool, typer.Option("--marks/--no-marks", help="Let callers mark results right and wrong.")
+    ] = True,
+    max_marks: Annotated[int, typer.Option("--max-marks", min=1, help="Marks kept.")] = 10_000,
+    max_stored: Annotated[
+        float, typer.Option("--max-stored", help="Megabytes of uploads that are kept, in all.")
+    ] = 500.0,
     rate: Annotated[float, typer.Option("--rate", help="Requests a second and client.")] = 20.0,
+    connections: Annotated[
+        int, typer.Option("--connections", min=1, help="Open connections of one client.")
+    ] = 64,
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Searches at a time; others wait.")
     ] = 2,
@@ -294,12 +304,25 @@ def serve(
         list[str] | None,
         typer.Option("--name", help="A name that browsers may call this server by."),
     ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trusted-proxy", help="An address whose X-Forwarded-For is believed; repeatable."
+        ),
+    ] = None,
 ) -> None:
-    """Open a page that searches: `lookalike serve INDEX`, then http://127.0.0.1:8000/."""
+    """Open a page that searches: `lookalike serve INDEX`, then http://127.0.0.1:8000/.
+
+    Further limits: an image that is sent has a longer side of at most 30,000 pixels, 100 times the
+    shorter one; the head of a request comes within 10 seconds, its body within 60; ten wrong
+    tokens a minute and client; 512 connections in all; 64 searches may wait; a decoder has 20
+    seconds and 4 GB.
+    """
     from lookalike.jobs import serve as job
 
     job.run(
-        index, host=host, port=port, token=token, changes=changes, rate=rate,
+        index, host=host, port=port, token=token, changes=changes, marks=marks,
+        max_marks=max_marks, max_stored=max_stored, rate=rate, connections=connections,
         concurrency=concurrency, max_megabytes=max_megabytes, max_megapixels=max_megapixels,
-        roots=root or [], hosts=name or [],
+        roots=root or [], hosts=name or [], proxies=trusted_proxy or [],
     )  # fmt: skip

@@ -31,6 +31,18 @@ class RunError(LookalikeError):
     """A run folder that cannot be read, written or resumed."""
 
 
+class Busy(RunError):  # noqa: N818 (a state, not a fault)
+    """Another process holds the lock of a folder."""
+
+
+class DiskError(RunError):
+    """The disk refuses: full, read-only, no permission."""
+
+
+class Unreachable(RunError):  # noqa: N818 (a state, not a fault)
+    """A server that an index or a study lives in does not answer, or refuses."""
+
+
 class Interrupted(RunError):  # noqa: N818 (asked for, not an error)
     """The person (or the system) asked the run to stop; its state is saved."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lookalike.errors import RunError
+from lookalike.errors import DiskError
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Nothing half-written stays: after an error the sibling is removed and ``path`` is as it was.
 
     Raises:
-        RunError: the disk refuses (full, read-only, …); the message names the file.
+        DiskError: the disk refuses (full, read-only, …); the message names the file.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "a.txt"
@@ -48,7 +48,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     in place; where that fails it is put back.
 
     Raises:
-        RunError: the disk refuses (full, read-only, …); the message names the folder.
+        DiskError: the disk refuses (full, read-only, …); the message names the folder.
     """
     sibling = path.with_name(f".{path.name}.{os.getpid()}.part")
     before = path.with_name(f".{path.name}.{os.getpid()}.before")
@@ -76,7 +76,7 @@ def _naming(path: Path) -> Iterator[None]:
         if not _of_disk(error):
             raise
         reason = getattr(error, "strerror", None) or error
-        raise RunError(
+        raise DiskError(
             f"Cannot write {path}: {reason}. What was there before is untouched; "
             "free some space or choose another folder."
         ) from error

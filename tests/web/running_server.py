@@ -5,9 +5,15 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
+import uvicorn
+
+from lookalike.web.connections import limited_protocol
 
 
 def start(folder, *options: str) -> tuple[subprocess.Popen, str]:
@@ -28,3 +34,19 @@ def start(folder, *options: str) -> tuple[subprocess.Popen, str]:
         time.sleep(0.1)
     process.kill()
     raise AssertionError("the server was not ready within a minute")
+
+
+@contextmanager
+def start_app(app, settings) -> Iterator[int]:
+    """Serve an application from a thread of this process, as ``lookalike serve`` does; its port."""
+    config = uvicorn.Config(app, port=0, log_level="warning", http=limited_protocol(settings))
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    for _ in range(600):
+        if server.started:
+            break
+        time.sleep(0.05)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join(20)

@@ -11,56 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
-pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
-from starlette.testclient import TestClient
+from served import Site
 
 from lookalike.data.datasets.table_files import table_file
 from lookalike.jobs import index_changes as changes
 from lookalike.search import Index
-from lookalike.search.encoders import own_encoder
-from lookalike.web.app import create_app
 from lookalike.web.decoding import Decoders
-from lookalike.web.service import Service
-from lookalike.web.settings import Settings
-
-
-class Site:
-    """An application with its service at hand."""
-
-    def __init__(self, folder, **options):
-        settings = Settings(**({"rate": 1e6, "max_pixels": 1_000_000} | options))
-
-        def make(timed):
-            self.service = Service(folder, own_encoder, settings, timed)
-            return self.service
-
-        self.client = TestClient(
-            create_app(make, settings), base_url="http://127.0.0.1", raise_server_exceptions=False
-        )
-
-    def __enter__(self):
-        self.client.__enter__()
-        self.service.load()
-        return self
-
-    def __exit__(self, *error):
-        self.client.__exit__(*error)
-
-    def search(self, *pictures, **form):
-        files = [("picture", ("q.png", data, "image/png")) for data in pictures]
-        return self.client.post("/api/search", data=form, files=files or None)
-
-
-@pytest.fixture
-def site(index):
-    with Site(index.folder) as site:
-        yield site
-
-
-@pytest.fixture
-def query(index):
-    return Path(index.items["path"].iloc[6]).read_bytes()
 
 
 def test_search_by_upload_item_box_and_filter(site, query, index):

@@ -83,11 +83,11 @@ class PictureDataset(Dataset[dict[str, Any]]):
         row, epoch, draw = key if isinstance(key, tuple) else (int(key), 0, 0)
         try:
             pixels, found, broken = self.sound(row)
+            picture = self._transformed(pixels, found, picture_seed(self.seed, epoch, row, draw))
         except DataError as e:
             if self.broken == "refuse" or self.replace:
                 raise
             return {"broken": {row: str(e)}}
-        picture = self.transform(pixels, seed=picture_seed(self.seed, epoch, row, draw))
         return {"picture": picture, "label": self.labels[found], "index": found, "broken": broken}
 
     def sound(self, row: int) -> tuple[torch.Tensor, int, dict[int, str]]:
@@ -116,6 +116,12 @@ class PictureDataset(Dataset[dict[str, Any]]):
             f"no picture of the class of {self.path(row)} can be read, of {len(mates)} tried"
             f" ({broken[row]}); mend the files or drop the class"
         )
+
+    def _transformed(self, pixels: torch.Tensor, row: int, seed: int) -> torch.Tensor:
+        try:
+            return self.transform(pixels, seed=seed)
+        except DataError as e:
+            raise DataError(f"{self.path(row)}: {e}") from e
 
     def _pixels(self, row: int) -> torch.Tensor:
         return torch.from_numpy(self.read(row)).permute(2, 0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from lookalike.errors import DataError
 
 # What Pillow itself refuses as a decompression bomb: twice its warning limit.
 MAX_PIXELS = 178_956_970
+
+# What is read, whatever a file is called. Pillow knows more; some of those run other programs
+# (EPS runs Ghostscript) or have no pixels of their own.
+FORMATS = (
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA",
+    "QOI", "PCX", "SGI", "SUN", "PSD",
+)  # fmt: skip
 
 # Pixels that a box may overhang before it counts as wrong.
 _SLACK = 2
@@ -102,22 +110,32 @@ def decode_picture(
     source: str = "picture",
     box: tuple[float, float, float, float] | None = None,
     least: int | None = None,
+    formats: Sequence[str] = FORMATS,
+    check: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """As `read_picture`, from bytes; errors call them by ``source``.
 
     With ``least``, for thumbnails, a JPEG may come up to eight times smaller than it is, which is
     many times faster; its longer side stays at least so many pixels. A box needs all pixels.
+
+    Args:
+        data: the encoded image.
+        source: its name in errors.
+        box: as of `read_picture`.
+        least: see above.
+        formats: those of ``FORMATS`` that are read.
+        check: told width and height before a pixel is decoded; raises to refuse.
     """
     if least is not None and box is not None:
         raise ValueError("least: a box counts the pixels of the whole picture")
     if not data:
         raise DataError(f"{source}: the file is empty")
     try:
-        pixels = _decode_plain_jpeg(data, least)
-        if pixels is None:
+        pixels = _decode_plain_jpeg(data, least, check)
+        if pixels is None and formats is FORMATS:
             pixels = _decode_raw(data)
         if pixels is None:
-            pixels = _decode_by_pillow(data, least)
+            pixels = _decode_by_pillow(data, least, formats, check)
     except Image.UnidentifiedImageError:
         raise DataError(f"{source}: no picture that can be read (starts {data[:8]!r})") from None
     except _BROKEN as e:
@@ -143,13 +161,17 @@ def is_plain_jpeg(data: bytes) -> bool:
     return _decode_plain_jpeg(data) is not None
 
 
-def _decode_plain_jpeg(data: bytes, least: int | None = None) -> np.ndarray | None:
+def _decode_plain_jpeg(
+    data: bytes, least: int | None = None, check: Callable[[int, int], None] | None = None
+) -> np.ndarray | None:
     """RGB where the data is a sound JPEG that needs no rotation or CMYK conversion, else None."""
     if data[:3] != b"\xff\xd8\xff":
         return None
     try:
         high, wide, colours, _ = simplejpeg.decode_jpeg_header(data)
         height, width = int(high), int(wide)
+        if check is not None:
+            check(width, height)
         if height * width > MAX_PIXELS:
             raise Image.DecompressionBombError(f"{width}×{height} pixels are too many to decode")
         if colours in ("CMYK", "YCCK") or (b"Exif\0\0" in data[:65536] and _is_turned(data)):
@@ -165,7 +187,7 @@ def _decode_plain_jpeg(data: bytes, least: int | None = None) -> np.ndarray | No
 
 
 def _is_turned(data: bytes) -> bool:
-    with Image.open(BytesIO(data)) as image:
+    with Image.open(BytesIO(data), formats=["JPEG"]) as image:
         return _orientation(image) != 1
 
 
@@ -176,8 +198,15 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _decode_by_pillow(data: bytes, least: int | None = None) -> np.ndarray:
-    with Image.open(BytesIO(data)) as image:
+def _decode_by_pillow(
+    data: bytes,
+    least: int | None,
+    formats: Sequence[str],
+    check: Callable[[int, int], None] | None,
+) -> np.ndarray:
+    with Image.open(BytesIO(data), formats=tuple(formats)) as image:
+        if check is not None:
+            check(*image.size)
         if least is not None:
             image.draft(None, (least, least))  # only a JPEG heeds it
         image.load()

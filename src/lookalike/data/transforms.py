@@ -16,9 +16,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
+from lookalike.data.decode import MAX_PIXELS
 from lookalike.data.jitter import ColorJitter
 from lookalike.data.steps import CheckedStep, named_step
-from lookalike.errors import ConfigError, suggest
+from lookalike.errors import ConfigError, DataError, suggest
 
 Size = int | tuple[int, int]
 
@@ -211,15 +212,25 @@ class ResizeShorter(nn.Module):
         return v2.functional.resize(picture, [height, width], self.mode, antialias=True)
 
     def target(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width after the resize."""
+        """Height and width after the resize.
+
+        Raises:
+            DataError: an image so thin that it would grow beyond what is read at all.
+        """
         if isinstance(self.size, tuple):
             return self.size
+        shorter = self.size if self.rounding == "nearest" else int(self.size)
+        longer = shorter * max(height, width) / min(height, width)
+        if shorter * longer > MAX_PIXELS:
+            raise DataError(
+                f"an image of {width:,} × {height:,} pixels would have {shorter * longer:,.0f} "
+                f"when its shorter side is resized to {shorter:g}; cut it, or leave it out"
+            )
         if self.rounding == "nearest":
             factor = self.size / min(height, width)
             return round(factor * height), round(factor * width)
-        shorter = int(self.size)
-        longer = int(shorter * max(height, width) / min(height, width))
-        return (shorter, longer) if height <= width else (longer, shorter)
+        short, long = int(shorter), int(longer)
+        return (short, long) if height <= width else (long, short)
 
 
 class RandomResizedCrop(nn.Module):

@@ -20,12 +20,17 @@ def run(
     port: int = 8000,
     token: str | None = None,
     changes: bool = False,
+    marks: bool = True,
+    max_marks: int = 10_000,
+    max_stored: float = 500.0,
     rate: float = 20.0,
+    connections: int = 64,
     concurrency: int = 2,
     max_megabytes: float = 20.0,
     max_megapixels: float = 50.0,
     roots: Sequence[Path] = (),
     hosts: Sequence[str] = (),
+    proxies: Sequence[str] = (),
 ) -> None:
     """Serve an index until the process is asked to stop.
 
@@ -35,22 +40,26 @@ def run(
         port: port to listen on.
         token: what callers must know; drawn and printed where one is needed and none given.
         changes: open the endpoints that add and remove pictures.
+        marks: let callers mark results right and wrong.
+        max_marks: how many of them are kept.
+        max_stored: megabytes of images that marks and additions may keep together.
         rate: requests a second and client.
+        connections: open connections of one client.
         concurrency: searches at a time.
         max_megabytes: of a request.
         max_megapixels: of a picture that is sent.
         roots: folders, beside those indexed, whose pictures may be shown.
         hosts: names that browsers may call this server by.
+        proxies: addresses whose ``X-Forwarded-For`` names the client.
 
     Raises:
         ConfigError: the extra is not installed, or a limit that cannot be.
     """
-    if min(rate, concurrency, max_megabytes, max_megapixels) <= 0:
-        raise ConfigError("serve: every limit must be above 0.")
     try:
         import uvicorn
 
         from lookalike.web.app import create_app
+        from lookalike.web.connections import limited_protocol
     except ImportError as error:
         raise ConfigError(
             f"lookalike serve needs {error.name}: pip install 'lookalike[serve]'"
@@ -68,12 +77,17 @@ def run(
         port=port,
         token=token,
         changes=changes,
+        marks=marks,
+        max_marks=max_marks,
+        max_stored=round(max_stored * 1e6),
         max_body=round(max_megabytes * 1e6),
         max_pixels=round(max_megapixels * 1e6),
         rate=rate,
+        connections=connections,
         concurrency=concurrency,
         roots=tuple(str(root.absolute()) for root in roots),
         hosts=tuple(hosts),
+        proxies=tuple(proxies),
     )
     app = create_app(lambda timed: Service(folder, own_encoder, settings, timed), settings)
     shown = f"[{host}]" if ":" in host else host
@@ -85,4 +99,6 @@ def run(
     uvicorn.run(
         app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=10,
         server_header=False, limit_concurrency=512, h11_max_incomplete_event_size=65_536,
+        http=limited_protocol(settings), ws="none",
+        proxy_headers=bool(proxies), forwarded_allow_ips=list(proxies),
     )  # fmt: skip

@@ -6,7 +6,7 @@ The command line and the server ask through this, so that both answer alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Question:
     Attributes:
         top: how many.
         where: conditions on columns; see `filters.matching`.
+        allowed: bool ``(N,)``, rows that may be found; None: all.
         min_score: leave out what scores less.
         rerank: a method of `reranking.METHODS`, or None.
         options: of the method.
@@ -37,6 +38,7 @@ class Question:
     min_score: float | None = None
     rerank: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    allowed: np.ndarray | None = None
 
 
 def ask(
@@ -53,9 +55,12 @@ def ask(
     wanted = question.top
     if question.rerank is not None:
         wanted = max(wanted, SHORTLIST)
-    hits = index.search(queries, wanted, where=question.where, own=own)
+    allowed = question.allowed
+    hits = index.search(queries, wanted, where=question.where, allowed=allowed, own=own)
     if question.rerank is not None:
-        allowed = matching(index.columns, question.where) if question.where else None
+        if question.where:
+            met = matching(index.columns, question.where)
+            allowed = met if allowed is None else met & allowed
         request = Request(np.asarray(queries, np.float32), hits, index, own, allowed)
         hits = rerank(request, question.rerank, **question.options)
     hits = hits.top(question.top)
@@ -90,9 +95,7 @@ def ask_fused(
     """
     if fusion not in FUSIONS:
         raise ConfigError(f"--fuse {fusion}: give {' or '.join(FUSIONS)}.")
-    more = Question(
-        question.top + len(own), question.where, None, question.rerank, question.options
-    )
+    more = replace(question, top=question.top + len(own), min_score=None)
     if fusion == "average":
         mean = queries.mean(axis=0, keepdims=True)
         hits = ask(index, mean / max(float(np.linalg.norm(mean)), 1e-12), more)

@@ -17,6 +17,7 @@ from lookalike.errors import ConfigError, DataError, suggest
 pc: Any = untyped  # its functions are made when it is loaded
 
 _CONDITION = re.compile(r"\s*([^=<>!~]+?)\s*(!=|>=|<=|=|>|<|~)\s*(.*)", re.DOTALL)
+MOST_WORDS = 10_000  # of one condition
 _ORDERED: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     "<": operator.lt,
@@ -78,16 +79,34 @@ def read_conditions(items: pa.Table, conditions: Sequence[str]) -> list[Conditio
     return [_read(items, condition) for condition in conditions]
 
 
-def _read(items: pa.Table, condition: str) -> Condition:
+def split_condition(condition: str) -> tuple[str, str, str]:
+    """Column, sign and value of a condition.
+
+    Raises:
+        ConfigError: it cannot be read.
+
+    >>> split_condition("label = fox")
+    ('label', '=', 'fox')
+    """
     parts = _CONDITION.fullmatch(condition)
     if parts is None:
         raise ConfigError(f"--where {condition}: write COLUMN=VALUE, such as label=fox.")
     column, sign, value = parts.groups()
+    return column, sign, value
+
+
+def _read(items: pa.Table, condition: str) -> Condition:
+    column, sign, value = split_condition(condition)
     if column not in items.column_names:
         hint = suggest(column, items.column_names)
         raise DataError(f"--where {condition}: no column '{column}'. {hint}")
     kind = items[column].type
     words = tuple(value.split("|")) if sign in ("=", "!=") else (value,)
+    if len(words) > MOST_WORDS:
+        raise ConfigError(
+            f"--where {column}{sign}…: {len(words):,} values; at most {MOST_WORDS:,} are taken. "
+            "Put what they have in common into a column of its own."
+        )
     if sign != "~" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return Condition(column, sign, words, tuple(_number(word, condition) for word in words))
     if sign in _ORDERED:
@@ -107,7 +126,8 @@ def _holds(values: pa.ChunkedArray, condition: Condition) -> np.ndarray:
     if sign == "~":
         found = pc.match_substring(text, condition.words[0], ignore_case=True)
         return np.array([yes is True for yes in found.to_pylist()], bool)
-    among = np.array([word in condition.words for word in text.to_pylist()], bool)
+    known = set(condition.words)
+    among = np.array([word in known for word in text.to_pylist()], bool)
     return ~among if sign == "!=" else among
 
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lookalike.errors import DataError, RunError
+from lookalike.errors import Busy, DataError, DiskError
 from lookalike.files import sha256, write_text
 
 MANIFEST = "index.json"
@@ -61,13 +61,14 @@ def writing(folder: Path) -> Iterator[None]:
     """Be the only writer of an index folder.
 
     Raises:
-        RunError: another process writes, or the disk refuses.
+        Busy: another process writes.
+        DiskError: the disk refuses.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("a")
     except OSError as error:
-        raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
+        raise DiskError(f"Cannot write {folder}: {error.strerror or error}.") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,7 +76,7 @@ def writing(folder: Path) -> Iterator[None]:
             if os.fstat(file.fileno()).st_nlink == 0:
                 raise FileNotFoundError(LOCK)
         except OSError as error:
-            raise RunError(
+            raise Busy(
                 f"{folder}: another process is writing to this index. Wait until it is done."
             ) from error
         try:
@@ -105,7 +106,7 @@ def commit(
         The manifest as written.
 
     Raises:
-        RunError: the disk refuses; the index is as it was.
+        DiskError: the disk refuses; the index is as it was.
     """
     base = folder / GENERATIONS
     numbers = [int(p.name) for p in base.glob("[0-9]*")] if base.is_dir() else []
@@ -124,7 +125,7 @@ def commit(
         write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
         _sync(folder)
     except OSError as error:
-        raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
+        raise DiskError(f"Cannot write {folder}: {error.strerror or error}.") from error
     finally:
         _clean(folder)
     return manifest

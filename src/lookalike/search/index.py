@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lookalike import __version__
-from lookalike.errors import DataError, NumericsError
+from lookalike.errors import Busy, DataError, NumericsError
 from lookalike.files import sha256
 from lookalike.search import engines, generations
 from lookalike.search.exact import nearest
@@ -286,7 +286,8 @@ class Index:
         """The index with more items, in a new generation.
 
         Raises:
-            RunError: another process writes, or the disk refuses.
+            Busy: another process writes, or the index was built again since it was opened.
+            RunError: the disk or the server refuses.
             DataError: another width or other columns.
         """
         return self.change(add=(vectors, items))
@@ -311,6 +312,7 @@ class Index:
         with generations.writing(self.folder):
             # Another writer may have been here since this view was opened.
             now = Index.open(self.folder)
+            self._refuse_rebuilt(now)
             kept = np.ones(len(now), bool)
             if len(remove):
                 kept[now.rows_of(remove)] = False
@@ -349,6 +351,18 @@ class Index:
             manifest = now.manifest | {"engine": dict(engine), "changed": _now()}
             manifest = write_generation(self.folder, manifest, nothing, now.items, now.ids, before)
             return Index(self.folder, manifest)
+
+    def _refuse_rebuilt(self, now: Index) -> None:
+        """Ids of an index that is gone mean other items, and its model may be another one."""
+        was, there = (
+            (index.manifest["created"], index.manifest.get("model", {}).get("sha256"))
+            for index in (self, now)
+        )
+        if was != there:
+            raise Busy(
+                f"{self.folder} was built again since it was opened: its ids, or its model, are "
+                "others. Nothing was changed; open it again and repeat the change."
+            )
 
     def _before(self, kept: np.ndarray) -> Before:
         names = self.columns.column_names

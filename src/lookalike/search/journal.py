@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lookalike.data.table import Table
-from lookalike.errors import RunError
+from lookalike.errors import DiskError
 from lookalike.files import write_text, write_with
 from lookalike.search.encoders import Encoder
 
@@ -38,7 +38,7 @@ class Journal:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         except OSError as error:
-            raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
+            raise DiskError(f"Cannot write {folder}: {error.strerror or error}.") from error
         write_text(said, json.dumps(plan))
 
     def read(self) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from lookalike.errors import ConfigError, RunError
+from lookalike.errors import ConfigError, Unreachable
 from lookalike.search.servers import ADDRESSES
 
 ADDRESS = ADDRESSES["pgvector"]
@@ -48,7 +48,7 @@ def connect(public: str) -> psycopg.Connection:
 
     Raises:
         ConfigError: the variable holds no address.
-        RunError: no answer, or the server refuses.
+        Unreachable: no answer, or the server refuses.
     """
     address = os.environ.get(ADDRESS) or _given.get(public, public)
     try:
@@ -62,7 +62,7 @@ def connect(public: str) -> psycopg.Connection:
         connection = psycopg.connect(whole, autocommit=True)
         connection.execute("SET client_encoding TO 'UTF8'")
     except psycopg.OperationalError as error:
-        raise RunError(
+        raise Unreachable(
             f"Cannot reach PostgreSQL ({public_address(address)}): {_first_line(error)}. Start it, "
             f"or set ${ADDRESS} to its address; a password belongs there, in $PGPASSWORD or in "
             "~/.pgpass."
@@ -75,7 +75,7 @@ def connected(public: str) -> Iterator[psycopg.Connection]:
     """A connection for one act: one that lies idle, or a new one.
 
     Raises:
-        RunError: no answer, or the server refuses.
+        Unreachable: no answer, or the server refuses.
     """
     key = os.getpid(), os.environ.get(ADDRESS) or public
     idle = _idle.setdefault(key, [])
@@ -85,7 +85,7 @@ def connected(public: str) -> Iterator[psycopg.Connection]:
         idle.append(connection)
     except psycopg.Error as error:
         connection.close()
-        raise RunError(f"PostgreSQL ({public}): {_first_line(error)}.") from error
+        raise Unreachable(f"PostgreSQL ({public}): {_first_line(error)}.") from error
     except BaseException:
         connection.close()
         raise

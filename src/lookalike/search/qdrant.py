@@ -17,7 +17,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
-from lookalike.errors import ConfigError, DataError, RunError
+from lookalike.errors import ConfigError, DataError, Unreachable
 from lookalike.search.filters import Condition
 from lookalike.search.servers import ADDRESSES, FOREVER, Change, Near, Sought, State
 
@@ -253,11 +253,11 @@ class Table:
             if error.status_code == 404:
                 raise self._absent() from error
             hint = f" Set ${KEY}." if error.status_code in (401, 403) else ""
-            raise RunError(
+            raise Unreachable(
                 f"Qdrant ({address}) refuses: {error.status_code} {error.reason_phrase}.{hint}"
             ) from error
         except (ApiException, QdrantException) as error:
-            raise RunError(
+            raise Unreachable(
                 f"Cannot reach Qdrant ({address}): {error}. Start it, or set "
                 f"${ADDRESSES['qdrant']} to its address."
             ) from error

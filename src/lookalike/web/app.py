@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -16,14 +17,22 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from lookalike import __version__
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import (
+    Busy,
+    ConfigError,
+    DataError,
+    DiskError,
+    LookalikeError,
+    NumericsError,
+)
 from lookalike.search.asking import Question
 from lookalike.web import schemas
 from lookalike.web.guards import COOKIE, Guard
-from lookalike.web.service import Absent, Service, Unready
+from lookalike.web.service import Absent, Forbidden, Full, Service
 from lookalike.web.settings import Settings
 
 T = TypeVar("T")
+_LOG = logging.getLogger("lookalike")
 _ITEM = Annotated[int, Path(ge=0, le=2**53, description="an item's id")]
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": schemas.Refusal, "description": words}
@@ -32,10 +41,13 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
         401: "a token is needed",
         403: "not allowed here",
         404: "no such item",
+        408: "it came too slowly",
+        409: "another process writes to the index",
         413: "too large",
         422: "cannot be used, and why",
         429: "too many requests",
         503: "not ready, or too busy",
+        507: "the disk, or what the server may keep, is full",
     }.items()
 }
 
@@ -108,7 +120,7 @@ def create_app(
         title="lookalike", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
         openapi_url="/api/openapi.json", responses=_REFUSALS,
     )  # fmt: skip
-    _handle_errors(app)
+    _handle_errors(app, service)
     _add_search(app, service, turns)
     _add_items(app, service, turns, settings)
     _add_state(app, service, meters)
@@ -127,12 +139,28 @@ def create_app(
     return Guard(app, settings)
 
 
-def _handle_errors(app: FastAPI) -> None:
-    codes = {Absent: 404, Unready: 503, DataError: 422, ConfigError: 422}
-    for kind, code in codes.items():
+# The nearest class counts. Answers name no folder of this machine; the log does.
+_CODES: dict[type[LookalikeError], int] = {
+    Forbidden: 403,
+    Absent: 404,
+    Busy: 409,
+    DataError: 422,
+    ConfigError: 422,
+    NumericsError: 422,
+    LookalikeError: 503,  # a server or a model that is not there, an index that moved on
+    DiskError: 507,
+    Full: 507,
+}
+
+
+def _handle_errors(app: FastAPI, service: Service) -> None:
+    for kind, code in _CODES.items():
 
         async def answer(request: Request, error: Exception, code: int = code) -> JSONResponse:
-            return JSONResponse({"detail": str(error)}, code)
+            if code >= 500:
+                _LOG.warning("%s: %s", request.url.path, error)
+            again = {"Retry-After": "5"} if code in (409, 503) else None
+            return JSONResponse({"detail": service.hide(str(error))}, code, headers=again)
 
         app.add_exception_handler(kind, answer)
 
@@ -219,10 +247,7 @@ def _add_items(app: FastAPI, service: Service, turns: Turns, settings: Settings)
     )
     def marks() -> Any:
         """The table of marks: train on it, or evaluate with it."""
-        path = service.marks.folder / "marks.csv"
-        if not path.is_file():
-            raise Absent("nothing has been marked yet")
-        return Response(path.read_bytes(), media_type="text/csv")
+        return Response(service.marks_table(), media_type="text/csv")
 
 
 def _add_state(app: FastAPI, service: Service, meters: Meters) -> None:
@@ -234,8 +259,7 @@ def _add_state(app: FastAPI, service: Service, meters: Meters) -> None:
     @app.get("/api/ready", response_model=schemas.State)
     def ready() -> Any:
         """The model is loaded, and searches are answered."""
-        if service.encoder is None:
-            raise Unready(service.failure or "the model is being loaded")
+        service.require_ready()
         return {"status": "ready"}
 
     @app.get("/api/stats", response_model=schemas.Stats)
@@ -250,7 +274,7 @@ def _add_state(app: FastAPI, service: Service, meters: Meters) -> None:
     )
     def metrics() -> Any:
         """Prometheus metrics."""
-        meters.items.set(len(service.index))
+        meters.items.set(len(service.present()))
         meters.deaths.set(service.decoders.deaths)
         return Response(prometheus.generate_latest(meters.registry), media_type="text/plain")
 

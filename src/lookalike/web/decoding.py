@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lookalike.data.decode import MAX_PIXELS
 from lookalike.errors import DataError
 from lookalike.web.worker import read_frame, write_frame
 
@@ -20,11 +21,26 @@ class Decoders:
     Args:
         count: processes at most; the first is started at once, others when all are busy.
         seconds: after which one is killed.
-        max_pixels: of a picture.
+        max_pixels: of an image that is sent.
+        max_side: pixels of its longer side.
+        max_aspect: its longer side over its shorter one.
+
+    Attributes:
+        resized: the shorter side in pixels that the model resizes to; 0: not known yet.
     """
 
-    def __init__(self, count: int = 2, *, seconds: float = 20.0, max_pixels: int) -> None:
-        self.seconds, self.max_pixels = seconds, max_pixels
+    def __init__(
+        self,
+        count: int = 2,
+        *,
+        seconds: float = 20.0,
+        max_pixels: int,
+        max_side: int = 30_000,
+        max_aspect: float = 100.0,
+    ) -> None:
+        self.seconds, self.resized = seconds, 0
+        self._sent = {"pixels": max_pixels, "side": max_side, "aspect": max_aspect}
+        self._own = {"pixels": MAX_PIXELS, "side": MAX_PIXELS, "aspect": MAX_PIXELS, "resized": 0}
         self.deaths = 0
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         self._all: set[subprocess.Popen[bytes]] = set()
@@ -33,17 +49,22 @@ class Decoders:
         self._idle.put(self._start())
 
     def pixels(self, data: bytes, box: tuple[float, ...] | None = None) -> np.ndarray:
-        """uint8 ``(H, W, 3)``, cut to a box in pixels.
+        """uint8 ``(H, W, 3)`` of an image that is sent, cut to a box in pixels.
 
         Raises:
             DataError: no picture, too large a one, a box outside it, or a decoder died of it.
         """
-        head, raw = self._ask({"box": box, "thumbnail": None}, data)
+        limits = self._sent | {"resized": self.resized}
+        head, raw = self._ask({"box": box, "thumbnail": None, "limits": limits}, data)
         return np.frombuffer(raw, np.uint8).reshape(head["height"], head["width"], 3).copy()
 
     def thumbnail(self, data: bytes, side: int, box: tuple[float, ...] | None = None) -> bytes:
-        """A JPEG at most ``side`` pixels wide and high. Raises as `pixels` does."""
-        return self._ask({"box": box, "thumbnail": side}, data)[1]
+        """A JPEG at most ``side`` pixels wide and high of an image of the index.
+
+        Raises as `pixels` does, but only above what the program reads at all.
+        """
+        request = {"box": box, "thumbnail": side, "limits": self._own}
+        return self._ask(request, data)[1]
 
     def close(self) -> None:
         """End the processes."""
@@ -61,7 +82,7 @@ class Decoders:
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            write_frame(process.stdin, request | {"max_pixels": self.max_pixels}, data)
+            write_frame(process.stdin, request, data)
             frame = read_frame(process.stdout)
         except (OSError, ValueError):
             pass  # it died while it was written to, or answered half a line: see below
@@ -76,7 +97,7 @@ class Decoders:
                     process = process if self._closed else self._start()
             self._idle.put(process)
         if frame is None:
-            raise DataError("the picture could not be decoded: its decoder died or took too long")
+            raise DataError("the image could not be decoded: its decoder died or took too long")
         head, raw = frame
         if "error" in head:
             raise DataError(head["error"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import time
@@ -13,13 +14,42 @@ from urllib.parse import urlsplit
 from lookalike.web.settings import Settings
 
 COOKIE = "lookalike_token"
-OPEN = ("/api/health", "/api/ready")
+OPEN = ("/api/health", "/api/ready")  # asked by probes that know neither name nor token
 _CLIENTS = 4096  # whose rates are remembered
 _THUMBNAIL = 0.05
 
 
-class TooLarge(Exception):  # noqa: N818 (a signal between two layers)
-    """The body grew beyond the limit while it was read."""
+class BadBody(Exception):  # noqa: N818 (a signal between two layers)
+    """The body grew beyond the limit while it was read, or came too slowly."""
+
+
+class Buckets:
+    """A bucket a client that fills at a rate; what is asked is taken out of it.
+
+    >>> buckets = Buckets(rate=1.0, full=2.0)
+    >>> [buckets.take("a"), buckets.take("a"), buckets.take("a"), buckets.take("b")]
+    [True, True, False, True]
+    """
+
+    def __init__(self, rate: float, full: float) -> None:
+        self.rate, self.full = rate, full
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str, cost: float = 1.0) -> bool:
+        """Take so much; False, and nothing is taken, where there is less."""
+        now = time.monotonic()
+        left, then = self._left.pop(client, (self.full, now))
+        left = min(self.full, left + (now - then) * self.rate)
+        enough = left >= cost
+        self._left[client] = (left - cost if enough else left, now)
+        while len(self._left) > _CLIENTS:
+            self._left.popitem(last=False)
+        return enough
+
+    def holds(self, client: str, cost: float = 1.0) -> bool:
+        """Whether there is so much; nothing is taken."""
+        left, then = self._left.get(client, (self.full, time.monotonic()))
+        return left + (time.monotonic() - then) * self.rate >= cost
 
 
 class Guard:
@@ -31,7 +61,8 @@ class Guard:
 
     def __init__(self, app: Any, settings: Settings) -> None:
         self.app, self.settings = app, settings
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._requests = Buckets(settings.rate, max(5 * settings.rate, 1.0))
+        self._wrong = Buckets(settings.wrong_tokens / 60, settings.wrong_tokens)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
@@ -43,57 +74,76 @@ class Guard:
         if refused is not None:
             await _respond(send, *refused)
             return
-        started, over, read = False, False, 0
+        started, read, whole = False, 0, False
+        bad: tuple[int, str] | None = None
+        last = time.monotonic() + self.settings.body_seconds
 
         async def counted() -> Any:
-            nonlocal read, over
-            message = await receive()
+            nonlocal read, whole, bad
+            try:
+                left = None if whole else max(0.0, last - time.monotonic())
+                message = await asyncio.wait_for(receive(), left)
+            except TimeoutError:
+                bad = 408, f"the request took over {self.settings.body_seconds:g} seconds to come"
+                raise BadBody from None
             read += len(message.get("body", b""))
-            over = read > self.settings.max_body
-            if over:
-                raise TooLarge
+            whole = not message.get("more_body", False)
+            if read > self.settings.max_body:
+                bad = 413, self._large()
+                raise BadBody
             return message
 
         async def marked(message: Any) -> None:
             nonlocal started
-            if over and not started:
-                raise TooLarge  # the framework made an answer of its own of the first
+            if bad is not None and not started:
+                raise BadBody  # the framework made an answer of its own of the first
             started = True
             await send(message)
 
         try:
             await self.app(scope, counted, marked)
-        except TooLarge:
-            if not started:
-                await _respond(send, 413, self._large())
+        except BadBody:
+            if bad is not None and not started:
+                await _respond(send, *bad)
 
     def _refuse(self, scope: Any, headers: dict[str, str]) -> tuple[int, str] | None:
         path, names = scope["path"], self.settings.names
-        host = headers.get("host", "")
-        if names and _hostname(host) not in names:
+        host, client = headers.get("host", ""), str((scope.get("client") or ("?",))[0])
+        if path not in OPEN and names and _hostname(host) not in names:
             return 421, "this server does not go by that name"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _place(origin) != host:
             return 403, "requests from other sites are refused"
-        if path not in OPEN and not self._knows(scope, headers):
-            return 401, "a token is needed: Authorization: Bearer TOKEN, or /?token=TOKEN"
+        if path not in OPEN and self.settings.token is not None:
+            refused = self._refuse_token(self._tokens(scope, headers), client)
+            if refused is not None:
+                return refused
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             return 400, "Content-Length is no number"
         if int(length) > self.settings.max_body:
             return 413, self._large()
         cost = _THUMBNAIL if path.endswith("/thumbnail") else 1.0
-        if path not in OPEN and not self._afford(str((scope.get("client") or ("?",))[0]), cost):
+        if path not in OPEN and not self._requests.take(client, cost):
             return 429, "too many requests; wait a second"
         return None
 
     def _large(self) -> str:
         return f"the request is larger than {self.settings.max_body:,} bytes"
 
-    def _knows(self, scope: Any, headers: dict[str, str]) -> bool:
-        token = self.settings.token
-        if token is None:
-            return True
+    def _refuse_token(self, said: list[str], client: str) -> tuple[int, str] | None:
+        """Wrong tokens are counted, and one who sent many is not even told of a right one."""
+        token = self.settings.token or ""
+        if not self._wrong.holds(client):
+            return 429, "too many wrong tokens; wait a minute"
+        if any(hmac.compare_digest(s.encode(), token.encode()) for s in said):
+            return None
+        if said:
+            self._wrong.take(client)
+        return 401, "a token is needed: Authorization: Bearer TOKEN, or /?token=TOKEN"
+
+    def _tokens(self, scope: Any, headers: dict[str, str]) -> list[str]:
+        """The tokens that a request shows, empty ones excepted."""
         said = [headers.get("authorization", "").removeprefix("Bearer ")]
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
@@ -103,23 +153,15 @@ class Guard:
         if scope["path"] == "/":
             parts = scope.get("query_string", b"").decode("latin-1").split("&")
             said += [part.removeprefix("token=") for part in parts if part.startswith("token=")]
-        return any(hmac.compare_digest(s.encode(), token.encode()) for s in said)
+        return [token for token in said if token]
 
-    def _afford(self, client: str, cost: float) -> bool:
-        """A bucket a client that fills at the rate and holds five seconds of it."""
-        rate, now = self.settings.rate, time.monotonic()
-        full = max(5 * rate, 1.0)
-        left, then = self._buckets.pop(client, (full, now))
-        left = min(full, left + (now - then) * rate)
-        if left >= cost:
-            self._buckets[client] = (left - cost, now)
-            allowed = True
-        else:
-            self._buckets[client] = (left, now)
-            allowed = False
-        while len(self._buckets) > _CLIENTS:
-            self._buckets.popitem(last=False)
-        return allowed
+
+def _place(origin: str) -> str | None:
+    """Host and port of an Origin; None for what is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _hostname(host: str) -> str:

@@ -1,6 +1,6 @@
 """Right and wrong, as people mark them: a log, and the table that it makes.
 
-marks.jsonl     a line a mark, appended
+marks.jsonl     a line a mark, appended; see `lookalike.records`
 marks.csv       a dataset table: train on it, or evaluate with it
 pictures/       the uploaded queries that were marked
 
@@ -14,15 +14,24 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
-import os
+import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lookalike.errors import RunError
 from lookalike.files import write_text, write_with
+from lookalike.records import append_record, read_records
 
+_LOG = logging.getLogger("lookalike")
+_FIELDS = {
+    "query": str,
+    "query_label": (str, type(None)),
+    "path": str,
+    "label": (str, type(None)),
+    "right": bool,
+}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = ("path", "label", "split", "is_query", "is_gallery")
 
 
@@ -34,12 +43,13 @@ class Marks:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._lock = threading.Lock()
+        self.folder, self.pictures = folder, folder / "pictures"
+        self._log = folder / "marks.jsonl"
+        self._lock, self._told = threading.Lock(), list[str]()
 
     def keep(self, data: bytes) -> str:
         """Store an uploaded query, already decoded and encoded again; its path."""
-        path = self.folder / "pictures" / f"{hashlib.sha256(data).hexdigest()[:24]}.jpg"
+        path = self.pictures / f"{hashlib.sha256(data).hexdigest()[:24]}.jpg"
         if not path.exists():
             write_with(path, lambda part: part.write_bytes(data))
         return str(path.absolute())
@@ -47,14 +57,7 @@ class Marks:
     def add(self, mark: dict[str, Any]) -> int:
         """Write a mark ``{query, query_label, path, label, right, score}``; how many there are."""
         with self._lock:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with (self.folder / "marks.jsonl").open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(mark) + "\n")
-                    log.flush()
-                    os.fsync(log.fileno())
-            except OSError as error:
-                raise RunError(f"The mark cannot be written ({error.strerror}).") from error
+            append_record(self._log, mark)
             marks = self.read()
             text = io.StringIO()
             csv.writer(text, lineterminator="\n").writerows([COLUMNS, *table(marks)])
@@ -62,18 +65,39 @@ class Marks:
             return len(marks)
 
     def read(self) -> list[dict[str, Any]]:
-        """All marks, of each pair the latest; a line cut by a crash is passed over."""
-        path = self.folder / "marks.jsonl"
-        if not path.is_file():
-            return []
+        """All marks, of each pair the latest; lines that are damaged are left out, and logged."""
+        records, wrong = read_records(self._log)
         latest: dict[tuple[str, str], dict[str, Any]] = {}
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                mark = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            latest[mark["query"], mark["path"]] = mark
+        for record in records:
+            if all(isinstance(record.get(name, 0), kind) for name, kind in _FIELDS.items()):
+                latest[record["query"], record["path"]] = record
+            else:
+                wrong.append(f"not a mark: {str(record)[:60]}")
+        if wrong != self._told:
+            self._told = wrong
+            for reason in wrong:
+                _LOG.warning("%s, %s; it is left out", self._log, reason)
         return list(latest.values())
+
+    def lines(self) -> int:
+        """How many records were ever written."""
+        return len(read_records(self._log)[0])
+
+    def csv(self, name: Callable[[str], str]) -> str:
+        """The table for others to download: names in the place of paths.
+
+        A cell that a spreadsheet would take for a formula begins with an apostrophe.
+        """
+        text = io.StringIO()
+        rows = [(name(path), *more) for path, *more in table(self.read())]
+        written = [[_plain(cell) for cell in row] for row in rows]
+        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *written])
+        return text.getvalue()
+
+
+def _plain(cell: str | bool) -> str | bool:
+    formula = isinstance(cell, str) and cell.startswith(_FORMULA) and cell != "-1"
+    return f"'{cell}" if formula else cell
 
 
 def table(marks: list[dict[str, Any]]) -> list[tuple[str, str, str, bool, bool]]:

@@ -42,6 +42,7 @@ class Stats(BaseModel):
     levels: list[str]
     labels: dict[str, int] = Field(description="the most frequent labels of the finest level")
     changes: bool
+    keeps_marks: bool
     marks: int
 
 

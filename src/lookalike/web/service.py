@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,17 @@ import numpy as np
 import pyarrow.compute as untyped
 from PIL import Image
 
-from lookalike.errors import DataError, LookalikeError
+from lookalike.errors import ConfigError, DataError, LookalikeError, RunError
 from lookalike.files import write_with
 from lookalike.search.asking import Question, ask, ask_fused, describe_hits
 from lookalike.search.encoders import Encoder
-from lookalike.search.generations import MANIFEST
+from lookalike.search.filters import matching, split_condition
 from lookalike.search.index import Index
 from lookalike.web.decoding import Decoders
 from lookalike.web.marks import Marks
+from lookalike.web.names import Names
 from lookalike.web.settings import Settings
+from lookalike.web.state import Pair, State
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,12 +36,21 @@ if TYPE_CHECKING:
 pc: Any = untyped  # its functions are made when it is loaded
 
 UPLOADS = "uploads"
-_THUMBNAILS = 4096
+_CONDITIONS = 20
+_CONDITION = 10_000
 _LABELS = 500
 
 
 class Absent(LookalikeError):  # noqa: N818 (an answer of HTTP: 404)
     """There is no such item, or its picture may not be shown."""
+
+
+class Forbidden(LookalikeError):  # noqa: N818 (an answer of HTTP: 403)
+    """The server was started without this permission."""
+
+
+class Full(RunError):  # noqa: N818 (an answer of HTTP: 507)
+    """What the server may keep is used up."""
 
 
 class Service:
@@ -59,25 +71,22 @@ class Service:
         timed: Callable[[str, float], None] = lambda stage, seconds: None,
     ) -> None:
         self.folder, self.settings = folder, settings
-        self.index = Index.open(folder)
-        self.encoder: Encoder | None = None
-        self.failure: str | None = None
-        self.decoders = Decoders(settings.concurrency, max_pixels=settings.max_pixels)
+        self.decoders = Decoders(
+            settings.concurrency,
+            max_pixels=settings.max_pixels,
+            max_side=settings.max_side,
+            max_aspect=settings.max_aspect,
+        )
         self.marks = Marks(folder / "marks")
-        self._open_encoder, self._timed = open_encoder, timed
-        self._stamp = self._read_stamp()
+        self._timed = timed
         self._thumbnails: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._thumbnail_bytes = 0
         self._lock = threading.Lock()
+        self.state = State(folder, open_encoder, self._take_up)
 
     def load(self) -> None:
         """Load the model and warm it up; readiness comes with it."""
-        try:
-            encoder = self._open_encoder(self.index)
-            grey = np.full((64, 64, 3), 128, np.uint8)
-            self.index.search(encoder.pictures([grey]), 1)
-            self.encoder = encoder
-        except LookalikeError as error:
-            self.failure = str(error)
+        self.state.load()
 
     def close(self) -> None:
         """End the decoders."""
@@ -85,14 +94,30 @@ class Service:
 
     def present(self) -> Index:
         """The index as it is on disk now: the command line may have changed it."""
-        stamp = self._read_stamp()
-        if stamp != self._stamp:
-            with self._lock:
-                if stamp != self._stamp:
-                    self.index = Index.open(self.folder)
-                    self._stamp = stamp
-                    self._thumbnails.clear()
-        return self.index
+        return self.state.present().index
+
+    def require_ready(self) -> None:
+        """Nothing, where the model of the present index is loaded.
+
+        Raises:
+            Unready: it is not, and why.
+        """
+        self.state.present().require_encoder()
+
+    def hide(self, text: str) -> str:
+        """A text without the places of folders on this machine."""
+        return self._names(self.state.latest.index).hide(text)
+
+    def _take_up(self, pair: Pair) -> None:
+        """Another state of the index: thumbnails are of the one before, the model's size may be."""
+        with self._lock:
+            self._thumbnails.clear()
+            self._thumbnail_bytes = 0
+        if pair.encoder is not None:
+            self.decoders.resized = math.ceil(256 / 224 * pair.encoder.size)
+
+    def _names(self, index: Index) -> Names:
+        return Names(index, self.folder, self.settings.roots)
 
     def search(
         self,
@@ -109,7 +134,8 @@ class Service:
             DataError: nothing to search with, or a picture that cannot be decoded.
             Absent: no such item.
         """
-        index, began = self.present(), time.perf_counter()
+        pair, began = self.state.present(), time.perf_counter()
+        index = pair.index
         if not uploads and not ids:
             raise DataError("send a picture, or the id of an item")
         vectors, own = [], [self._row(index, number) for number in ids]
@@ -119,17 +145,27 @@ class Service:
                 pictures += [self.decoders.pixels(self._file(index, row), box) for row in own]
         with self._stage("embed"):
             if pictures:
-                vectors.append(self._encoder().pictures(pictures))
+                vectors.append(pair.require_encoder().pictures(pictures))
             if own and box is None:
                 vectors.append(np.asarray(index.vectors[np.array(own)], np.float32))
         queries = np.concatenate(vectors)
+        names = self._names(index)
         with self._stage("search"):
+            question = self._asked(index, names, question)
             if len(queries) == 1:
                 excluded = np.array(own) if own else None
                 hits = ask(index, queries, question, excluded)
             else:
                 hits = ask_fused(index, queries, question, fuse, own)
-        found = [self._public(hit) for hit in describe_hits(index, hits)]
+        found = [
+            {
+                "id": hit["id"],
+                "name": names.name(hit["path"]),
+                "score": hit["score"],
+                "labels": hit["labels"],
+            }
+            for hit in describe_hits(index, hits)
+        ]
         return {"hits": found, "seconds": time.perf_counter() - began, "count": len(index)}
 
     def item(self, number: int) -> dict[str, Any]:
@@ -141,7 +177,7 @@ class Service:
         more = {name: value for name, value in item.items() if name not in hidden}
         return {
             "id": number,
-            "name": self._name(str(item["path"])),
+            "name": self._names(index).name(str(item["path"])),
             "labels": {level: str(item[level]) for level in index.levels},
             "columns": {name: str(value) for name, value in more.items() if value is not None},
         }
@@ -160,43 +196,56 @@ class Service:
             except DataError as error:
                 raise Absent("the picture of this item can no longer be read") from error
         with self._lock:
+            before = self._thumbnails.pop((number, side), b"")
             self._thumbnails[number, side] = data
-            while len(self._thumbnails) > _THUMBNAILS:
-                self._thumbnails.popitem(last=False)
+            self._thumbnail_bytes += len(data) - len(before)
+            while self._thumbnail_bytes > self.settings.thumbnail_bytes:
+                self._thumbnail_bytes -= len(self._thumbnails.popitem(last=False)[1])
         return data
 
     def add(self, data: bytes, label: str) -> dict[str, Any]:
         """Add an uploaded picture to the index; it is kept beside it, encoded again."""
+        pair = self.state.present()
         pixels = self.decoders.pixels(data)
-        vector = self._encoder().pictures([pixels])
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=92)
+        vector = pair.require_encoder().pictures([pixels])
+        file = _as_jpeg(pixels)
+        self._require_room(len(file))
         path = self.folder / UPLOADS / f"{time.time_ns()}.jpg"
-        write_with(path, lambda part: part.write_bytes(file.getvalue()))
-        index = self.present()
-        items = _new_item(index, str(path.absolute()), label)
-        number = int(self._change(lambda: index.add(vector, items)).ids[-1])
+        items = _new_item(pair.index, str(path.absolute()), label)
+        write_with(path, lambda part: part.write_bytes(file))
+        try:
+            number = int(self.state.change(lambda _: pair.index.add(vector, items)).ids[-1])
+        except BaseException:
+            path.unlink(missing_ok=True)  # nothing points to it
+            raise
         return self.item(number)
 
     def remove(self, number: int) -> None:
         """Take an item out of the index; its file stays."""
         index = self.present()
         self._row(index, number)
-        self._change(lambda: index.remove([number]))
+        self.state.change(lambda _: index.remove([number]))
 
     def mark(
         self, number: int, right: bool, *, query_id: int | None, upload: bytes | None, score: float
     ) -> int:
         """Say that an item is right or wrong for a query; how many marks there are."""
+        if not self.settings.marks:
+            raise Forbidden("this server keeps no marks; start it without --no-marks")
+        if self.marks.lines() >= self.settings.max_marks:
+            raise Full(
+                f"there are {self.settings.max_marks:,} marks, as many as this server may keep; "
+                "take marks.jsonl away, or start it with a larger --max-marks"
+            )
         index = self.present()
         row = self._row(index, number)
         if query_id is not None:
             query_row = self._row(index, query_id)
             query, label = str(index.cell("path", query_row)), self._label(index, query_row)
         elif upload is not None:
-            file = io.BytesIO()
-            Image.fromarray(self.decoders.pixels(upload)).save(file, "JPEG", quality=92)
-            query, label = self.marks.keep(file.getvalue()), None
+            file = _as_jpeg(self.decoders.pixels(upload))
+            self._require_room(len(file))
+            query, label = self.marks.keep(file), None
         else:
             raise DataError("say what was searched with: query_id, or the picture")
         return self.marks.add(
@@ -223,20 +272,45 @@ class Service:
             "levels": index.levels,
             "labels": _label_counts(index),
             "changes": self.settings.changes,
+            "keeps_marks": self.settings.marks,
             "marks": len(self.marks.read()),
         }
 
-    def _change(self, change: Callable[[], Index]) -> Index:
-        with self._lock:
-            self.index = change()
-            self._stamp = self._read_stamp()
-            self._thumbnails.clear()
-            return self.index
+    def marks_table(self) -> str:
+        """The table of marks as CSV, with names in the place of full paths.
 
-    def _encoder(self) -> Encoder:
-        if self.encoder is None:
-            raise Unready(self.failure or "the model is being loaded")
-        return self.encoder
+        Raises:
+            Absent: nothing has been marked.
+        """
+        if not self.marks.lines():
+            raise Absent("nothing has been marked yet")
+        return self.marks.csv(self._names(self.present()).name)
+
+    def _asked(self, index: Index, names: Names, question: Question) -> Question:
+        """The question with conditions on paths decided by the names that are told."""
+        if len(question.where) > _CONDITIONS or any(len(c) > _CONDITION for c in question.where):
+            raise ConfigError(
+                f"where: at most {_CONDITIONS} conditions of {_CONDITION:,} characters are taken"
+            )
+        here = [text for text in question.where if split_condition(text)[0] == "path"]
+        if not here:
+            return question
+        there = [text for text in question.where if text not in here]
+        return replace(question, where=there, allowed=matching(names.table(), here))
+
+    def _require_room(self, size: int) -> None:
+        """Refuse to keep an upload beyond the quota.
+
+        Raises:
+            Full: says how much there is.
+        """
+        kept = (self.folder / UPLOADS, self.marks.pictures)
+        taken = sum(f.stat().st_size for k in kept if k.is_dir() for f in k.iterdir())
+        if taken + size > self.settings.max_stored:
+            raise Full(
+                f"the images that this server keeps take {taken:,} of {self.settings.max_stored:,} "
+                "bytes; remove some, or start it with a larger --max-stored"
+            )
 
     def _row(self, index: Index, number: int) -> int:
         try:
@@ -260,28 +334,9 @@ class Service:
         except OSError as error:
             raise Absent("the picture of this item is no longer there") from error
 
-    def _name(self, path: str) -> str:
-        """A picture's path below its root: what may be told to whoever asks."""
-        for root in self.index.manifest.get("source", {}).get("roots", []):
-            if path.startswith(f"{root}/") and ".." not in Path(path).parts:
-                return path[len(root) + 1 :]
-        return Path(path).name
-
-    def _public(self, hit: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "id": hit["id"],
-            "name": self._name(hit["path"]),
-            "score": hit["score"],
-            "labels": hit["labels"],
-        }
-
     def _label(self, index: Index, row: int) -> str | None:
         label = str(index.cell(index.levels[0], row)) if index.levels else "-1"
         return None if label == "-1" else label
-
-    def _read_stamp(self) -> tuple[int, int]:
-        stat = (self.folder / MANIFEST).stat()
-        return stat.st_mtime_ns, stat.st_ino
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -292,8 +347,10 @@ class Service:
             self._timed(name, time.perf_counter() - began)
 
 
-class Unready(LookalikeError):  # noqa: N818 (an answer of HTTP: 503)
-    """The model is not loaded yet, or could not be."""
+def _as_jpeg(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=92)
+    return file.getvalue()
 
 
 def _new_item(index: Index, path: str, label: str) -> pd.DataFrame:

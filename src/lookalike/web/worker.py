@@ -7,7 +7,6 @@ be killed: `decoding.Decoders` starts another.
 
 from __future__ import annotations
 
-import io
 import json
 import resource
 import sys
@@ -21,39 +20,79 @@ from lookalike.data.decode import decode_picture
 from lookalike.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-_MEMORY = 4 << 30  # address space: a picture of 100 million pixels and its copies
+_MEMORY = 4 << 30  # address space: an image of 100 million pixels and its copies
 
 
 def answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-    """Decode a picture: its pixels, or a thumbnail as JPEG.
+    """Decode an image: its pixels, or a thumbnail as JPEG.
 
     Args:
-        request: ``max_pixels``; ``box`` in pixels or None; ``thumbnail``: a side, or None.
-        data: the encoded picture.
+        request: ``limits``, see `check_size`; ``box`` in pixels or None; ``thumbnail``: a side, or
+            None.
+        data: the encoded image.
 
     Returns:
         ``{"height", "width"}`` or ``{"error"}``, and the bytes: RGB pixels, or the JPEG.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            pixels_there = image.width * image.height
-        if pixels_there > request["max_pixels"]:
-            return {"error": f"the picture has {pixels_there:,} pixels; the limit is "
-                    f"{request['max_pixels']:,}"}, b""  # fmt: skip
+        limits = request["limits"]
         box = None if request["box"] is None else tuple(request["box"])
         side = request["thumbnail"]
         least = None if side is None or box is not None else 2 * side
-        pixels = decode_picture(data, source="the picture", box=box, least=least)  # pyright: ignore[reportArgumentType]
+        pixels = decode_picture(
+            data,
+            source="the image",
+            box=box,  # pyright: ignore[reportArgumentType]
+            least=least,
+            formats=FORMATS,
+            check=lambda width, height: check_size(width, height, limits),
+        )
+        if box is not None and side is None:  # what was cut out is resized too
+            check_size(pixels.shape[1], pixels.shape[0], limits)
     except DataError as error:
-        return {"error": str(error)}, b""
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return {"error": f"this is no picture of a known format ({', '.join(FORMATS)})"}, b""
+        return {"error": f"{error} (known formats: {', '.join(FORMATS)})"}, b""
     if side is None:
         return {"height": pixels.shape[0], "width": pixels.shape[1]}, pixels.tobytes()
     image = Image.fromarray(np.ascontiguousarray(pixels))
     image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
     jpeg = simplejpeg.encode_jpeg(np.array(image), quality=85, colorsubsampling="420")
     return {"height": image.height, "width": image.width}, jpeg
+
+
+def check_size(width: int, height: int, limits: dict[str, Any]) -> None:
+    """Refuse an image that is too large, or would be once it is resized.
+
+    A model resizes the shorter side to ``resized`` pixels, so a thin image grows: of 1,000,000 × 1
+    a side of 256 makes 65,536,000,000 pixels.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        limits: ``pixels``, ``side`` (of the longer one), ``aspect`` (longer over shorter side) and
+            ``resized`` (the shorter side after the model's resize; 0: it is not resized).
+
+    Raises:
+        DataError: says which limit, and what it is.
+
+    >>> check_size(640, 480, {"pixels": 10**6, "side": 1000, "aspect": 20, "resized": 256})
+    """
+    longer, shorter = max(width, height), max(1, min(width, height))
+    if width * height > limits["pixels"]:
+        raise DataError(
+            f"the image has {width * height:,} pixels; the limit is {limits['pixels']:,}"
+        )
+    if longer > limits["side"]:
+        raise DataError(f"the image is {longer:,} pixels long; the limit is {limits['side']:,}")
+    if longer > limits["aspect"] * shorter:
+        raise DataError(
+            f"the image of {width:,} × {height:,} pixels is too thin; its longer side may be "
+            f"{limits['aspect']:g} times the shorter one"
+        )
+    if limits["resized"] ** 2 * longer / shorter > limits["pixels"]:
+        raise DataError(
+            f"the image of {width:,} × {height:,} pixels would grow beyond "
+            f"{limits['pixels']:,} pixels when it is resized for the model"
+        )
 
 
 def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
