@@ -12,6 +12,7 @@ from scipy.io import savemat
 from lookalike.data import datasets
 from lookalike.data.datasets.published_levels import CAR_TYPE, CUB_FAMILY, CUB_ORDER
 from lookalike.errors import ConfigError, DataError
+from lookalike.metrics import evaluate
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "suprank" / "hierarchy_tables.npz"
 
@@ -266,19 +267,18 @@ def test_inaturalist_faults(inat):
 # ── DyML ────────────────────────────────────────────────────────────────────────────────────────
 
 
+# The published files: the first line lacks its end, and fine is the last column.
+DYML = "fname, coarse_id, middle_id, fine_id"
+
+
 def dyml(root):
-    text(root / "train/label.csv", "fname, fine_id0.jpg, middle_id, coarse_id", "0.jpg, 5, 2, 0",
-         "1.jpg, 5, 2, 0", "2.jpg, 9, 3, 0")  # fmt: skip
+    text(root / "train/label.csv", f"{DYML}0.jpg, 0, 2, 5", "1.jpg, 0, 2, 5", "2.jpg, 0, 3, 9")
     for level in ("fine", "middle", "coarse"):
         for role in ("query", "gallery"):
             (root / f"bmk_{level}" / role).mkdir(parents=True)
-            text(
-                root / f"bmk_{level}/{role}.csv",
-                "fname, labels0.jpg",
-                "0.jpg, 5",
-                "1.jpg, 6",
-                end="\r\n",
-            )
+            more = ["2.jpg, 5"] if role == "gallery" else []
+            rows = ["fname, labels0.jpg, 5", "1.jpg, 6", *more]
+            text(root / f"bmk_{level}/{role}.csv", *rows, end="\r\n")
     return root
 
 
@@ -289,22 +289,48 @@ def test_dyml_three_benchmarks(tmp_path, name):
     assert table.splits == ["train", "test_fine", "test_middle", "test_coarse"]
     train = table.split("train")
     assert [train.num_classes(i) for i in range(3)] == [2, 2, 1]
+    assert [Path(path).name for path in train.paths] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert train.labels[0].tolist() == train.labels[1].tolist()
     middle = table.split("test_middle")
     assert (middle.labels[:, [0, 2]] == -1).all()
     # queries and gallery share the codes, and test classes do not meet training classes
-    assert middle.labels[0, 1] == middle.labels[2, 1] != middle.labels[1, 1]
+    assert middle.labels[0, 1] == middle.labels[2, 1] == middle.labels[4, 1]
+    assert middle.labels[0, 1] != middle.labels[1, 1]
     assert not set(middle.labels[:, 1]) & set(train.labels[:, 1])
-    assert middle.frame["is_query"].tolist() == [True, True, False, False]
+    assert middle.frame["is_query"].tolist() == [True, True, False, False, False]
     assert middle.paths[2] == str(tmp_path / "bmk_middle/gallery/0.jpg")
 
 
+def test_a_dyml_query_does_not_find_its_own_copy(tmp_path):
+    middle = datasets.dyml_vehicle(dyml(tmp_path)).split("test_middle")
+    sequence = middle.frame["sequence"].to_numpy()
+    vectors = np.eye(3, dtype=np.float32)[[0, 1, 0, 1, 2]]  # a copy is the nearest of all
+    report = evaluate(
+        vectors[:2], middle.labels[:2], vectors[2:], middle.labels[2:], levels=[1],
+        metrics=["mean_average_precision"], sequences=(sequence[:2], sequence[2:]),
+    )  # fmt: skip
+    # Of 0.jpg's class 2.jpg is left, behind 1.jpg in the order of the rows; 1.jpg has no other.
+    assert report.values == {"mean_average_precision_level1": 0.5}
+    text(tmp_path / "bmk_middle/gallery.csv", "fname, labels", "0.jpg, 6", "2.jpg, 5")
+    other = datasets.dyml_vehicle(tmp_path).split("test_middle").frame["sequence"]
+    assert other.nunique() == len(other), "a name of another class is another image"
+
+
+def test_dyml_columns_are_read_by_name(tmp_path):
+    dyml(tmp_path)
+    text(tmp_path / "train/label.csv", "fname, fine_id, middle_id, coarse_id", "0.jpg, 5, 2, 0",
+         "1.jpg, 9, 2, 0")  # fmt: skip
+    train = datasets.dyml_animal(tmp_path).split("train")
+    assert [train.num_classes(level) for level in range(3)] == [2, 1, 1]
+
+
 def test_dyml_product(tmp_path):
-    text(tmp_path / "train/label.csv", "fname, fine_id, middle_id, coarse_id", "0.jpg, 5, 2, 0")
-    text(tmp_path / "mini-bmk_all_in_one/label.csv", "fname,a,b,c", "0.jpg,5,2,0", "1.jpg,5,2,0")
+    text(tmp_path / "train/label.csv", f"{DYML}0.jpg, 0, 2, 5")
+    text(tmp_path / "mini-bmk_all_in_one/label.csv", "fname,a,b,c", "0.jpg,0,2,5", "1.jpg,0,2,6")
     table = datasets.dyml_product(tmp_path)
     assert table.splits == ["train", "test"]
     test = table.split("test")
-    assert test.frame["is_query"].all() and test.labels.tolist() == [[1, 1, 1]] * 2
+    assert test.frame["is_query"].all() and test.labels.tolist() == [[1, 1, 1], [2, 1, 1]]
     assert test.paths[0] == str(tmp_path / "mini-bmk_all_in_one/imgs/0.jpg")
 
 
@@ -315,6 +341,12 @@ def test_dyml_faults(tmp_path):
         datasets.dyml_vehicle(tmp_path)
     text(tmp_path / "train/label.csv", "fname, a", "0.jpg, 5")
     with pytest.raises(DataError, match=r"label.csv: has 2 columns, not 4"):
+        datasets.dyml_vehicle(tmp_path)
+    text(tmp_path / "train/label.csv", "fname, a, b, c", "0.jpg, 5, 2, 0", "1.jpg, 9, 3, 0")
+    with pytest.raises(DataError, match=r"1 fine, 2 middle, 2 coarse classes, but the fine level"):
+        datasets.dyml_vehicle(tmp_path)
+    text(tmp_path / "train/label.csv", DYML)
+    with pytest.raises(DataError, match=r"label.csv: holds no lines after its header"):
         datasets.dyml_vehicle(tmp_path)
     (tmp_path / "bmk_fine/query.csv").unlink()
     with pytest.raises(DataError, match=r"bmk_fine/query.csv is missing"):

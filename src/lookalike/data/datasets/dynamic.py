@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from lookalike.data.datasets.layout import existing
-from lookalike.data.frames import read_frame
+from lookalike.data.datasets.layout import existing, lines
 from lookalike.data.table import Table
 from lookalike.errors import DataError
 
 _LEVELS = ("fine", "middle", "coarse")
+_COLUMNS = ("coarse", "middle", "fine")  # of the published files, behind the file's name
+_NAME = re.compile(r"^(?:fname|coarse|middle|fine|labels?)(?:_id)?")
 _TRAIN = "train/label.csv and train/imgs/"
 _LAYOUT = f"{_TRAIN}; bmk_fine/, bmk_middle/ and bmk_coarse/, each with query.csv, gallery.csv"
 _PRODUCT_LAYOUT = f"{_TRAIN}; mini-bmk_all_in_one/label.csv and mini-bmk_all_in_one/imgs/"
@@ -23,7 +24,9 @@ def dyml_vehicle(root: str | Path) -> Table:
 
     Training rows have three labels. There are three test splits, ``test_fine``, ``test_middle``
     and ``test_coarse``, each with queries, gallery and labels at its own level alone; at the
-    others its label is −1, which matches nothing.
+    others its label is −1, which matches nothing. The gallery holds the queries again: a query and
+    the gallery's image of the same file name and label are one ``sequence``, which leaves the copy
+    out of the query's ranking.
 
     Args:
         root: the folder that holds ``train`` and ``bmk_fine``, ``bmk_middle``, ``bmk_coarse``.
@@ -68,35 +71,68 @@ def _three_benchmarks(root: str | Path, name: str) -> Table:
     base = existing(root, _LAYOUT, "train/label.csv", *needed)
     parts = [_labelled(base, "train", "train", "train/")]
     for level in _LEVELS:
+        both = {}
         for role in ("query", "gallery"):
-            rows = _columns(base / f"bmk_{level}" / f"{role}.csv", 2)
+            rows = _columns(base / f"bmk_{level}" / f"{role}.csv", (level,))
             part = pd.DataFrame("-1", index=rows.index, columns=[*_LEVELS], dtype="str")
             # Test classes have numbers of their own, so they must not meet those of training.
-            part[level] = f"bmk_{level}/" + rows[1]
-            part["path"] = _folder(base / f"bmk_{level}", role, base) + rows[0]
+            part[level] = f"bmk_{level}/" + rows[level]
+            part["path"] = _folder(base / f"bmk_{level}", role, base) + rows["path"]
             part["split"] = f"test_{level}"
-            parts.append(part.assign(is_query=role == "query", is_gallery=role == "gallery"))
+            part["sequence"] = part[level] + "/" + rows["path"]
+            both[role] = part.assign(is_query=role == "query", is_gallery=role == "gallery")
+        parts += both.values()
     return _table(base, name, parts)
 
 
 def _labelled(base: Path, folder: str, split: str, prefix: str) -> pd.DataFrame:
-    rows = _columns(base / folder / "label.csv", 4)
-    part = pd.DataFrame({level: prefix + rows[i] for i, level in enumerate(_LEVELS, 1)})
-    part["path"] = f"{folder}/imgs/" + rows[0]
+    file = base / folder / "label.csv"
+    rows = _columns(file, _COLUMNS)
+    counts = {level: rows[level].nunique() for level in _LEVELS}
+    if counts["fine"] < max(counts.values()):
+        found = ", ".join(f"{count:,} {level}" for level, count in counts.items())
+        raise DataError(
+            f"{file}: has {found} classes, but the fine level must have the most. The columns are "
+            f"fname, {', '.join(_COLUMNS)}; if yours stand in another order, name them so in the "
+            "first line."
+        )
+    part = pd.DataFrame({level: prefix + rows[level] for level in _LEVELS})
+    part["path"] = f"{folder}/imgs/" + rows["path"]
     evaluated = split != "train"
     return part.assign(split=split, is_query=evaluated, is_gallery=evaluated)
 
 
-def _columns(file: Path, count: int) -> pd.DataFrame:
-    """The first columns as text, by position: the published headers are damaged."""
-    frame = read_frame(file, dtype="str")
-    if frame.shape[1] < count:
-        raise DataError(f"{file}: has {frame.shape[1]} columns, not {count}: {list(frame.columns)}")
-    frame = frame.iloc[:, :count].set_axis(range(count), axis=1)
-    empty = np.flatnonzero(frame.isna().any(axis=1))
-    if len(empty):
-        raise DataError(f"{file}: line {empty[0] + 2} lacks a field ({len(empty)} such lines)")
-    return frame.apply(lambda column: column.str.strip())
+def _columns(file: Path, levels: tuple[str, ...]) -> pd.DataFrame:
+    """``path`` and levels as text, by the names of the first line, else in the order of ``levels``.
+
+    The published first line lacks its end: the name of the first image is glued to the name of the
+    last column (``fname, coarse_id, middle_id, fine_id0.jpg, 0, 2, 5``), and its labels follow.
+    """
+    first, *others = [*lines(file)] or [""]
+    words, count = _fields(first), 1 + len(levels)
+    if len(words) < count:
+        raise DataError(f"{file}: has {len(words)} columns, not {count}: {words}")
+    order = ["path", *(_level_in(word) for word in words[1:count])]
+    if sorted(order[1:], key=str) != sorted(levels):
+        order = ["path", *levels]
+    rows = [(1, [_NAME.sub("", words[count - 1], count=1), *words[count:]])]
+    rows = rows if len(words) == 2 * count - 1 and rows[0][1][0] else []
+    rows += [(number, _fields(line)) for number, line in enumerate(others, 2)]
+    short = [number for number, row in rows if len(row) < count or not all(row[:count])]
+    if short:
+        raise DataError(f"{file}: line {short[0]} lacks a field ({len(short)} such lines)")
+    if not rows:
+        raise DataError(f"{file}: holds no lines after its header")
+    return pd.DataFrame([row[:count] for _, row in rows], columns=order, dtype="str")
+
+
+def _fields(line: str) -> list[str]:
+    return [word.strip() for word in line.split(",")]
+
+
+def _level_in(word: str) -> str | None:
+    """The level that a column's name begins with."""
+    return next((level for level in _LEVELS if word.lower().startswith(level)), None)
 
 
 def _folder(benchmark: Path, role: str, base: Path) -> str:
