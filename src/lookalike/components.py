@@ -179,13 +179,20 @@ def build(group: str, node: Mapping[str, Any], *, path: str | None = None, **giv
         raise ConfigError(f"{path}: {node['name']} refused its arguments: {error}") from error
 
 
+def common_parameters(group: str) -> set[str]:
+    """What every component of a group takes beside its own arguments."""
+    if group not in AFTERWARDS:
+        return set()
+    return set(parameters(imported(AFTERWARDS[group], option=group))[0])
+
+
 def _later(group: str, component: Callable[..., Any], node: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a node that are not the component's own, but those of every one's."""
     accepted, takes_any = parameters(component)
     others = {k: v for k, v in node.items() if k != "name" and k not in accepted}
     if not others or takes_any or group not in AFTERWARDS:
         return {}
-    common, _ = parameters(imported(AFTERWARDS[group], option=group))
+    common = common_parameters(group)
     return {key: value for key, value in others.items() if key in common}
 
 

@@ -7,14 +7,15 @@ before anything heavy is imported: groups and their choices against ``conf/``, t
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_origin
 
-from lookalike import components
+from lookalike import components, distributed, recipe_body
 from lookalike.config import Config
 from lookalike.errors import ConfigError, suggest
 
@@ -24,6 +25,7 @@ _OPTIONS = {f.name for f in fields(Config)}  # beside the groups, conf/ holds se
 GROUPS = tuple(sorted(p.name for p in CONF.iterdir() if p.name in _OPTIONS))
 _TABLES = (".csv", ".parquet", ".tsv", ".pq")
 _CONVERSION = re.compile(r"Value '(.*)' of type '\w+' could not be converted to (\w+)")
+_LOG = logging.getLogger("lookalike")
 _KINDS = {"Integer": "whole number", "Float": "number", "Boolean": "true or false"}
 
 
@@ -212,7 +214,7 @@ def _hydra(parsed: Sequence[Override]) -> Config:
     store.store(name="schema", node=Config)
     _store_public_names(store)
     words: list[str] = []
-    chosen = {o.key for o in parsed}
+    chosen = {o.key: o.value for o in parsed}
     if root := os.environ.get("LOOKALIKE_DATA"):
         words.append(f"data_root={_quote(root)}")
     for number, override in enumerate(parsed):
@@ -233,7 +235,7 @@ def _store_public_names(store: Any) -> None:
                 store.store(group=group, name=name, node={"name": name})
 
 
-def _hydra_word(store: Any, number: int, override: Override, chosen: set[str]) -> str:
+def _hydra_word(store: Any, number: int, override: Override, chosen: Mapping[str, str]) -> str:
     head = override.key.partition(".")[0]
     if override.key == "recipe":
         _given_node("recipe", override.value)
@@ -250,34 +252,31 @@ def _hydra_word(store: Any, number: int, override: Override, chosen: set[str]) -
     return f"{override.key}={value}"
 
 
-# Options that belong to what another option names.
-_BELONGS = {
-    "optimizer.name": "optimizer.options",
-    "optimizer.schedule": "optimizer.schedule_options",
-    "model.backbone": "model.options",
-    "dataset": "published",  # figures of that data set
-}
-
-
-def _recipe_word(store: Any, number: int, name: str, chosen: set[str]) -> str:
-    """A recipe, without its options for what the person chose otherwise.
-
-    A recipe's options are for the loss, the model, the optimiser that it names itself:
-    ``recipe=roadmap/sop loss=triplet`` would else hand SupAP's arguments to a triplet loss.
-    """
+def _recipe_word(store: Any, number: int, name: str, chosen: Mapping[str, str]) -> str:
+    """A recipe, without its options for what the person chose otherwise; they are told of those."""
     from omegaconf import DictConfig, OmegaConf
 
     body = cast("DictConfig", OmegaConf.load(CONF / "recipe" / f"{name}.yaml"))
-    foreign = {group for group in GROUPS if group in chosen}
-    foreign |= {options for choice, options in _BELONGS.items() if choice in chosen}
-    dropped = [key for key in foreign if OmegaConf.select(body, key) is not None]
-    if not dropped:
+    whole = body.copy()
+    fallen = recipe_body.fit(body, chosen, _file)
+    if body == whole:
         return f"recipe={name}"
-    for key in sorted(dropped, key=len, reverse=True):  # options before the group they are in
-        node, _, last = key.rpartition(".")
-        cast("DictConfig", OmegaConf.select(body, node) if node else body).pop(last)
+    if fallen and distributed.is_main():
+        _LOG.warning(
+            "note: recipe=%s: its %s fell away beside what you chose; give it again to keep it.",
+            name,
+            ", ".join(sorted(fallen)),
+        )
     store.store(group="recipe", name=f"given_{number}", node=body, package="_global_")
     return f"recipe=given_{number}"
+
+
+def _file(group: str, choice: str) -> Any:
+    """The options in a file of ``conf/``; None: there is none of that name."""
+    from omegaconf import OmegaConf
+
+    file = CONF / group / f"{choice}.yaml"
+    return OmegaConf.load(file) if file.is_file() else None
 
 
 def _readable(key: str, value: str) -> str:

@@ -25,13 +25,21 @@ def test_recipe_sets_groups_and_the_command_line_has_the_last_word():
     assert config.epochs == 3
 
 
-def test_a_group_chosen_beside_a_recipe_drops_the_recipes_options_for_it():
+def test_a_group_chosen_beside_a_recipe_drops_the_recipes_options_for_it(caplog):
     config = compose(["recipe=demo", "model=resnet18"])
-    assert config.model == ModelConfig(backbone="resnet18")
+    assert config.model == ModelConfig(backbone="resnet18", pool="gem")
     assert config.epochs == 15 and config.transform.size == 64
+    assert caplog.messages == [
+        "note: recipe=demo: its model.options fell away beside what you chose; give it again to "
+        "keep it."
+    ]
     config = compose(["recipe=pp/cub_resnet50", "loss=norm_softmax", "dataset=cars196"])
     assert config.loss == {"name": "norm_softmax"} and config.published == []
     assert config.recipe == "pp/cub_resnet50" and config.sampler["drop_last"] is False
+    config = compose(["recipe=suprank/sop", "evaluation=in_shop"])
+    assert config.evaluation.k == [1, 10, 20, 30, 40, 50] and config.evaluation.every == 20
+    config = compose(["recipe=roadmap/cub_deit", "model=resnet50"])
+    assert (config.model.pool, config.model.embedding_size) == ("avg", None)
 
 
 def test_options_of_what_a_recipe_names_go_with_it():
@@ -42,9 +50,32 @@ def test_options_of_what_a_recipe_names_go_with_it():
     )
     assert config.optimizer.options == {"momentum": 0.9} and config.optimizer.lr == 1e-4
     config = compose(["recipe=raml/cub", "optimizer.schedule=cyclic"])
+    assert config.optimizer.schedule_options == {"shared_max_lr": True}
+    config = compose(["recipe=raml/cub", "optimizer.schedule=cosine"])
     assert config.optimizer.schedule_options == {}
     config = compose(["recipe=demo", "model.backbone=resnet18", "model=conv4"])
     assert config.model.options == {} and config.model.backbone == "resnet18"
+
+
+RECIPES = ["raml/cub", "smooth_ap/inat_vit", "suprank/dyml_vehicle", "demo"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_to_name_what_a_recipe_names_changes_nothing(recipe, caplog):
+    """Its data set, loss, network, optimiser, schedule."""
+    whole = compose([f"recipe={recipe}"])
+    words = [
+        f"dataset={whole.dataset['name']}",
+        f"sampler={whole.sampler['name']}",
+        f"loss={whole.loss['name']}",
+        f"model.backbone={whole.model.backbone}",
+        f"optimizer.name={whole.optimizer.name}",
+        f"optimizer.schedule={whole.optimizer.schedule}",
+    ]
+    assert compose([f"recipe={recipe}", *words]) == whole
+    assert compose([f"recipe={recipe}", f"model={whole.model.backbone}"]) == whole
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("spelling", ["smooth_ap", "SmoothAP", "smoothap"])

@@ -204,6 +204,15 @@ _OPTIONS = {
 }
 
 
+def options_of(schedule: str) -> list[str]:
+    """What a schedule takes as ``optimizer.schedule_options``.
+
+    >>> "shared_max_lr" in options_of("cyclic"), options_of("cosine")
+    (True, [])
+    """
+    return list(_OPTIONS.get(schedule, ()))
+
+
 def check_schedule(c: OptimizerConfig, groups: Iterable[str]) -> None:
     """Refuse a schedule that cannot be, before anything heavy starts.
 
