@@ -166,6 +166,10 @@ def evaluate(
         result.setdefault("asi", []).append(asi(view, columns))
         table = relevances(view, columns, kind, alpha)
         result.setdefault("h_ap", []).append(h_ap(view, table))
+        # HAPPIER's program: the query is one of its own finest class, but stands nowhere.
+        itself = [(0, columns)] if own[q] != -1 else []
+        table = relevances([*view, *itself], columns, kind, alpha)
+        result.setdefault("h_ap_happier", []).append(h_ap(view, table))
     for level in range(columns):
         suffix = f"_level{level}" if columns > 1 else ""
         shares = micro(best, first[level], ties)

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lookalike.config import EvaluationConfig
+from lookalike.jobs.parts.averages import means
 from lookalike.metrics import clustering, evaluate, formulas, kmeans, revisited
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -322,3 +324,85 @@ def test_clustering_f1(number):
     assert clustering(file["cluster"], file["labels"])["pairwise_f"] == pytest.approx(
         float(file["f1"]), rel=1e-9
     )
+
+
+# ── whole evaluations beside the trained recipes ────────────────────────────────────────────────
+
+SETS = {"sop": 2, "inat_base": 2, "inat_full": 7, "cub": 3}
+OURS = {
+    "NDCG": "ndcg",
+    "H-AP": "h_ap_happier",
+    "ASI": "asi",
+    "AP": "mean_average_precision",
+    "P@1": "precision_at_1",
+    "mAP@R": "mean_average_precision_at_r",
+}
+
+
+def stated(system, name):
+    """What a system's evaluation printed for a set: (metric, level) → number; None: all levels."""
+    file = load("trajectories/evaluation")
+    found = {}
+    for key, value in file.items():
+        if key.startswith(f"{system}|{name}:"):
+            stem, _, level = key.partition(":")[2].rpartition("_")
+            found[stem, None if level == "multi" else int(level[5:])] = float(value)
+    return found
+
+
+@pytest.mark.parametrize("system", ["HAPPIER", "SupRank"])
+@pytest.mark.parametrize("name", SETS)
+def test_evaluations_of_happier_and_suprank(system, name):
+    file, columns = load("trajectories/evaluation"), SETS[name]
+    x = file[f"embeddings{columns}"].astype(np.float32)
+    report = evaluate(x, file[f"labels{columns}"], metrics=list(OURS.values()), k=[1])
+    expected = stated(system, name)
+    checked = {stem for stem, _ in expected} & OURS.keys()
+    for (stem, level), theirs in expected.items():
+        if stem in OURS:
+            suffix = "" if level is None else f"_level{level}"
+            assert report[OURS[stem] + suffix] == pytest.approx(theirs, abs=2e-7), stem
+    assert {"H-AP", "NDCG", "AP"} <= checked or not expected
+    assert bool(expected) or system == "SupRank"
+
+
+@pytest.mark.parametrize("system", ["HAPPIER", "SupRank"])
+@pytest.mark.parametrize("name", ["vehicle", "product"])
+def test_the_three_levels_of_dyml_and_their_mean(system, name):
+    """Vehicle: three benchmarks whose galleries hold the queries; Product: one of three levels."""
+    file = load("trajectories/evaluation")
+    x, labels = file["embeddings3"].astype(np.float32), file["labels3"]
+    asked = ["mean_average_precision", "asi_level0", "asi_level1", "asi_level2", "recall_at_k"]
+    names = np.arange(len(x)).astype(str)
+    table = {}
+    for level, title in enumerate(("test_fine", "test_middle", "test_coarse")):
+        if name == "product":
+            continue
+        alone = np.where(np.arange(3) == level, labels, -1)
+        wanted = [one for one in asked if not one.startswith("asi") or one.endswith(str(level))]
+        table[title] = evaluate(
+            x[::3], alone[::3], x, alone, levels=[level], metrics=wanted, k=[10, 20],
+            sequences=(names[::3], names),
+        ).values  # fmt: skip
+    if name == "product":
+        table["test"] = evaluate(x, labels, metrics=asked, k=[10, 20]).values
+    c = EvaluationConfig(average_levels=True)
+    whole = means(table, c)["test (all levels)"]
+    theirs = load("trajectories/evaluation")
+    start, suffix = f"{system}|{name}:test", "_level0" if name == "vehicle" else ""
+    for stem, ours in {
+        "AP": "mean_average_precision",
+        "ASI": "asi",
+        "R@10": "recall_at_10",
+    }.items():
+        levels = []
+        for level, title in enumerate(table if name == "vehicle" else ["test"] * 3):
+            key = f"{start}_level{level}:{stem}_level0"
+            key = key if name == "vehicle" else f"{start}:{stem}_level{level}"
+            mine = table[title][f"{ours}_level{level}"]
+            assert mine == pytest.approx(float(theirs[key]), abs=2e-7), key
+            levels.append(mine)
+        if (name, stem) != ("product", "ASI"):  # theirs averages the ASI of all levels in
+            mean = float(theirs[f"{start}_overall:{stem}{suffix}"])
+            assert whole[ours] == pytest.approx(mean, abs=2e-7)
+        assert whole[ours] == pytest.approx(np.mean(levels))

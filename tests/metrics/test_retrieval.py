@@ -113,8 +113,14 @@ def test_separate_gallery_with_sequences(world, ties, data):
 def test_relevances(kind, alpha):
     x, labels = random_world(40, columns=3)
     expected = reference.evaluate(x, [tuple(r) for r in labels], kind=kind, alpha=alpha)
-    report = evaluate(x, labels, relevance=kind, alpha=alpha, metrics=["h_ap"])
-    np.testing.assert_allclose(report.per_query["h_ap"], expected["h_ap"], rtol=1e-12)
+    names = ["h_ap", "h_ap_happier"]
+    report = evaluate(x, labels, relevance=kind, alpha=alpha, metrics=names)
+    for name in names:
+        np.testing.assert_allclose(report.per_query[name], expected[name], rtol=1e-12)
+    assert abs(report["h_ap_happier"] - report["h_ap"]) > 0.01
+    # A gallery that holds no query: the two are one.
+    report = evaluate(x[:9], labels[:9], x[9:], labels[9:], metrics=names, empty="zero")
+    assert report["h_ap_happier"] == report["h_ap"]
 
 
 def random_world(size, columns=1, dims=16, seed=0):

@@ -30,7 +30,7 @@ _OFTEN = 0.08  # share of scores taken again beyond which an exact tile costs le
 _PROBE = 64
 _LINE = 16  # numbers of four bytes
 # Metrics of one protocol, which native code does not know.
-_SLOW = ("mean_average_precision_trapezoid_at_{k}", "mean_precision_at_{k}")
+_SLOW = ("mean_average_precision_trapezoid_at_{k}", "mean_precision_at_{k}", "h_ap_happier")
 _WIDEST, _WIDEST_ON_DEVICE = 1024, 8192  # queries a tile: a product gains nothing from more
 
 
@@ -314,11 +314,11 @@ def _block(
         codes = task.query_codes[block], task.gallery_codes
         view = fuse(relevant, counts, codes, plan.levels, plan.cuts, plan.fused)
     else:
-        view = Views(task, relevant, counts, plan.levels, block, plan.style)
+        view = Views(task, relevant, counts, plan.levels, block, plan.style, excluded)
     single = [r for r in plan.requests if r.base != "micro_average_precision"]
     found = {r.name: view.value(r) for r in single if r.base not in _SLOW}
     if slow := [r for r in single if r.base in _SLOW]:
-        plain = Views(task, relevant, counts, plan.levels, block, plan.style)
+        plain = Views(task, relevant, counts, plan.levels, block, plan.style, excluded)
         found |= {request.name: plain.value(request) for request in slow}
     if best is not None:
         found["best score"] = best

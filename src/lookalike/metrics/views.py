@@ -13,6 +13,8 @@ from lookalike.metrics.labels import DISTRACTOR
 from lookalike.ops.exact_ranks import Counts
 from lookalike.ops.tiles import Pairs
 
+_HIERARCHICAL = ("h_ap", "h_ap_happier")
+
 
 @dataclass(frozen=True)
 class Style:
@@ -40,8 +42,10 @@ class Views:
         levels: list[int],
         block: slice,
         style: Style,
+        excluded: Pairs,
     ) -> None:
         self.levels = levels
+        self.held = excluded.counts > 0  # the gallery has the query itself
         self.style = style
         self.standing, order = formulas.stand(len(relevant.starts) - 1, relevant.rows, counts)
         items = relevant.items[order]
@@ -95,9 +99,12 @@ class Views:
         """One metric; NaN where a query has nothing relevant."""
         ranking = self._ranking(request)
         with np.errstate(invalid="ignore", divide="ignore"):
-            if request.base == "h_ap":
-                style = self.style
-                table = formulas.relevance_table(ranking.of_grade, style.relevance, style.alpha)
+            if request.base in _HIERARCHICAL:
+                style, sizes = self.style, ranking.of_grade
+                if request.base == "h_ap_happier":
+                    sizes = sizes.copy()
+                    sizes[:, -1] += self.held
+                table = formulas.relevance_table(sizes, style.relevance, style.alpha)
                 value = formulas.hierarchical_ap(ranking, table)
             elif request.k is not None:
                 value = formulas.CUT[request.base](ranking, request.k)
@@ -109,6 +116,6 @@ class Views:
         level = self.levels[0] if request.level is None else request.level
         if request.base == "exclusive_average_precision":
             return self.exclusive(level)
-        if request.level is None and request.base in ("ndcg", "asi", "h_ap"):
+        if request.level is None and request.base in ("ndcg", "asi", *_HIERARCHICAL):
             return self.graded()
         return self.of(level)

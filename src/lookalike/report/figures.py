@@ -17,6 +17,7 @@ _TITLES = {
     "mean_reciprocal_rank": "MRR",
     "ndcg": "NDCG",
     "h_ap": "H-AP",
+    "h_ap_happier": "H-AP (HAPPIER)",
     "asi": "ASI",
     "exclusive_average_precision": "Exclusive AP",
     "nmi": "NMI",
