@@ -20,6 +20,7 @@ class ModelConfig:
     embedding_size: int | None = 128  # null: the pooled features themselves
     head_norm: bool | str = False  # before the linear head: true (or layer), l2: unit length
     head_bias: bool = True
+    dropout: float = 0.0  # share of the pooled features that training drops, before norm and head
     pretrained: bool = True
     # to start from: a safetensors file, a run folder, a checkpoint of the published systems (.pth)
     weights: str | None = None
@@ -135,7 +136,7 @@ class DistillationConfig:
     views: int = 8  # of each picture, for ts_aug
     mixup: float = 0.2  # α of the Beta that mixes views of two pictures; 0: no mix-up
     group: int = 8  # consecutive pictures of a batch that are each other's partners in mix-up
-    precision: str = "auto"  # of the teacher: auto, fp32, bf16, fp16
+    precision: str = "auto"  # of the teacher: auto, fp32, bf16, fp16, fp64
 
 
 @dataclass
@@ -195,13 +196,16 @@ class Config:
     data_root: str = "data"  # or $LOOKALIKE_DATA
     seed: int = 0
     device: str = "auto"  # auto, cpu, cuda, cuda:1
-    precision: str = "auto"  # auto: bf16 on CUDA, fp32 on CPU; fp32, bf16, fp16 (scaled losses)
+    # auto: bf16 on CUDA, fp32 on CPU; fp32, bf16, fp16 (scaled losses); fp64: weights, losses and
+    # gradients in double precision, to compare two trainings digit for digit
+    precision: str = "auto"
     epochs: int = 20
     batch_size: int = 64  # over all processes
     # pictures that pass the network at a time on one process, the loss still seeing the whole
     # batch; null: all; auto: as many as free memory holds
     micro_batch: int | str | None = None
-    update_every: int = 1  # batches whose gradients are averaged for one step
+    update_every: int = 1  # batches to one step
+    accumulate: str = "mean"  # of the gradients of those batches: mean, or sum
     drop_partial_update: bool = False  # an epoch's last few batches short of a step go unused
     sync_batch_norm: bool = False  # statistics over all processes
     fsdp: bool = False  # shard weights, gradients and optimiser state over the processes

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike.errors import ConfigError, suggest
-from lookalike.losses.class_vectors import ProxyLoss, SoftLabelLoss, uniform_rows
+from lookalike.losses.class_vectors import ProxyLoss, SoftLabelLoss, uniform_rows, unit_rows
 
 
 class NormSoftmax(ProxyLoss):
@@ -31,6 +31,9 @@ class NormSoftmax(ProxyLoss):
         temperature: 0.05 as published; 1/32 in PP.
         centers: proxies a class.
         temperature_centers: how sharply the nearest centre of a class prevails.
+        unit_proxies: proxies start as Gaussian rows of norm 1, as in Positive Proxy's code; False,
+            as published: entries of U(-1/√D, 1/√D), rows of norm about 0.58. Only directions
+            enter the loss, but a step turns a longer row less.
         level: the label column to classify.
         normalize: divide embeddings by their norm first. Proxies always are.
 
@@ -54,6 +57,7 @@ class NormSoftmax(ProxyLoss):
         centers: int = 1,
         *,
         temperature_centers: float = 0.1,
+        unit_proxies: bool = False,
         level: int = 0,
         normalize: bool = True,
     ) -> None:
@@ -63,7 +67,7 @@ class NormSoftmax(ProxyLoss):
         self.temperature = temperature
         self.centers = centers
         self.temperature_centers = temperature_centers
-        uniform_rows(self.proxies)
+        (unit_rows if unit_proxies else uniform_rows)(self.proxies)
 
     def value(self, query: Tensor, targets: Tensor) -> Tensor:
         """See the class."""

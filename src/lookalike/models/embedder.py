@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from lookalike.errors import ConfigError
 from lookalike.models.backbones import create_backbone, feature_map
 from lookalike.models.pooling import GeM, create_pool, l2_normalize
+from lookalike.models.precision import at_least_float32
 from lookalike.models.scales import multi_scale
 
 HEAD_NORMS = (False, True, "layer", "l2")
@@ -28,6 +29,7 @@ class Spec:
     embedding_size: int | None = 128
     head_norm: bool | str = False  # True or "layer", "l2"
     head_bias: bool = True
+    dropout: float = 0.0  # share of pooled features that training drops, before norm and head
     freeze_batch_norm: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     size: int = 224
@@ -101,6 +103,13 @@ class Embedder(nn.Module):
             raise ConfigError(
                 f"model.head_norm={spec.head_norm}: write true (the same as layer), l2 or false."
             )
+        if not 0 <= spec.dropout < 1:
+            raise ConfigError(f"model.dropout={spec.dropout}: a share, at least 0 and below 1.")
+        if spec.embedding_size is not None and spec.embedding_size < 1:
+            raise ConfigError(
+                f"model.embedding_size={spec.embedding_size}: a width of at least 1; write null "
+                "for the pooled features themselves."
+            )
         self.pool = create_pool(pool, built.channels)
         self._keep_tokens = pool == "token"
         self.head: nn.Module = (
@@ -117,12 +126,9 @@ class Embedder(nn.Module):
         if spec.whitening is not None:
             self.whitening = Centred(self.width, spec.whitening)
             self.width = spec.whitening
-        self.register_buffer(
-            "mean", torch.tensor(built.mean).view(1, 3, 1, 1) * 255, persistent=False
-        )
-        self.register_buffer(
-            "std", torch.tensor(built.std).view(1, 3, 1, 1) * 255, persistent=False
-        )
+        mean, std = self._of_pixels(torch.float32)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
         if any(not 0 < width < self.width for width in spec.widths):
             raise ConfigError(
                 f"model.widths={[*spec.widths]}: each must be below the embedding's {self.width}."
@@ -159,6 +165,24 @@ class Embedder(nn.Module):
         self.spec = replace(self.spec, projection=width)
         self.width = width
 
+    def double(self) -> Embedder:
+        """As in torch: float64 throughout, with the pixels' mean and deviation not rounded before.
+
+        >>> create_model("conv4", pretrained=False).double().mean.flatten()[0] == 0.485 * 255
+        tensor(True)
+        """
+        super().double()
+        mean, std = self._of_pixels(torch.float64)
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+        return self
+
+    def _of_pixels(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of a pixel, 0 … 255, as ``(1, 3, 1, 1)``."""
+        about = self._about
+        mean, std = (torch.tensor(x, dtype=dtype).view(1, 3, 1, 1) for x in (about.mean, about.std))
+        return mean * 255, std * 255
+
     def train(self, mode: bool = True) -> Embedder:
         """As in torch; frozen batch norms keep their running statistics, their affine trains on."""
         super().train(mode)
@@ -169,10 +193,10 @@ class Embedder(nn.Module):
         return self
 
     def features(self, pictures: Tensor) -> Tensor:
-        """Pooled features ``(B, C)`` before norm and head."""
+        """Pooled features ``(B, C)`` before norm and head, thinned by dropout in training."""
         x = normalised(pictures, self.mean, self.std)
         x = feature_map(self._about, self.backbone(x), keep_tokens=self._keep_tokens)
-        return self.pool(x)
+        return F.dropout(self.pool(x), self.spec.dropout, self.training)
 
     def forward(self, pictures: Tensor, scales: Sequence[float] = (1.0,)) -> Tensor:
         """Embed a batch.
@@ -184,7 +208,7 @@ class Embedder(nn.Module):
                 features are the embedding, else 1.
 
         Returns:
-            ``(B, width)`` unit vectors in float32.
+            ``(B, width)`` unit vectors in float32, or in float64 where the weights are.
         """
         if list(scales) == [1.0]:
             vectors = self._describe(pictures)
@@ -200,7 +224,7 @@ class Embedder(nn.Module):
         if self.spec.head_norm == "l2":
             x = l2_normalize(x)
         elif self.spec.head_norm:
-            x = F.layer_norm(x.float(), x.shape[1:])
+            x = F.layer_norm(at_least_float32(x), x.shape[1:])
         x = l2_normalize(self.head(x))
         return x if self.projection is None else l2_normalize(self.projection(x))
 
@@ -285,6 +309,7 @@ def create_model(
     embedding_size: int | None = 128,
     head_norm: bool | str = False,
     head_bias: bool = True,
+    dropout: float = 0.0,
     pretrained: bool = True,
     freeze_batch_norm: bool = False,
     options: Mapping[str, Any] | None = None,
@@ -304,6 +329,7 @@ def create_model(
         head_norm: what stands between pooling and head: True or ``"layer"``, a layer norm without
             parameters; ``"l2"``, unit length, as before RAML's whitening.
         head_bias: whether the linear head adds a bias.
+        dropout: share of the pooled features that training drops, 0 to below 1.
         pretrained: start from published weights.
         freeze_batch_norm: keep batch norm's running statistics.
         options: handed to the backbone's constructor.
@@ -327,6 +353,7 @@ def create_model(
         embedding_size=embedding_size,
         head_norm=head_norm,
         head_bias=head_bias,
+        dropout=dropout,
         freeze_batch_norm=freeze_batch_norm,
         options=dict(options or {}),
         size=size,

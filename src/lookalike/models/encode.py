@@ -13,6 +13,7 @@ import torch
 from lookalike.data import loader as loading
 from lookalike.data.table import Table
 from lookalike.errors import DataError, NumericsError
+from lookalike.models.precision import autocast
 from lookalike.models.scales import check_scales
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def embed(
     Args:
         model: the embedder.
         batches: dicts with ``pictures`` uint8 ``(B, 3, H, W)``.
-        precision: autocast's type, or None for float32.
+        precision: autocast's type, or None for float32; float64 turns the model into float64.
         scales: sizes of the pictures whose vectors are averaged.
         on_batch: given the vectors of each batch.
 
@@ -111,12 +112,14 @@ def embed(
     was_training = model.training
     model.eval()
     device = model.device
+    if precision == torch.float64:
+        model.double()
     parts = []
     try:
         with torch.inference_mode():
             for batch in batches:
                 pictures = batch["pictures"].to(device, non_blocking=True)
-                with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
+                with autocast(device, precision):
                     vectors = model(pictures, scales)
                 parts.append(vectors.float().cpu().numpy())
                 if on_batch is not None:

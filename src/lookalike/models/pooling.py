@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike.errors import ConfigError, suggest
+from lookalike.models.precision import at_least_float32
 
 
 class GeM(nn.Module):
@@ -34,7 +35,7 @@ class GeM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` → ``(B, C)``."""
-        x = x if x.dtype == torch.float64 else x.float()
+        x = at_least_float32(x)
         p = self.p.to(x.dtype).view(1, -1, 1, 1)
         mean = x.clamp(min=self.eps).pow(p).mean(dim=(2, 3))
         return mean.pow(1.0 / p.flatten())
@@ -165,5 +166,5 @@ def create_pool(name: str, channels: int) -> nn.Module:
 
 def l2_normalize(x: Tensor) -> Tensor:
     """Rows of unit length, in float32 or better."""
-    x = x if x.dtype == torch.float64 else x.float()
+    x = at_least_float32(x)
     return F.normalize(x, dim=1)

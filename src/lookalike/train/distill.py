@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lookalike import distributed
 from lookalike.errors import ConfigError
 from lookalike.losses.calling import call
+from lookalike.models.precision import at_least_float32, autocast
 from lookalike.train.step import SupervisedStep
 
 
@@ -22,7 +23,8 @@ class Teacher:
 
     Attributes:
         model: the embedder.
-        precision: autocast's type while it is asked, its own affair; None for float32.
+        precision: autocast's type while it is asked, its own affair; None for float32, float64
+            for a network turned into float64.
     """
 
     model: nn.Module
@@ -30,14 +32,14 @@ class Teacher:
 
     def __post_init__(self) -> None:
         self.model.eval().requires_grad_(False)
+        if self.precision == torch.float64:
+            self.model.double()
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
-        """Pictures ``(B, 3, H, W)`` → unit vectors ``(B, D)`` in float32."""
-        with torch.autocast(
-            pictures.device.type, dtype=self.precision, enabled=self.precision is not None
-        ):
-            return self.model(pictures).float()
+        """Pictures ``(B, 3, H, W)`` → unit vectors ``(B, D)`` in float32 or float64."""
+        with autocast(pictures.device, self.precision):
+            return at_least_float32(self.model(pictures))
 
 
 @dataclass

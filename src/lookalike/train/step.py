@@ -16,6 +16,7 @@ from lookalike import distributed
 from lookalike.errors import NumericsError
 from lookalike.losses.calling import call
 from lookalike.losses.memory import CrossBatchMemory
+from lookalike.models.precision import at_least_float32, autocast
 from lookalike.train.big_batch import Buffers, two_pass
 from lookalike.train.mined import mined_triplets
 from lookalike.train.optimizers import Optimizers, Schedule
@@ -25,8 +26,9 @@ from lookalike.train.optimizers import Optimizers, Schedule
 class SupervisedStep:
     """Embed batches, compare them with their labels, move model and loss.
 
-    The model runs under autocast; the loss always sees float32. With several processes the
-    embeddings of all of them are gathered first, so the loss is that of the whole batch.
+    The model runs under autocast; the loss sees float32, or float64 from a network in it. With
+    several processes the embeddings of all of them are gathered first, so the loss is that of the
+    whole batch.
 
     Attributes:
         model: the embedder, perhaps wrapped for several processes.
@@ -34,7 +36,8 @@ class SupervisedStep:
         optimizers: step model and loss.
         schedule: sets their rates.
         device: where the batch goes.
-        precision: autocast's type, or None for float32 throughout.
+        precision: autocast's type; None for float32 throughout, float64 for a model and a loss
+            that are in float64.
         scaler: scales the loss, for float16; None elsewhere.
         clip_norm: largest gradient norm of the network, or None. Proxies are left out, as in
             HAPPIER and SupRank: their gradients are of another scale.
@@ -43,6 +46,7 @@ class SupervisedStep:
         recomputes: the model computes its activations a second time on the way back.
         negatives: rows that the sampler mined for each anchor of a batch; the loss is then given
             the triplets they make. See :func:`~lookalike.train.mined.mined_triplets`.
+        accumulate: what a step takes of several batches' gradients: their mean, or their sum.
     """
 
     model: nn.Module
@@ -56,6 +60,7 @@ class SupervisedStep:
     micro_batch: int | None = None
     recomputes: bool = False
     negatives: int = 0
+    accumulate: str = "mean"
 
     def backward(self, batch: dict[str, Any]) -> float:
         """Add the gradients of one batch to what is there, and return its loss.
@@ -95,10 +100,10 @@ class SupervisedStep:
         return float(loss.detach())
 
     def update(self, done: int, epoch: int, batches: int = 1) -> None:
-        """Move by the mean gradient of the batches since the last update.
+        """Move by the mean (or sum) of the gradients of the batches since the last update.
 
-        In this order: the rates of this step, the mean over processes and batches, unscaling,
-        clipping, the step of each optimiser, the new scale.
+        In this order: the rates of this step, the mean over processes, that over batches,
+        unscaling, clipping, the step of each optimiser, the new scale.
 
         Args:
             done: updates before this one.
@@ -108,7 +113,7 @@ class SupervisedStep:
         self.schedule.apply(done, epoch)
         self._average_loss_gradients()
         moving = self.optimizers.with_gradients()
-        if batches > 1:
+        if batches > 1 and self.accumulate == "mean":
             for group in self.optimizers.param_groups:
                 for parameter in group["params"]:
                     if parameter.grad is not None:
@@ -129,11 +134,9 @@ class SupervisedStep:
         self.optimizers.zero_grad()
 
     def embed(self, pictures: Tensor) -> Tensor:
-        """The model under autocast; what comes out is float32."""
-        with torch.autocast(
-            self.device.type, dtype=self.precision, enabled=self.precision is not None
-        ):
-            return self.model(pictures).float()
+        """The model under autocast; what comes out is float32, or float64 as its weights are."""
+        with autocast(self.device, self.precision):
+            return at_least_float32(self.model(pictures))
 
     def _loss(self, embeddings: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         """The loss of the whole batch, on every process."""

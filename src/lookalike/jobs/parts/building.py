@@ -39,12 +39,16 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype | None:
-    """Autocast's type: ``auto`` is bfloat16 on CUDA and none on CPU; None means float32."""
+    """The type of a network's arithmetic: ``auto`` is bfloat16 on CUDA and float32 on a CPU.
+
+    None means float32, float64 a network whose weights are so; the others are autocast's.
+    """
     types = {
         "auto": torch.bfloat16 if device.type == "cuda" else None,
         "fp32": None,
         "bf16": torch.bfloat16,
         "fp16": torch.float16,
+        "fp64": torch.float64,
     }
     if name not in types:
         raise ConfigError(f"precision={name}: write one of {', '.join(types)}.")
@@ -91,6 +95,7 @@ def build_model(config: Config) -> Embedder:
         embedding_size=c.embedding_size,
         head_norm=c.head_norm,
         head_bias=c.head_bias,
+        dropout=c.dropout,
         pretrained=c.pretrained and c.weights is None,
         freeze_batch_norm=c.freeze_batch_norm,
         options=c.options,
