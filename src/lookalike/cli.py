@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from lookalike import cli_discover, cli_search
-from lookalike.errors import LookalikeError, lost_worker
+from lookalike.errors import ConfigError, LookalikeError, lost_worker
 
 app = typer.Typer(
     help="Train, evaluate and serve models that find look-alike pictures.",
@@ -42,6 +42,12 @@ def train(
         bool, typer.Option("--overwrite", help="Replace the run that is in run=FOLDER.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Plain lines, no progress bar.")] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace", help="Write losses, rates, norms and batches of every step to this file."
+        ),
+    ] = None,
 ) -> None:
     """Train a model: `lookalike train dataset=cub loss=smooth_ap model=resnet18`."""
     from lookalike.compose import check_words
@@ -49,7 +55,7 @@ def train(
     check_words(overrides or [])
     from lookalike.jobs import train as job
 
-    job.run(overrides or [], resume=resume, overwrite=overwrite, quiet=quiet)
+    job.run(overrides or [], resume=resume, overwrite=overwrite, quiet=quiet, trace=trace)
 
 
 @app.command()
@@ -224,8 +230,29 @@ def compare(
         Path | None,
         typer.Option("--out", help="Folder for the tables (HTML, Markdown) and sheets."),
     ] = None,
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="The two are traces of `train --trace`: say where they part."),
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="Of --trace, relative; default: 1e-9 in float64, else 1e-5."),
+    ] = None,
 ) -> None:
-    """Say which differences are real and which noise: `lookalike compare runs/a runs/b`."""
+    """Say which differences are real and which noise: `lookalike compare runs/a runs/b`.
+
+    With --trace: where two trainings part and by how much. It ends with 0 where they agree, with 1
+    where they part, with 2 where a file is no trace.
+    """
+    if trace:
+        if metric or out or (split, over) != ("test", "classes"):
+            raise ConfigError("--trace goes with --tolerance and --json alone.")
+        from lookalike.jobs import compare_traces
+
+        found = compare_traces.run(runs, tolerance=tolerance, as_json=as_json)
+        raise typer.Exit(0 if found.equal else 1)
+    if tolerance is not None:
+        raise ConfigError("--tolerance belongs to --trace.")
     from lookalike.jobs import compare as job
 
     job.run(runs, split=split, metrics=metric or (), over=over, as_json=as_json, out=out)

@@ -23,6 +23,7 @@ def run(
     overwrite: bool = False,
     quiet: bool = False,
     silent: bool = False,
+    trace: str | Path | None = None,
     on_judged: Callable[[int, float], None] | None = None,
 ) -> Path:
     """Train a model and return its run folder.
@@ -33,6 +34,9 @@ def run(
         overwrite: replace the run that is there.
         quiet: plain lines instead of a progress bar.
         silent: nothing on the terminal.
+        trace: file for losses, rates, norms and batches of every step, see
+            `lookalike.train.trace.Trace`; `lookalike compare --trace` reads two of them. A resumed
+            run goes on in it.
         on_judged: told after every evaluation: epochs done, and the value that chooses the model.
             What it raises ends the run.
 
@@ -46,19 +50,32 @@ def run(
         overrides, resume, overwrite = _elastic(overrides, resume=resume, overwrite=overwrite)
     try:
         folder, config = _prepare(overrides, resume=resume, overwrite=overwrite)
+        traced = _trace(trace, config, replace=resume or overwrite)
         # The network libraries take seconds to import: not before the options are known to be
         # right.
         from lookalike.jobs.parts.console import Console
         from lookalike.jobs.parts.training import Training
 
         console = Console(quiet=quiet, silent=silent or not distributed.is_main())
-        training = Training(folder, config, console)
+        training = Training(folder, config, console, trace=traced)
         training.on_judged = on_judged
         with _status(folder):
             training.train(resume=resume, overwrite=overwrite)
     finally:
         distributed.stop()
     return folder.folder
+
+
+def _trace(file: str | Path | None, config: Config, *, replace: bool) -> Path | None:
+    """The file of a trace, if one is wanted and may be written."""
+    if file is None:
+        return None
+    if config.fsdp:
+        raise ConfigError("--trace does not go with fsdp=true: no process sees a whole gradient.")
+    path = Path(file).expanduser()
+    if path.is_dir() or (path.exists() and not replace):
+        raise ConfigError(f"--trace {path} is there already; name another file, or --overwrite.")
+    return path
 
 
 @contextmanager
@@ -154,6 +171,8 @@ def check(config: Config) -> None:
     lessons.check(config)
     building.pick_precision(config.precision, building.pick_device(config.device))
     building.broken_policy(config)
+    if config.accumulate not in ("mean", "sum"):
+        raise ConfigError(f"accumulate={config.accumulate}: write mean or sum.")
     _check_counts(config)
     if config.batch_size % distributed.world_size():
         raise ConfigError(

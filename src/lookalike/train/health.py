@@ -7,7 +7,7 @@ too few rows to say anything they return NaN.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -141,9 +141,20 @@ def gradient_norms(groups: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         groups: of optimisers: ``{"name": "head" or "head_no_decay", "params": […]}``. A group
             without gradients, one that stands still, is left out.
     """
+    return _norms(groups, lambda p: p.grad)
+
+
+def weight_norms(groups: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Euclidean norm of the weights of each parameter group, as `gradient_norms`."""
+    return _norms(groups, lambda p: p.detach())
+
+
+def _norms(
+    groups: Iterable[Mapping[str, Any]], of: Callable[[nn.Parameter], Tensor | None]
+) -> dict[str, float]:
     squares: dict[str, Tensor] = {}
     for group in groups:
-        found = [p.grad for p in group["params"] if p.grad is not None]
+        found = [x for p in group["params"] if (x := of(p)) is not None]
         if not found:
             continue
         square = nn.utils.get_total_norm(found).double().square()

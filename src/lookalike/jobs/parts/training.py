@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ from lookalike.train.loop import Loop
 from lookalike.train.optimizers import Schedule, create_optimizers, set_frozen
 from lookalike.train.schedules import Span
 from lookalike.train.step import SupervisedStep
+from lookalike.train.trace import Trace
 from lookalike.train.watch import Watch
 
 
@@ -54,9 +56,12 @@ class Training:
         folder: the run folder.
         config: the resolved configuration.
         console: where people read.
+        trace: file that every step is written to; None: none.
     """
 
-    def __init__(self, folder: Run, config: Config, console: Console) -> None:
+    def __init__(
+        self, folder: Run, config: Config, console: Console, trace: Path | None = None
+    ) -> None:
         # All three: other libraries' losses and miners draw from whichever they like.
         random.seed(config.seed)
         np.random.seed(config.seed)
@@ -82,6 +87,9 @@ class Training:
         self.model: Embedder = building.build_model(config).to(self.device)
         self.tutor = teachers.tutor_of(config, self.model)
         self.loss = building.build_loss(config, self.training, self.model.width).to(self.device)
+        if self.precision == torch.float64:
+            self.model.double()
+            self.loss.double()
         self.lesson = lessons.lesson(config, self.model, self.tutor, self.training, self.sampler)
         self.loader = self.lesson.loader
         self.sharded = accelerating.shard(self.model, config, self.device)
@@ -111,6 +119,12 @@ class Training:
             folder=folder.folder,
             path_of=self.training.path,
         )
+        about = {
+            "recipe": config.recipe,
+            "precision": config.precision,
+            "data": self.table.fingerprint,
+        }
+        self.trace = None if trace is None else Trace(self.watch, trace, about)
         self.saver = Saver(folder, config, self._stateful(), facts(config, self.table, self.tutor))
 
     def _stateful(self) -> dict[str, Stateful | None]:
@@ -137,11 +151,15 @@ class Training:
             progress = self._begin(overwrite=overwrite or resume)
         self._choose_micro_batch(progress)
         self.journal.begin(progress)
+        if self.trace is not None:
+            self.trace.begin(progress.step)
         try:
             with self.console.training(self, progress):
                 self.loop().run(progress)
         finally:
             self.journal.close()
+            if self.trace is not None:
+                self.trace.close()
         main = distributed.is_main()
         distributed.barrier()
         distributed.stop()  # what follows is the main process's alone
@@ -202,6 +220,7 @@ class Training:
             scaler=self.scaler,
             clip_norm=c.optimizer.clip_norm,
             recomputes=c.gradient_checkpointing,
+            accumulate=c.accumulate,
         )
 
     def loop(self) -> Loop:
@@ -211,7 +230,7 @@ class Training:
         return Loop(
             epochs=c.epochs,
             batches=lambda epoch, skip: self.watch.timed(self._batches(epoch, skip)),
-            step=self.watch,
+            step=self.watch if self.trace is None else self.trace,
             evaluate=self._evaluate,
             evaluate_every=c.evaluation.every,
             listener=self,
