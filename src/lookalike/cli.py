@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from lookalike import cli_discover, cli_search
-from lookalike.errors import ConfigError, LookalikeError, lost_worker
+from lookalike.errors import ConfigError, LookalikeError, lost_worker, printable
 
 app = typer.Typer(
     help="Train, evaluate and serve models that find look-alike pictures.",
@@ -31,13 +31,20 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+AutoResume = cli_discover.AutoResume
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
 @app.command()
 def train(
     overrides: Overrides = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with run=FOLDER.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with run=FOLDER. --resume=auto: begin, go on, or be done."
+        ),
+    ] = False,
+    auto_resume: AutoResume = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that is in run=FOLDER.")
     ] = False,
@@ -55,7 +62,10 @@ def train(
     check_words(overrides or [])
     from lookalike.jobs import train as job
 
-    job.run(overrides or [], resume=resume, overwrite=overwrite, quiet=quiet, trace=trace)
+    job.run(
+        overrides or [], resume="auto" if auto_resume else resume, overwrite=overwrite, quiet=quiet,
+        trace=trace,
+    )  # fmt: skip
 
 
 @app.command()
@@ -373,7 +383,7 @@ def main() -> None:
     # Import paths (dataset=my_data.birds) start here too; last, so that nothing is replaced.
     sys.path.append("")
     try:
-        app()
+        app(args=[cli_discover.AUTO if word == "--resume=auto" else word for word in sys.argv[1:]])
     except LookalikeError as error:
         _fail(error)
     except BrokenPipeError:
@@ -387,5 +397,5 @@ def main() -> None:
 def _fail(error: LookalikeError) -> NoReturn:
     if error.is_error:
         typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    typer.echo(str(error), err=True)
+    typer.echo(printable(str(error)), err=True)
     sys.exit(error.exit_code)

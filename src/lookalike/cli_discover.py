@@ -9,6 +9,9 @@ import typer
 
 Out = Annotated[Path, typer.Option("--out", help="The file to write.")]
 Label = Annotated[str, typer.Option("--label", help="Column of true labels, where there is one.")]
+# Also spelt --resume=auto, which `cli.main` understands: a flag of typer takes no value.
+AUTO = "--auto-resume"
+AutoResume = Annotated[bool, typer.Option(AUTO, hidden=True)]
 
 
 def embed(
@@ -120,7 +123,13 @@ def discover(
             metavar="[OPTION=VALUE]...", help="As for train, and discover.rounds, discover.…"
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with run=FOLDER.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with run=FOLDER. --resume=auto: begin, go on, or be done."
+        ),
+    ] = False,
+    auto_resume: AutoResume = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the loop that is in run=FOLDER.")
     ] = False,
@@ -135,7 +144,10 @@ def discover(
     check_words(overrides or [])
     from lookalike.jobs import discover as job
 
-    job.run(overrides or [], resume=resume, overwrite=overwrite, quiet=quiet, decisions=decisions)
+    job.run(
+        overrides or [], resume="auto" if auto_resume else resume, overwrite=overwrite, quiet=quiet,
+        decisions=decisions,
+    )  # fmt: skip
 
 
 def review(

@@ -84,6 +84,18 @@ def dead_worker(reason: str) -> DataError:
     )
 
 
+def printable(text: str) -> str:
+    r"""A text whose control characters are shown, not obeyed: a label could steer the terminal.
+
+    >>> print(printable("fox\x1b[2J"))
+    fox\x1b[2J
+    """
+    return "".join(
+        f"\\x{ord(c):02x}" if (c < " " and c not in "\n\t") or "\x7f" <= c <= "\x9f" else c
+        for c in text
+    )
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest of the known words, or lists them all.
 

@@ -11,6 +11,32 @@ from pathlib import Path
 
 from lookalike.errors import DiskError
 
+# What a writer leaves in a folder while it writes; see `lookalike.locks`.
+LOCK = ".lock"
+HOLDER = ".holder.json"
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a path is missing, or a folder that holds nothing but a writer's lock.
+
+    >>> is_free(Path("nowhere"))
+    True
+    """
+    if not folder.is_dir():
+        return not (folder.exists() or folder.is_symlink())
+    return not {path.name for path in folder.iterdir()} - {LOCK, HOLDER}
+
+
+def empty(folder: Path) -> None:
+    """Remove what is in a folder, a writer's lock excepted."""
+    for path in folder.iterdir():
+        if path.name in (LOCK, HOLDER):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -45,18 +71,24 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """As :func:`replacing`, of a whole folder: an empty sibling to fill.
 
     A folder that stood at ``path`` steps aside by its name only, and is deleted once the new one is
-    in place; where that fails it is put back.
+    in place; where that fails it is put back. An empty folder is filled where it is: it may be a
+    volume that was mounted there, which cannot be renamed.
 
     Raises:
         DiskError: the disk refuses (full, read-only, …); the message names the folder.
     """
-    sibling = path.with_name(f".{path.name}.{os.getpid()}.part")
+    filled = path.is_dir() and is_free(path)
+    sibling = (path / path.name if filled else path).with_name(f".{path.name}.{os.getpid()}.part")
     before = path.with_name(f".{path.name}.{os.getpid()}.before")
     try:
         with _naming(path):
             shutil.rmtree(sibling, ignore_errors=True)
             sibling.mkdir(parents=True)
             yield sibling
+            if filled:
+                for entry in sorted(sibling.iterdir()):
+                    entry.replace(path / entry.name)
+                return
             if path.exists():
                 path.replace(before)
             sibling.replace(path)

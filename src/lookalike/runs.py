@@ -19,7 +19,6 @@ import datetime
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -27,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from lookalike import __version__
-from lookalike.errors import RunError
-from lookalike.files import write_text
+from lookalike.errors import DiskError, RunError
+from lookalike.files import empty, is_free, write_text
 
 _VERSIONS = ("torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "faiss-cpu")
 
@@ -63,19 +62,17 @@ class Run:
         run.refuse_if_taken(overwrite=overwrite)
         try:
             if run.folder.exists():
-                shutil.rmtree(run.folder)
+                empty(run.folder)
             run.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"Cannot make {run.folder}: {error.strerror}.") from error
+            raise DiskError(f"Cannot make {run.folder}: {error.strerror}.") from error
         return run
 
     def refuse_if_taken(self, *, overwrite: bool) -> None:
         """Say so if :meth:`create` would refuse this folder; nothing is touched."""
-        if not self.folder.exists():
-            return
-        if not self.folder.is_dir():
+        if self.folder.exists() and not self.folder.is_dir():
             raise RunError(f"{self.folder} is a file. Choose another folder: run=…")
-        if not any(self.folder.iterdir()):
+        if is_free(self.folder):
             return
         if self.begun and not any(self.checkpoints.iterdir()):
             status = self.read_manifest()["status"]
@@ -108,6 +105,11 @@ class Run:
         """Whether a run has started here: it has a manifest."""
         return self.manifest.is_file() and self.checkpoints.is_dir()
 
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end: trained, measured and reported."""
+        return self.report.is_file() and self.read_manifest().get("status") == "finished"
+
     def evaluation(self, split: str) -> Path:
         """Where the results on one split are kept."""
         return self.folder / "evaluation" / split
@@ -119,7 +121,7 @@ class Run:
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write(line)
         except OSError as error:
-            raise RunError(
+            raise DiskError(
                 f"Cannot write {self.metrics}: {error.strerror}. Free some space, then go on: "
                 f"lookalike train --resume run={self.folder}"
             ) from error

@@ -12,7 +12,7 @@ from lookalike.data.decode import decode_picture, encode_raw, read_picture
 from lookalike.data.doctor import check
 from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, DiskError
 
 SIZES = [(60, 90), (90, 60), (40, 40), (20, 30), (64, 48), (50, 200)]
 
@@ -160,7 +160,7 @@ def test_settings_that_cannot_be(table, tmp_path):
         with pytest.raises(ConfigError, match="cannot be"):
             build_cache(table, tmp_path / "cache", **options)
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(DiskError, match="Cannot write"):
         build_cache(table, tmp_path / "file" / "cache")
 
 
@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_nothing(table, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lookalike.data.cache._Shards.add", full)
-    with pytest.raises(DataError, match="cannot be written: No space left on device"):
+    with pytest.raises(DiskError, match="Cannot write .*: No space left on device"):
         build_cache(table, tmp_path / "cache")
     assert not list(tmp_path.glob("*cache*"))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -26,6 +25,7 @@ from lookalike.data.decode import decode_picture, encode_raw, is_plain_jpeg, rea
 from lookalike.data.frames import read_frame, write_frame
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
+from lookalike.files import is_free, replacing_folder
 
 _VERSION = 1
 _BLOCK = 256  # pictures handed to the threads at a time
@@ -64,8 +64,9 @@ def build_cache(
 
     Raises:
         ConfigError: a size or quality that cannot be.
-        DataError: a folder that is there, a picture that is refused, or a disk that is full, or
-            will be by the size of the first pictures.
+        DataError: a folder that is there, a picture that is refused, or a disk that will be full
+            by the size of the first pictures.
+        DiskError: the disk refuses.
 
     Example:
         ``build_cache(cub("data/CUB_200_2011"), "data/cub-256")``, then ``lookalike train
@@ -78,20 +79,11 @@ def build_cache(
             " is above 0, quality 1 … 100, encoding 'jpeg' or 'raw'"
         )
     form = _Form(shorter, quality if encoding == "jpeg" else None)
-    if target.exists():
+    if not is_free(target):
         raise DataError(f"{target}: is there already; remove it, or choose another folder")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        beside.chmod(0o755)  # mkdtemp makes it private, which the rename would keep
-        try:
-            _refuse_full_disk(table, beside, form)
-            _fill(table, beside, form, shard_bytes, broken, workers, progress)
-            beside.replace(target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-    except OSError as e:
-        raise DataError(f"{target}: the cache cannot be written: {e.strerror or e}") from None
+    with replacing_folder(target) as beside:
+        _refuse_full_disk(table, beside, form)
+        _fill(table, beside, form, shard_bytes, broken, workers, progress)
     return open_cache(target)
 
 

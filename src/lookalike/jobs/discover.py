@@ -19,21 +19,24 @@ from lookalike.discover.decisions import read_decisions
 from lookalike.discover.hierarchy import hilander
 from lookalike.discover.open_world import open_world_rows
 from lookalike.errors import ConfigError, RunError, suggest
-from lookalike.files import write_text
+from lookalike.files import HOLDER, LOCK, empty, is_free, write_text
 from lookalike.jobs.cluster import training_options
 from lookalike.jobs.parts import building
 from lookalike.jobs.parts.console import Console
+from lookalike.jobs.parts.requeue import Resume, decide
 from lookalike.jobs.parts.round_page import summary, write_page
 from lookalike.jobs.rounds import Round
+from lookalike.locks import only_writer
 from lookalike.runs import environment, next_folder
 
+_FIRST = ("rows.parquet", "config.yaml", "manifest.json")  # written before words.json
 _OWN = ("run", "dataset", "discover")  # options that are not the training's
 
 
 def run(
     overrides: Sequence[str],
     *,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
     quiet: bool = False,
     decisions: Path | None = None,
@@ -48,6 +51,7 @@ def run(
     Args:
         overrides: groups and options of training, and ``discover.…``.
         resume: go on with the loop in ``run=FOLDER``; ``discover.rounds`` may be raised.
+            ``"auto"``: begin it, or go on with it, so that a scheduler may repeat one command.
         overwrite: replace what is in ``run=FOLDER``.
         quiet: plain lines.
         decisions: a review's CSV about the clusters of the last round; with ``resume``.
@@ -57,13 +61,33 @@ def run(
         DataError: data that cannot be used.
         RunError: a folder that is in the way, or cannot be resumed.
     """
-    if resume:
-        folder, config, words, rows = _found(overrides)
-    else:
-        if decisions is not None:
-            raise ConfigError("--decisions is about a loop that is there: add --resume run=FOLDER")
-        folder, config, words, rows = _begun(overrides, overwrite=overwrite)
+    if resume == "auto":
+        overrides, resume, _ = decide(overrides, "words.json", ("discover.rounds",))
+    if decisions is not None and not resume:
+        raise ConfigError("--decisions is about a loop that is there: add --resume run=FOLDER")
+    prepare = _found if resume else _prepared
+    config, folder = prepare(overrides)
+    if not resume:
+        _refuse_in_the_way(folder, overwrite=overwrite)
+    with only_writer(folder, "loop"):
+        if not resume:
+            _refuse_in_the_way(folder, overwrite=overwrite)  # who held it before may have filled it
+            _begin(folder, config, overrides)
+        else:
+            write_text(folder / "config.yaml", to_yaml(config))
+        _go_on(folder, config, overrides if resume else (), decisions, quiet=quiet)
+    return folder
+
+
+def _go_on(
+    folder: Path, config: Config, given: Sequence[str], decisions: Path | None, *, quiet: bool
+) -> None:
+    """Round after round, from what lies in the folder."""
     console = Console(quiet=quiet)
+    words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
+    words += [word for word in given if word.partition("=")[0] in ("workers", "device")]
+    rows = read_frame(folder / "rows.parquet")
+    rows["label"] = rows["label"].where(rows["label"] != "-1", None)
     console.say(f"run      {folder}")
     console.say("data     " + ", ".join(f"{n} {s}" for s, n in _counts(rows).items()))
     if decisions is not None:
@@ -85,38 +109,43 @@ def run(
         one.select(x, clusters)
         one = one.next()
     console.say(f"report   {one.home / 'report.html'}")
-    return folder
 
 
-def _begun(
-    overrides: Sequence[str], *, overwrite: bool
-) -> tuple[Path, Config, list[str], pd.DataFrame]:
+def _prepared(overrides: Sequence[str]) -> tuple[Config, Path]:
     config = compose(overrides)
     check(config)
-    words = [w for w in overrides if w.lstrip("+").partition("=")[0].partition(".")[0] not in _OWN]
     stem = f"discover-{str(config.dataset['name']).rpartition('.')[2]}"
-    folder = Path(config.run or str(next_folder(stem)))
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / "words.json").is_file():
-            raise RunError(f"{folder} is not empty and holds no loop. Choose another: run=…")
-        if not overwrite:
-            raise RunError(
-                f"{folder} holds a loop already. Go on with --resume, replace it with --overwrite, "
-                "or choose another folder: run=…"
-            )
-        shutil.rmtree(folder)
+    config.run = config.run or str(next_folder(stem))
+    return config, Path(config.run)
+
+
+def _refuse_in_the_way(folder: Path, *, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file. Choose a folder: run=…")
+    if is_free(folder) or {p.name for p in folder.iterdir()} <= {*_FIRST, LOCK, HOLDER}:
+        return  # one that was killed before it had begun is begun again
+    if not (folder / "words.json").is_file():
+        raise RunError(f"{folder} is not empty and holds no loop. Choose another: run=…")
+    if not overwrite:
+        raise RunError(
+            f"{folder} holds a loop already. Go on with --resume, replace it with --overwrite, "
+            "or choose another folder: run=…"
+        )
+
+
+def _begin(folder: Path, config: Config, overrides: Sequence[str]) -> None:
+    """Write what the rounds start from; ``words.json``, the last, says that all of it is there."""
+    words = [w for w in overrides if w.lstrip("+").partition("=")[0].partition(".")[0] not in _OWN]
     rows = open_world_rows(building.build_table(config), config.discover.labelled)
-    config.run = str(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    empty(folder)
     # −1 as everywhere in tables: so that the file is a data set, to go on with by hand.
     write_frame(rows.assign(label=rows["label"].fillna("-1")), folder / "rows.parquet")
     write_text(folder / "config.yaml", to_yaml(config))
     write_text(folder / "manifest.json", json.dumps(environment(), indent=2) + "\n")
     write_text(folder / "words.json", json.dumps(words, indent=2) + "\n")
-    return folder, config, words, rows
 
 
-def _found(overrides: Sequence[str]) -> tuple[Path, Config, list[str], pd.DataFrame]:
+def _found(overrides: Sequence[str]) -> tuple[Config, Path]:
     given = dict(word.split("=", 1) for word in overrides if "=" in word)
     if "run" not in given:
         raise ConfigError("--resume needs the loop's folder: run=runs/x.")
@@ -132,12 +161,7 @@ def _found(overrides: Sequence[str]) -> tuple[Path, Config, list[str], pd.DataFr
     text = (folder / "config.yaml").read_text(encoding="utf-8")
     config = from_yaml(text, overrides)
     check(config)
-    write_text(folder / "config.yaml", to_yaml(config))
-    words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
-    words += [f"{key}={given[key]}" for key in ("workers", "device") if key in given]
-    rows = read_frame(folder / "rows.parquet")
-    rows["label"] = rows["label"].where(rows["label"] != "-1", None)
-    return folder, config, words, rows
+    return config, folder
 
 
 def check(config: Config) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from lookalike import __version__
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, ModelError, RunError, suggest
-from lookalike.files import replacing_folder, sha256, write_text
+from lookalike.files import is_free, replacing_folder, sha256, write_text
 from lookalike.jobs.index import read_source
 from lookalike.jobs.parts.benchmarks import own_config
 from lookalike.jobs.parts.console import Console
@@ -103,7 +103,7 @@ def run(
     folder = weights.model_folder(model)
     kind = f"{to}-int8" if int8 else to
     out = Path(out) if out is not None else Path(model).expanduser() / "exported" / kind
-    if out.exists() and not (overwrite and is_exported(out)):
+    if not is_free(out) and not (overwrite and is_exported(out)):
         what = "Add --overwrite, or choose" if is_exported(out) else "It is no export; choose"
         raise RunError(f"{out} exists already. {what} another --out.")
     about = weights.read_about(folder)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from lookalike.errors import ConfigError, DataError, ModelError, RunError
-from lookalike.files import replacing_folder, write_text
+from lookalike.files import is_free, replacing_folder, write_text
 from lookalike.jobs.parts import building, comparing, reporting
 from lookalike.jobs.parts.benchmarks import own_config
 from lookalike.jobs.parts.console import Console
@@ -60,7 +60,7 @@ def run(
     if not hub.is_address(to):
         out = Path(to).expanduser()
         published = (out / "model.json").is_file() and (out / "README.md").is_file()
-        if out.exists() and not (overwrite and published):
+        if not is_free(out) and not (overwrite and published):
             what = "Add --overwrite, or choose" if published else "Choose"
             raise RunError(f"{out} exists already. {what} another --to.")
         with replacing_folder(out) as part:

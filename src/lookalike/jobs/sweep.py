@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.compose import check_words
 from lookalike.config import Config
-from lookalike.errors import ConfigError, Interrupted, LookalikeError, RunError
+from lookalike.errors import ConfigError, Interrupted, LookalikeError, RunError, printable
 from lookalike.jobs import train
 from lookalike.jobs.parts.spaces import (
     Space,
@@ -170,7 +170,7 @@ def _trial(
         reason = str(error) or type(error).__name__
         trial.set_user_attr("reason", reason)
         worker.study.tell(trial, state=TrialState.FAIL)
-        print(f"trial {trial.number:3d}  failed: {reason}", flush=True)
+        print(f"trial {trial.number:3d}  failed: {printable(reason)}", flush=True)
         # What a person can mend by other options, or a GPU that is too small for these, is the
         # trial's own affair; anything else is a fault of the program.
         if not isinstance(error, LookalikeError) and "out of memory" not in reason.lower():

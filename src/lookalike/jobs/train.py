@@ -10,16 +10,14 @@ from lookalike import components, distributed
 from lookalike.compose import compose, from_yaml
 from lookalike.config import Config
 from lookalike.errors import ConfigError, Interrupted, RunError, lost_worker
+from lookalike.jobs.parts.requeue import RESUMABLE, Resume, decide, named_folder, writing
 from lookalike.runs import Run, next_folder
-
-# What a resumed run may change: nothing of it touches the numbers.
-RESUMABLE = ("run", "workers", "device", "checkpoint", "tracker", "tracker_options")
 
 
 def run(
     overrides: Sequence[str],
     *,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
     quiet: bool = False,
     silent: bool = False,
@@ -30,7 +28,8 @@ def run(
 
     Args:
         overrides: groups and options, as on the command line.
-        resume: go on with the run in ``run=FOLDER``.
+        resume: go on with the run in ``run=FOLDER``; ``"auto"``: begin it, go on with it, or leave
+            it where it is finished, so that a scheduler may repeat the same command.
         overwrite: replace the run that is there.
         quiet: plain lines instead of a progress bar.
         silent: nothing on the terminal.
@@ -43,12 +42,17 @@ def run(
     Raises:
         ConfigError: an option that cannot be.
         DataError: data that cannot be used.
+        Busy: another process trains in this run folder.
         RunError: a run folder that is in the way, or cannot be resumed.
     """
     distributed.start()
-    if distributed.restarts_allowed():
-        overrides, resume, overwrite = _elastic(overrides, resume=resume, overwrite=overwrite)
     try:
+        if resume == "auto":
+            overrides, resume, done = decide(overrides)
+            if done:
+                return _say_done(overrides, silent=silent)
+        elif distributed.restarts_allowed():
+            overrides, resume, overwrite = _elastic(overrides, resume=resume, overwrite=overwrite)
         folder, config = _prepare(overrides, resume=resume, overwrite=overwrite)
         traced = _trace(trace, config, replace=resume or overwrite)
         # The network libraries take seconds to import: not before the options are known to be
@@ -57,9 +61,9 @@ def run(
         from lookalike.jobs.parts.training import Training
 
         console = Console(quiet=quiet, silent=silent or not distributed.is_main())
-        training = Training(folder, config, console, trace=traced)
-        training.on_judged = on_judged
-        with _status(folder):
+        with writing(folder.folder, "run"), _status(folder):
+            training = Training(folder, config, console, trace=traced)
+            training.on_judged = on_judged
             training.train(resume=resume, overwrite=overwrite)
     finally:
         distributed.stop()
@@ -76,6 +80,16 @@ def _trace(file: str | Path | None, config: Config, *, replace: bool) -> Path | 
     if path.is_dir() or (path.exists() and not replace):
         raise ConfigError(f"--trace {path} is there already; name another file, or --overwrite.")
     return path
+
+
+def _say_done(overrides: Sequence[str], *, silent: bool) -> Path:
+    from lookalike.jobs.parts.console import Console
+
+    run = Run(named_folder(overrides, "--resume=auto"))
+    Console(silent=silent or not distributed.is_main()).say(
+        f"{run.folder} is finished; nothing is left to do. Its report: {run.report}"
+    )
+    return run.folder
 
 
 @contextmanager
@@ -104,12 +118,7 @@ def _elastic(
 
     torchrun repeats the command it was given; the run folder tells that there is a run under way.
     """
-    folder = _named_folder(overrides)
-    if folder is None:
-        raise ConfigError(
-            "torchrun --max-restarts: name the run's folder, so that a restarted process finds it: "
-            "run=runs/x."
-        )
+    folder = named_folder(overrides, "torchrun --max-restarts")
     if not distributed.restarted():
         return list(overrides), resume, overwrite
     kept = [o for o in overrides if o.partition("=")[0].partition(".")[0] in RESUMABLE]
@@ -117,15 +126,9 @@ def _elastic(
     return (kept, True, False) if begun else (list(overrides), False, True)
 
 
-def _named_folder(overrides: Sequence[str]) -> str | None:
-    return next((o.partition("=")[2] for o in overrides if o.startswith("run=")), None)
-
-
 def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tuple[Run, Config]:
     if resume:
-        folder = _named_folder(overrides)
-        if folder is None:
-            raise ConfigError("--resume needs the run's folder: run=runs/x.")
+        folder = named_folder(overrides, "--resume")
         for override in overrides:
             key = override.partition("=")[0]
             if key.partition(".")[0] not in RESUMABLE:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 from importlib.resources import files
 
 import numpy as np
@@ -58,10 +59,11 @@ def map_page(plane: EmbeddingMap, *, title: str, names: list[str]) -> str:
     script = home.joinpath("map_page.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     written = json.dumps(data, separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c")
+    holes = {"HASH": f"sha256-{digest}", "TITLE": text(title), "NOTE": text(note)}
+    holes |= {"SCRIPT": script, "DATA": written}
     page = home.joinpath("map_page.html").read_text("utf-8")
-    page = page.replace("HASH", f"sha256-{digest}").replace("TITLE", text(title))
-    page = page.replace("NOTE", text(note)).replace("SCRIPT", script, 1)
-    return page.replace("DATA", written, 1)
+    # In one pass: a title may be called DATA.
+    return re.sub("|".join(holes), lambda hole: holes[hole[0]], page)
 
 
 def _thumb(picture: Picture | None) -> str:

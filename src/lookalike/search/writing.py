@@ -40,13 +40,8 @@ def refuse_in_the_way(folder: Path, *, overwrite: bool) -> None:
                 f"{folder} exists already. Add --overwrite, or choose another --out. "
                 "(`index add` and `index update` change an index.)"
             )
-    elif folder.exists() and (not folder.is_dir() or _foreign(folder, ours)):
+    elif folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - ours):
         raise RunError(f"{folder} exists already. It is no index; choose another --out.")
-
-
-def _foreign(folder: Path, ours: set[str]) -> bool:
-    names = {p.name for p in folder.iterdir()}
-    return not names or bool(names - ours)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
+from rich.console import (
+    ConsoleOptions,
+    ConsoleRenderable,
+    RenderableType,
+    RenderHook,
+    RenderResult,
+)
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,12 +26,32 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
+
+from lookalike.errors import printable
 
 if TYPE_CHECKING:
     from lookalike.jobs.parts.training import Training
     from lookalike.report import EvaluationSection
     from lookalike.runs import Run
     from lookalike.train.checkpoints import Progress as RunProgress
+
+
+class _Shown:
+    """A renderable without control characters of its own."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self.inner = inner
+
+    def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.inner, options):
+            text = segment.text if segment.control else printable(segment.text)
+            yield Segment(text, segment.style, segment.control)
+
+
+class _Printable(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Shown(one) for one in renderables]
 
 
 class Console:
@@ -35,7 +63,10 @@ class Console:
     """
 
     def __init__(self, *, quiet: bool = False, silent: bool = False) -> None:
-        self.out = RichConsole(file=sys.stdout, highlight=False, soft_wrap=True, quiet=silent)
+        self.out = RichConsole(
+            file=sys.stdout, highlight=False, soft_wrap=True, quiet=silent, markup=False
+        )
+        self.out.push_render_hook(_Printable())
         self.quiet = quiet or silent or not self.out.is_terminal
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -142,7 +173,7 @@ class Console:
         if bar is None:
             own = bar = Progress(console=self.out, transient=True)
             own.start()
-        task = bar.add_task(f"embedding {split}", total=total)
+        task = bar.add_task(escape(f"embedding {printable(split)}"), total=total)
         try:
             yield lambda n: bar.advance(task, n)
         finally:

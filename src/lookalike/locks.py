@@ -1,0 +1,123 @@
+"""One writer a folder: a lock that goes with its process, and a note of who holds it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lookalike.errors import Busy, DiskError
+from lookalike.files import HOLDER, LOCK, is_free
+
+_DYING = 20.0  # seconds that the loader's processes of a killed run may live on, with its lock
+
+
+@contextmanager
+def only_writer(folder: Path, what: str) -> Iterator[None]:
+    """Be the only process that writes to a folder; made where it is missing.
+
+    Args:
+        folder: what is written to.
+        what: its kind, for the error: "run", "loop".
+
+    Raises:
+        Busy: another process writes; says which, and since when.
+        DiskError: the folder cannot be made.
+
+    >>> import tempfile
+    >>> with only_writer(Path(tempfile.mkdtemp()), "run"):
+    ...     pass
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _acquire(folder, what)
+    except OSError as error:
+        raise DiskError(f"Cannot write {folder}: {error.strerror or error}.") from error
+    try:
+        _write_holder(folder)
+        yield
+    finally:
+        (folder / HOLDER).unlink(missing_ok=True)
+        if made and is_free(folder):  # nothing came of it: leave no folder behind
+            (folder / LOCK).unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()
+        lock.release()
+
+
+def _acquire(folder: Path, what: str) -> FileLock:
+    lock = FileLock(folder / LOCK, is_singleton=False)
+    last = time.monotonic() + _DYING
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            return lock
+        except Timeout:
+            holder = _read_holder(folder)
+            if not _is_dead(holder) or time.monotonic() > last:
+                raise Busy(
+                    f"{folder}: another process writes to this {what}{_describe(holder)}. Wait "
+                    "until it is done, or end it; or choose another folder."
+                ) from None
+            time.sleep(0.1)
+
+
+def _write_holder(folder: Path) -> None:
+    said = {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:300],
+    }
+    (folder / HOLDER).write_text(json.dumps(said), encoding="utf-8")
+
+
+def _read_holder(folder: Path) -> dict[str, Any]:
+    try:
+        said = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # it is just being written, or was written on a full disk
+    return said if isinstance(said, dict) else {}
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    """Whether the holder ran on this machine and is no more."""
+    pid = holder.get("pid")
+    here = holder.get("host") == platform.node() and os.name == "posix"
+    if not here or not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """A killed process whose parent has not asked for its end yet is dead too."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in ("Z", "X")
+
+
+def _describe(holder: dict[str, Any]) -> str:
+    if not holder:
+        return ""
+    return (
+        f" (process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}: "
+        f"{holder.get('command')})"
+    )
