@@ -281,14 +281,20 @@ def data_check(
     near: Annotated[
         bool, typer.Option("--near/--no-near", help="Also look for near copies across splits.")
     ] = True,
+    exit_zero: Annotated[
+        bool,
+        typer.Option("--exit-zero", help="End with exit code 0 even where there are problems."),
+    ] = False,
 ) -> None:
-    """Report what is wrong with data: `lookalike data check photos/`."""
+    """Report what is wrong with data: `lookalike data check photos/`; problems: exit code 1."""
     from lookalike.compose import check_words
 
     check_words(overrides or [])
     from lookalike.jobs import data as job
 
-    job.check(source, overrides or [], as_json=as_json, pictures=pictures, near=near)
+    report = job.check(source, overrides or [], as_json=as_json, pictures=pictures, near=near)
+    if not report.ok and not exit_zero:
+        raise typer.Exit(1)
 
 
 @data_app.command("get")

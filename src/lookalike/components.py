@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
 from lookalike.errors import ConfigError, suggest
 
@@ -113,6 +113,21 @@ def parameters(component: Callable[..., Any]) -> tuple[dict[str, inspect.Paramet
             return found, False
     found.pop("self", None)
     return found, not inspect.isclass(component)
+
+
+def type_of(group: str, name: str, argument: str) -> Any:
+    """The type that a component's argument is said to be of; None where it is not known."""
+    makers = [find(group, name)]
+    if group in AFTERWARDS:
+        makers.append(imported(AFTERWARDS[group], option=group))
+    for maker in makers:
+        try:
+            hints = get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
+        except (NameError, TypeError, AttributeError):
+            continue  # a name that only type checkers import
+        if argument in hints:
+            return hints[argument]
+    return None
 
 
 def check(group: str, node: Mapping[str, Any], *, path: str | None = None) -> Callable[..., Any]:

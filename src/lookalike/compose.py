@@ -7,6 +7,7 @@ before anything heavy is imported: groups and their choices against ``conf/``, t
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -15,7 +16,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_origin
 
-from lookalike import components, distributed, recipe_body
+from lookalike import components, distributed, recipe_body, texts
 from lookalike.config import Config
 from lookalike.errors import ConfigError, suggest
 
@@ -95,6 +96,7 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     config.recipe = recipe[-1] if recipe and recipe[-1] != "none" else None
     for group in OPEN_GROUPS:
         components.check(group, getattr(config, group))
+    _keep_texts(config, parsed)
     return _expand_paths(config)
 
 
@@ -111,13 +113,19 @@ def from_yaml(text: str, overrides: Sequence[str] = ()) -> Config:
     from omegaconf.errors import OmegaConfBaseException
 
     stored = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(text)))
-    for override in map(Override.parse, overrides):
-        _check_key(override)
+    parsed = [Override.parse(override) for override in overrides]
+    _check_keys(parsed)
+    words = []
+    for override in parsed:
+        found = texts.as_written(override.value, _hint(override.key))
+        words.append(override.text if found is None else f"{override.key}={json.dumps(found)}")
     try:
         merged = OmegaConf.merge(
-            OmegaConf.structured(Config), stored, OmegaConf.from_dotlist(list(overrides))
+            OmegaConf.structured(Config), stored, OmegaConf.from_dotlist(words)
         )
-        return _expand_paths(cast("Config", OmegaConf.to_object(merged)))
+        config = cast("Config", OmegaConf.to_object(merged))
+        _keep_texts(config, parsed)
+        return _expand_paths(config)
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
 
@@ -246,7 +254,8 @@ def _hydra_word(store: Any, number: int, override: Override, chosen: Mapping[str
             return override.text
         store.store(group=override.key, name=f"given_{number}", node=node)
         return f"{override.key}=given_{number}"
-    value = _readable(override.key, override.value)
+    written = texts.as_written(override.value, _hint(override.key))
+    value = _readable(override.key, override.value) if written is None else _quoted(written)
     if head in OPEN_GROUPS or _is_free(override.key):
         return f"++{override.key}={value}"
     return f"{override.key}={value}"
@@ -285,10 +294,38 @@ def _readable(key: str, value: str) -> str:
     from hydra.errors import HydraException
 
     try:
-        OverridesParser.create().parse_override(f"{key}={value}")
+        found = OverridesParser.create().parse_override(f"{key}={value}")
     except HydraException:
         return _quote(value)
-    return value
+    return _quote(value) if found.is_sweep_override() else value  # a,b is no sweep here
+
+
+def _hint(key: str) -> Any:
+    """The type of an option of the schema; None for what lies in an open group."""
+    node: Any = Config
+    for part in key.split("."):
+        if not is_dataclass(node):
+            return None
+        node = _field_type(node, part)
+    return node
+
+
+def _keep_texts(config: Config, parsed: Sequence[Override]) -> None:
+    """Let a component's arguments that are text be what was written, letter for letter."""
+    for override in parsed:
+        group, _, name = override.key.partition(".")
+        if group in OPEN_GROUPS and name:
+            node = getattr(config, group)
+            hint = components.type_of(group, str(node["name"]), name)
+            found = texts.as_written(override.value, hint)
+            if found is not None:
+                node[name] = found
+
+
+def _quoted(value: str | list[str]) -> str:
+    if isinstance(value, str):
+        return _quote(value)
+    return f"[{','.join(map(_quote, value))}]"
 
 
 def _is_free(key: str) -> bool:

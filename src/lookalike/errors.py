@@ -96,6 +96,15 @@ def printable(text: str) -> str:
     )
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with its word, which agrees with it.
+
+    >>> counted(1, "image"), counted(2000, "image"), counted(0, "class", "classes")
+    ('1 image', '2,000 images', '0 classes')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest of the known words, or lists them all.
 

@@ -2,6 +2,7 @@
 
 config.yaml       the resolved configuration
 manifest.json     command, versions, code, data fingerprint, environment, status
+data.parquet      path, split and label of every row, as the run divided them
 metrics.jsonl     a line an event, in order
 checkpoints/      last.pt and, should it be damaged, previous.pt: everything needed to go on;
                   best.pt and epoch_N.pt where they are asked for

@@ -68,7 +68,7 @@ FAULTS = {
     "nothing to train on or to evaluate": lambda f: table(f, split="other"),
     "'test' has no queries": lambda f: table(f, is_query=False),
     "'test' has no gallery": lambda f: table(f, is_gallery=False),
-    "lie below several of 'family'": lambda f: table(f, family=list("xyxxyy")),
+    "lies below several of 'family'": lambda f: table(f, family=list("xyxxyy")),
     "row 5 cannot be read": lambda f: table(f, path=[*f["path"][:5], "absent.png"]),
 }
 

@@ -105,7 +105,7 @@ def test_what_is_left_out_is_stated(tmp_path):
     table = folder(tmp_path)
     assert len(table) == 2
     assert table.notes[0] == "1 folder without pictures left out: empty"
-    assert table.notes[1] == "1 files that are no pictures by name left out: 1 × .txt"
+    assert table.notes[1] == "1 file that is no picture by name left out: 1 × .txt"
 
 
 def test_folders_that_cannot_be_read_are_refused(tmp_path):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 
+from lookalike.data import split_words
 from lookalike.errors import DataError, suggest
+from lookalike.ops.labels import is_absent, is_empty
 
 BOX = ("x_1", "x_2", "y_1", "y_2")
 RESERVED = ("path", "split", "is_query", "is_gallery", *BOX, "sequence")
 
+_BARE = re.compile(r"^(bbox|box)|[^a-z0-9]")
 _TRUE = {"true", "1", "1.0", "yes"}
 _FALSE = {"false", "0", "0.0", "no"}
 
@@ -38,8 +43,9 @@ def clean_paths(frame: pd.DataFrame, where: str) -> pd.Series:
 
 
 def clean_splits(frame: pd.DataFrame, where: str) -> pd.Series:
-    """The split column as text without blanks around; every row ``train`` where there is none."""
+    """The split column in its usual words; every row ``train`` where there is none."""
     if "split" not in frame.columns:
+        refuse_near_miss(frame, "split", where)
         return pd.Series("train", index=frame.index, dtype="str")
     splits = frame["split"].astype("str").str.strip()
     empty = frame["split"].isna() | (splits == "")
@@ -48,35 +54,80 @@ def clean_splits(frame: pd.DataFrame, where: str) -> pd.Series:
             f"{where}: column 'split' is empty in {rows_text(empty)}; write 'train', 'test'"
             " or a name of your own"
         )
-    return splits
+    words = splits.unique()
+    split_words.refuse_misspelt(words, f"{where}: column 'split'")
+    return splits.map({word: split_words.split_name(word) for word in words}).astype("str")
+
+
+def split_roles(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Rows of the splits ``query`` and ``gallery`` as the two sides of one split ``test``."""
+    if not set(split_words.ROLES) <= set(frame["split"]):
+        return frame
+    sides = {role: frame["split"] == role for role in split_words.ROLES}
+    both = sides["query"] | sides["gallery"]
+    if (frame["split"] == "test").any():
+        raise DataError(
+            f"{where}: splits 'query' and 'gallery' stand beside 'test'. They are the two sides of"
+            " 'test': mark its rows by is_query and is_gallery, or name the other split test_1"
+        )
+    given = {
+        f"is_{role}": np.where(both, rows, frame.get(f"is_{role}", is_evaluation(frame["split"])))
+        for role, rows in sides.items()
+    }
+    return frame.assign(split=frame["split"].mask(both, "test"), **given)
+
+
+def is_evaluation(splits: pd.Series) -> pd.Series:
+    """Which rows belong to a split that is evaluated: its name starts with test or val."""
+    return splits.isin([s for s in splits.unique() if split_words.is_evaluated(s)])
+
+
+def refuse_near_miss(frame: pd.DataFrame, name: str, where: str) -> None:
+    """Refuse a column whose name is all but one that is read: it would be ignored."""
+    for column in frame.columns:
+        plain = str(column).strip().casefold().replace(" ", "_").replace("-", "_")
+        if plain == name or plain == f"{name}s" or plain.replace("_", "") == name.replace("_", ""):
+            raise DataError(
+                f"{where}: column '{column}' is not read; if it is the {name}, name it '{name}'"
+            )
 
 
 def clean_labels(column: pd.Series, level: str, where: str) -> pd.Series:
-    """A label column as integers or as text; refuses gaps, fractions and mixed types."""
-    empty = column.isna()
-    if not pd.api.types.is_numeric_dtype(column):
-        empty |= column.astype("str").str.strip() == ""
-    if empty.any():
+    """A label column as int64 or as text; refuses gaps, fractions and mixed types.
+
+    Texts lose the blanks around them. Whole numbers beyond int64 become text, digit for digit.
+    """
+    values = np.asarray(column)
+    if (empty := pd.Series(is_empty(values), column.index)).any():
         raise DataError(
             f"{where}: no label in column '{level}' at {rows_text(empty)}; fill them in, drop the"
             " rows, or write -1 for a picture that matches nothing"
         )
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
+    if column.dtype.kind in "iub" and isinstance(column.dtype, np.dtype):
+        return _whole(column)
     kind = pd.api.types.infer_dtype(column, skipna=False)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+        kind = pd.api.types.infer_dtype(column, skipna=False)
     if kind == "string":
-        return column.astype("str")
+        return column.astype("str").str.strip()
     if kind in ("integer", "boolean"):
-        return column.astype(np.int64)
+        return _whole(column.map(int))
     if kind in ("floating", "mixed-integer-float", "decimal"):
         numbers = column.astype(np.float64)
         fraction = numbers != np.round(numbers)
-        if not fraction.any():
-            return numbers.astype(np.int64)
-        raise DataError(
-            f"{where}: column '{level}' holds fractions at {rows_text(fraction)}, such as"
-            f" {numbers[fraction].iloc[0]}; a label is a whole number or a text"
-        )
+        if fraction.any():
+            raise DataError(
+                f"{where}: column '{level}' holds fractions at {rows_text(fraction)}, such as"
+                f" {numbers[fraction].iloc[0]}; a label is a whole number or a text"
+            )
+        wide = numbers.abs() >= 2**53
+        if kind == "floating" and wide.any():
+            raise DataError(
+                f"{where}: column '{level}' holds numbers beyond 2^53 as float at"
+                f" {rows_text(wide)}, where neighbours are one number; store them as int64 or text"
+            )
+        return _whole(column.map(int))
     types = column.map(lambda v: type(v).__name__)
     common = types.mode()[0]
     odd = types != common
@@ -88,9 +139,26 @@ def clean_labels(column: pd.Series, level: str, where: str) -> pd.Series:
     )
 
 
+def _whole(column: pd.Series) -> pd.Series:
+    """Whole numbers as int64, or as text where one of them is longer."""
+    if column.dtype.kind in "ib":
+        return column.astype(np.int64)
+    long = column.map(lambda v: not -(2**63) <= v < 2**63)
+    return column.map(str).astype("str") if long.any() else column.astype(np.int64)
+
+
+def clean_sequences(column: pd.Series) -> pd.Series:
+    """The sequence column; a text is empty where a row belongs to no sequence."""
+    if pd.api.types.is_numeric_dtype(column) and isinstance(column.dtype, np.dtype):
+        return column  # NaN and -1 are none
+    absent = is_absent(np.asarray(column))
+    return column.map(str, na_action="ignore").astype("str").str.strip().mask(absent, "")
+
+
 def clean_roles(frame: pd.DataFrame, role: str, evaluated: pd.Series, where: str) -> pd.Series:
     """``is_query`` or ``is_gallery`` as booleans; where not given, true on rows to evaluate."""
     if role not in frame.columns:
+        refuse_near_miss(frame, role, where)
         return evaluated.astype(bool)
     column = frame[role]
     if column.dtype == bool:
@@ -111,6 +179,31 @@ def clean_roles(frame: pd.DataFrame, role: str, evaluated: pd.Series, where: str
             " write true or false (only training rows may leave it empty)"
         )
     return words.isin(_TRUE)
+
+
+_LIKE_BOXES = (
+    {"x1", "x2", "y1", "y2"},
+    {"xmin", "xmax", "ymin", "ymax"},
+    {"left", "right", "top", "bottom"},
+    {"x", "y", "w", "h"},
+    {"x", "y", "width", "height"},
+)
+
+
+def unread_boxes(frame: pd.DataFrame) -> list[str]:
+    """A statement on columns that look like a box and are not read as one."""
+    if any(c in frame.columns for c in BOX):
+        return []
+    plain = {_BARE.sub("", str(c).casefold()): str(c) for c in frame.columns}
+    found = next((like for like in _LIKE_BOXES if like <= set(plain)), None)
+    single = next((c for c in frame.columns if str(c).casefold() in ("bbox", "box")), None)
+    if found is None and single is None:
+        return []
+    listed = single if found is None else ", ".join(sorted(plain[name] for name in found))
+    return [
+        f"no box is read: '{listed}' {'is' if found is None else 'are'} left aside. Name the"
+        f" corners {', '.join(BOX)}, in pixels"
+    ]
 
 
 def clean_boxes(frame: pd.DataFrame, where: str) -> pd.DataFrame:

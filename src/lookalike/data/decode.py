@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -143,6 +144,56 @@ def decode_picture(
     return pixels if box is None else _crop(pixels, box, source)
 
 
+def as_pixels(picture: Any, source: str = "the image") -> np.ndarray:
+    """An image of any kind as RGB, upright: the same pixels whichever way it comes in.
+
+    Args:
+        picture: a path; the bytes of a file; an image of Pillow (turned as its EXIF says,
+            transparency on white, 16-bit greys by their upper byte, as from a file); a tensor
+            ``(C, H, W)``; or an array ``(H, W)`` or ``(H, W, C)`` of 1 to 4 channels, uint8,
+            uint16 or bool.
+        source: what errors call it; a path is named by itself.
+
+    Returns:
+        uint8 ``(H, W, 3)``, memory of its own.
+
+    Raises:
+        DataError: a file that cannot be used, or an array of another kind.
+
+    >>> as_pixels(np.full((2, 3, 4), 255, np.uint8)).shape
+    (2, 3, 3)
+    """
+    if isinstance(picture, str | Path):
+        return read_picture(picture)
+    if isinstance(picture, bytes):
+        return decode_picture(picture, source=source)
+    if isinstance(picture, Image.Image):
+        try:
+            return _upright_rgb(picture)
+        except _BROKEN as e:
+            name = getattr(picture, "filename", "") or source
+            raise DataError(f"{name}: broken image: {e or type(e).__name__}") from None
+    if hasattr(picture, "detach"):
+        picture = picture.detach().cpu().numpy()
+        picture = picture.transpose(1, 2, 0) if picture.ndim == 3 else picture
+    array = np.asarray(picture)
+    channels = array.shape[2] if array.ndim == 3 else 1
+    fits = array.ndim in (2, 3) and 1 <= channels <= 4 and 0 not in array.shape
+    if not fits or array.dtype.name not in ("uint8", "uint16", "bool"):
+        raise DataError(
+            f"{source} is {array.dtype} {array.shape}; give paths, PIL pictures or uint8 arrays"
+            " (H, W, 3)."
+        )
+    if array.dtype != np.uint8:
+        array = (array.astype(np.uint16) * 255 if array.dtype == bool else array >> 8).astype("u1")
+    array = array.reshape(*array.shape[:2], channels)
+    if channels == 3:
+        return np.array(array)
+    return _upright_rgb(
+        Image.fromarray(np.ascontiguousarray(array.squeeze(axis=2) if channels == 1 else array))
+    )
+
+
 def encode_raw(pixels: np.ndarray) -> bytes:
     """Plain pixels, uint8 ``(H, W, 3)``, as bytes that `decode_picture` reads."""
     return _RAW + struct.pack("<II", *pixels.shape[:2]) + pixels.tobytes()
@@ -174,7 +225,7 @@ def _decode_plain_jpeg(
             check(width, height)
         if height * width > MAX_PIXELS:
             raise Image.DecompressionBombError(f"{width}×{height} pixels are too many to decode")
-        if colours in ("CMYK", "YCCK") or (b"Exif\0\0" in data[:65536] and _is_turned(data)):
+        if colours in ("CMYK", "YCCK") or (_may_be_turned(data) and _is_turned(data)):
             return None
         share = 1.0 if least is None else min(1.0, least / max(height, width))
         smallest = (0, 0) if share == 1 else (math.ceil(share * height), math.ceil(share * width))
@@ -184,6 +235,22 @@ def _decode_plain_jpeg(
     except ValueError:
         # Pillow is the judge of a doubtful file: it forgives what libjpeg only warns of.
         return None
+
+
+def _may_be_turned(data: bytes) -> bool:
+    """Whether a JPEG's head holds an EXIF block, or an XMP one that speaks of orientation."""
+    place = 2
+    while data[place : place + 1] == b"\xff" and place + 4 <= len(data):
+        marker, size = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker == 0xDA:  # the pixels begin
+            return False
+        if marker == 0xE1:
+            block = data[place + 4 : place + 2 + size]
+            if block.startswith(b"Exif\0") or b"Orientation" in block:
+                return True
+        # A marker may be filled up by further 0xFF bytes.
+        place += 1 if marker == 0xFF else 2 + size
+    return False
 
 
 def _is_turned(data: bytes) -> bool:
@@ -209,10 +276,14 @@ def _decode_by_pillow(
             check(*image.size)
         if least is not None:
             image.draft(None, (least, least))  # only a JPEG heeds it
-        image.load()
-        if _orientation(image) != 1:
-            image = ImageOps.exif_transpose(image)
-        return np.array(_to_rgb(image))
+        return _upright_rgb(image)
+
+
+def _upright_rgb(image: Image.Image) -> np.ndarray:
+    image.load()
+    if _orientation(image) != 1:
+        image = ImageOps.exif_transpose(image)
+    return np.array(_to_rgb(image))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -10,14 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lookalike.data import findings
+from lookalike.data.columns import is_evaluation
 from lookalike.data.decode import decode_picture, read_bytes
 from lookalike.data.near import near_pairs, perceptual_hash
 from lookalike.data.report import ClassSizes, DataReport, Finding, SplitSummary
-from lookalike.data.table import Table, is_evaluation
+from lookalike.data.table import Table
 from lookalike.errors import DataError
 
 # Rows handed to the threads at a time, so that a million of them need no million futures.
 _BLOCK = 4096
+# Of 256 levels; photographs span far more, 12 bits stored in 16 just so many.
+_FLAT = 16
 
 
 def check(
@@ -34,7 +37,8 @@ def check(
     two coarser ones, one picture with two labels, and one picture both in training and in
     evaluation. Remarks: classes of one picture, classes both in training and evaluation, a
     picture several times in a split, queries without a positive, nearly equal pictures across the
-    splits. "One picture" means equal file contents, not equal names.
+    splits, pictures of one colour, splits that nothing uses, and labels that are all but one.
+    "One picture" means equal pixels, not equal names or files.
 
     Args:
         table: what to look over.
@@ -58,12 +62,16 @@ def check(
         *findings.overlaps(table),
         *findings.singletons(table),
         *findings.lonely_queries(table),
+        *findings.unused(table),
+        *findings.twins(table),
     ]
     if pictures:
         seen = _read_all(table, near, workers, progress)
         for kind in ("missing", "broken"):
             faults = {row: s.why for row, s in enumerate(seen) if s.kind == kind}
             found += findings.unusable(table, kind, faults)
+        dull = {row: s.why for row, s in enumerate(seen) if s.kind == "sound" and s.why}
+        found += findings.unusable(table, "flat", dull)
         found += findings.duplicates(table, [s.digest for s in seen])
         if near:
             found += _near(table, seen)
@@ -92,7 +100,7 @@ def _summary(table: Table, split: str) -> SplitSummary:
 
 
 class _Seen(NamedTuple):
-    """How the file of a row fared: missing, broken or sound, why, and what its content is."""
+    """How the file of a row fared: missing, broken or sound, why, and what its pixels are."""
 
     kind: str
     why: str = ""
@@ -122,15 +130,20 @@ def _read(table: Table, row: int, near: bool) -> _Seen:
     except DataError as e:
         return _Seen("missing", str(e).removeprefix(f"{path}: "))
     box = None if table.boxes is None or np.isnan(table.boxes[row, 0]) else table.boxes[row]
-    digest = hashlib.blake2b(data, digest_size=16)
-    digest.update(b"" if box is None else box.tobytes())
     try:
         pixels = decode_picture(data, source="", box=None if box is None else tuple(box.tolist()))
     except DataError as e:
-        return _Seen("broken", str(e).removeprefix(": "), digest.hexdigest())
+        broken = hashlib.blake2b(data, digest_size=16)
+        broken.update(b"" if box is None else box.tobytes())
+        return _Seen("broken", str(e).removeprefix(": "), broken.hexdigest())
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    levels = int(pixels.max()) - int(pixels.min())
+    alike = levels < _FLAT or bool((pixels == pixels[:1, :1]).all())
+    why = f"{levels + 1} of 256 levels" if alike else ""
     if not near:
-        return _Seen("sound", digest=digest.hexdigest())
-    return _Seen("sound", "", digest.hexdigest(), *perceptual_hash(pixels))
+        return _Seen("sound", why, digest.hexdigest())
+    return _Seen("sound", why, digest.hexdigest(), *perceptual_hash(pixels))
 
 
 def _near(table: Table, seen: list[_Seen]) -> Iterator[Finding]:

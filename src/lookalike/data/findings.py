@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
+from lookalike.data.columns import is_evaluation
 from lookalike.data.report import Finding
-from lookalike.data.table import Table, is_evaluation
+from lookalike.data.split_words import OTHERS
+from lookalike.data.table import Table
 
 _LISTED = 20
+_RIGHT = "keep the right row"
 
 
 def conflicts(table: Table) -> Iterator[Finding]:
@@ -24,14 +29,17 @@ def conflicts(table: Table) -> Iterator[Finding]:
         names, above = table.names(fine), table.names(coarse)
         parents: dict[int, list[str]] = {}
         for row, code, parent in split.itertuples():
-            entry = f"{above[parent]} (row {table.frame.index[row]})"
+            name = above[parent] if parent >= 0 else "none"
+            entry = f"{name} (row {table.frame.index[row]})"
             parents.setdefault(code, []).append(entry)
         items = [f"{names[code]}: {', '.join(p)}" for code, p in list(parents.items())[:_LISTED]]
         yield Finding(
             kind="conflict",
             problem=True,
             count=len(parents),
-            what=f"classes of '{table.levels[fine]}' lie below several of '{table.levels[coarse]}'",
+            what=_agree(len(parents), "class", "classes")
+            + f" of '{table.levels[fine]}' {_agree(len(parents), 'lies', 'lie')} below several of"
+            f" '{table.levels[coarse]}'",
             remedy="give each class one parent, or two names",
             items=tuple(items),
         )
@@ -49,7 +57,11 @@ def overlaps(table: Table) -> Iterator[Finding]:
             kind="overlap",
             problem=False,
             count=len(both),
-            what="classes are both trained on and evaluated on",
+            what=_agree(
+                len(both),
+                "class is both trained on and evaluated on",
+                "classes are both trained on and evaluated on",
+            ),
             remedy="as it should be for known classes; to test on unseen ones, divide the classes",
             items=tuple(names[code] for code in both[:_LISTED]),
         )
@@ -67,7 +79,11 @@ def singletons(table: Table) -> Iterator[Finding]:
                 kind="singleton",
                 problem=False,
                 count=len(single),
-                what=f"classes of '{split}' have one picture, which nothing can match",
+                what=_agree(
+                    len(single),
+                    f"class of '{split}' has one picture, which nothing can match",
+                    f"classes of '{split}' have one picture, which nothing can match",
+                ),
                 remedy="samplers repeat or drop them (sampler.singletons), metrics skip them",
                 items=tuple(
                     f"{names[codes[i]]} (row {part.frame.index[first[i]]})"
@@ -93,27 +109,97 @@ def lonely_queries(table: Table) -> Iterator[Finding]:
                 kind="lonely",
                 problem=False,
                 count=len(lonely),
-                what=f"queries of '{split}' have no picture of their class in the gallery",
+                what=_agree(
+                    len(lonely),
+                    f"query of '{split}' has no picture of its class in the gallery",
+                    f"queries of '{split}' have no picture of their class in the gallery",
+                ),
                 remedy="metrics skip them",
                 items=tuple(_place(part, row) for row in lonely[:_LISTED]),
                 rows=_rows(part, lonely),
             )
 
 
+def unused(table: Table) -> Iterator[Finding]:
+    """Splits that are neither trained on nor evaluated."""
+    rows = table.frame["split"].isin(table.unused_splits).to_numpy()
+    found = [split for split in table.unused_splits if split not in OTHERS]
+    if found:
+        yield Finding(
+            kind="unused",
+            problem=False,
+            count=len(found),
+            what=_agree(
+                len(found),
+                "split is neither trained on nor evaluated",
+                "splits are neither trained on nor evaluated",
+            ),
+            remedy="'train' is trained on, splits whose names start with test or val are evaluated",
+            items=tuple(found[:_LISTED]),
+            rows=_rows(table, np.flatnonzero(rows)),
+        )
+
+
+def twins(table: Table) -> Iterator[Finding]:
+    """Labels that differ in capitals, blanks, accents' spelling or leading zeros alone."""
+    for level, book in zip(table.levels, table.books, strict=True):
+        alike: dict[str, list[str]] = {}
+        for name in book:
+            if isinstance(name, str):
+                alike.setdefault(_plain(name), []).append(name)
+        several = [names for names in alike.values() if len(names) > 1]
+        if several:
+            yield Finding(
+                kind="twins",
+                problem=False,
+                count=len(several),
+                what=_agree(
+                    len(several),
+                    f"label of '{level}' is written in several ways",
+                    f"labels of '{level}' are written in several ways",
+                ),
+                remedy="each way is a class of its own; write those that are one the same way",
+                items=tuple(" = ".join(map(repr, names[:4])) for names in several[:_LISTED]),
+            )
+
+
+def _plain(name: str) -> str:
+    folded = " ".join(re.split(r"[\s_-]+", unicodedata.normalize("NFKC", name).casefold().strip()))
+    try:
+        number = float(folded)
+    except ValueError:
+        return folded
+    # Beyond 2^53 different whole numbers are one float.
+    return repr(number) if abs(number) < 2**53 else folded.lstrip("0")
+
+
 def unusable(table: Table, kind: str, faults: dict[int, str]) -> Iterator[Finding]:
-    """Rows whose file is ``"missing"`` or ``"broken"``, with the reason of each."""
+    """Rows whose file is ``"missing"``, ``"broken"`` or ``"flat"``, with the reason of each."""
     words = {
-        "missing": ("files are not there", "mend the paths or the root, or drop the rows"),
-        "broken": ("files cannot be used", "mend or drop them, or train with broken=skip"),
+        "missing": (
+            "file is not there",
+            "files are not there",
+            "mend the paths or the root, or drop the rows",
+        ),
+        "broken": (
+            "file cannot be used",
+            "files cannot be used",
+            "mend or drop them, or train with broken=skip",
+        ),
+        "flat": (
+            "picture is of one colour, or nearly",
+            "pictures are of one colour, or nearly",
+            "look at them: all transparent? 12 bits stored in 16? Nothing tells them apart",
+        ),
     }
     if faults:
-        what, remedy = words[kind]
+        one, many, remedy = words[kind]
         listed = list(faults.items())[:_LISTED]
         yield Finding(
             kind=kind,
-            problem=True,
+            problem=kind != "flat",
             count=len(faults),
-            what=what,
+            what=_agree(len(faults), one, many),
             remedy=remedy,
             items=tuple(f"row {table.frame.index[r]}: {table.path(r)}: {w}" for r, w in listed),
             rows=_rows(table, faults),
@@ -125,7 +211,7 @@ def duplicates(table: Table, digests: Sequence[str]) -> Iterator[Finding]:
 
     Args:
         table: the rows.
-        digests: a digest of each row's content, empty where there is none.
+        digests: a digest of each row's pixels, empty where there are none.
     """
     frame = pd.DataFrame({"digest": digests, "label": table.labels[:, 0]})
     frame["split"] = table.frame["split"].to_numpy()
@@ -140,21 +226,26 @@ def duplicates(table: Table, digests: Sequence[str]) -> Iterator[Finding]:
         elif group["split"].duplicated().any():
             groups["copy"].append(list(group.index))
     words = {
-        "leak": ("pictures are both in training and in evaluation", "drop them from one side"),
-        "contradiction": ("pictures bear several labels", "keep the right row"),
+        "leak": (
+            "picture is both in training and in evaluation",
+            "pictures are both in training and in evaluation",
+            "drop them from one side",
+        ),
+        "contradiction": ("picture bears several labels", "pictures bear several labels", _RIGHT),
         "copy": (
+            "picture stands several times in a split",
             "pictures stand several times in a split",
             "drop the copies: they make retrieval look easier than it is",
         ),
     }
     for kind, found in groups.items():
         if found:
-            what, remedy = words[kind]
+            one, many, remedy = words[kind]
             yield Finding(
                 kind=kind,
                 problem=kind != "copy",
                 count=len(found),
-                what=what,
+                what=_agree(len(found), one, many),
                 remedy=remedy,
                 items=tuple(" = ".join(_place(table, r) for r in g[:4]) for g in found[:_LISTED]),
                 rows=_rows(table, (row for group in found for row in group)),
@@ -168,11 +259,19 @@ def near(table: Table, pairs: Sequence[tuple[int, int]]) -> Iterator[Finding]:
             kind="near",
             problem=False,
             count=len(pairs),
-            what="pairs of nearly equal pictures, one in training and one in evaluation",
+            what=_agree(
+                len(pairs),
+                "pair of nearly equal pictures, one in training and one in evaluation",
+                "pairs of nearly equal pictures, one in training and one in evaluation",
+            ),
             remedy="look at them: copies should be on one side alone",
             items=tuple(" ≈ ".join(_place(table, r) for r in pair) for pair in pairs[:_LISTED]),
             rows=_rows(table, (row for pair in pairs for row in pair)),
         )
+
+
+def _agree(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many
 
 
 def _place(table: Table, row: int) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from lookalike.errors import counted
+
 
 @dataclass(frozen=True)
 class ClassSizes:
@@ -27,7 +29,8 @@ class ClassSizes:
     def __str__(self) -> str:
         if not self.count:
             return "no classes"
-        return f"{self.count:,} classes of {self.smallest}–{self.largest} (median {self.median:g})"
+        classes = counted(self.count, "class", "classes")
+        return f"{classes} of {self.smallest}–{self.largest} (median {self.median:g})"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Finding:
 
     Attributes:
         kind: ``missing``, ``broken``, ``conflict``, ``leak``, ``contradiction``, ``copy``,
-            ``overlap``, ``singleton``, ``lonely`` or ``near``.
+            ``overlap``, ``singleton``, ``lonely``, ``near``, ``flat``, ``unused`` or ``twins``.
         problem: whether it spoils results, or is worth knowing only.
         count: how often.
         what, remedy: in words.
@@ -105,12 +108,13 @@ class DataReport:
 
     def to_text(self) -> str:
         """For the terminal."""
-        lines = [f"{self.name}: {self.rows:,} pictures, fingerprint {self.fingerprint}"]
+        lines = [f"{self.name}: {counted(self.rows, 'picture')}, fingerprint {self.fingerprint}"]
         for split in self.splits:
             roles = ""
             if (split.queries, split.gallery) not in ((0, 0), (split.rows, split.rows)):
-                roles = f", {split.queries:,} queries, {split.gallery:,} in the gallery"
-            lines.append(f"  {split.name}: {split.rows:,} pictures{roles}")
+                queries = counted(split.queries, "query", "queries")
+                roles = f", {queries}, {split.gallery:,} in the gallery"
+            lines.append(f"  {split.name}: {counted(split.rows, 'picture')}{roles}")
             lines += [
                 f"    {level}: {sizes}"
                 for level, sizes in zip(self.levels, split.classes, strict=True)

@@ -137,6 +137,15 @@ SOURCES = {
             " devkit/cars_test_annos_withlabels.mat",
         ),
     ),
+    "market1501": Source(
+        "market1501",
+        steps=(
+            "Get Market-1501-v15.09.15.zip by way of https://zheng-lab.cecs.anu.edu.au/Project/"
+            "project_reid.html (its owner's page names the mirrors)",
+            "Unpack it so that bounding_box_train/, query/ and bounding_box_test/ are there",
+        ),
+        terms="for research",
+    ),
     "inshop": Source(
         "inshop",
         steps=(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from lookalike.data.split_words import is_evaluated
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, suggest
+from lookalike.errors import ConfigError, counted, suggest
+from lookalike.ops.labels import is_absent
+
+TestClasses: TypeAlias = float | str | Sequence[str]
 
 FoldBy = Literal["class", "class_within_super", "super", "picture"]
 
@@ -57,17 +61,20 @@ def divided(
 
 
 def class_disjoint(
-    labels: pd.Series, test_classes: float | Sequence[Any] = 0.5, *, seed: int = 0
+    labels: pd.Series, test_classes: TestClasses = 0.5, *, seed: int = 0
 ) -> tuple[pd.Series, str]:
     """``"train"`` or ``"test"`` for every row: a class is wholly on one side.
 
     Args:
         labels: the finest label of every row.
-        test_classes: share of the classes to test on (below 1), their number, or their names.
+        test_classes: a share of the classes to test on (0.5; 1.0 or ``"all"`` is all of them),
+            their number (1, a whole number without a point), or their names.
         seed: of the draw.
 
     Returns:
-        The split of every row, and a sentence that states it.
+        The split of every row, and a sentence that states it. A row without a label (-1) matches
+        nothing: it is on the side of the test, where it makes finding harder, as soon as there is
+        one.
 
     Raises:
         ConfigError: a share or number that leaves a side empty, or a name that is no class.
@@ -77,12 +84,16 @@ def class_disjoint(
         >>> split.tolist(), note
         (['train', 'train', 'train', 'test'], '3 classes: 2 to train on, 1 to test on, as named')
     """
-    classes = sorted(labels.unique().tolist())
+    absent = is_absent(np.asarray(labels, object))
+    classes = sorted(labels[~absent].unique().tolist())
+    if isinstance(test_classes, str):
+        test_classes = 1.0 if test_classes == "all" and "all" not in classes else [test_classes]
     if isinstance(test_classes, (int, float)):
         count = _count(test_classes, len(classes))
         order = np.random.default_rng([seed, len(classes)]).permutation(len(classes))
         chosen = {classes[i] for i in order[:count]}
         how = f"drawn with seed {seed}" if count else "none held out"
+        how = "all of them" if count and count == len(classes) else how
     else:
         known = {str(c): c for c in classes}
         for name in test_classes:
@@ -90,18 +101,22 @@ def class_disjoint(
                 raise ConfigError(f"test_classes: no class '{name}'. {suggest(str(name), known)}")
         chosen = {known[str(name)] for name in test_classes}
         how = "as named"
-    split = pd.Series(np.where(labels.isin(chosen), "test", "train"), labels.index, dtype="str")
+    tested = labels.isin(chosen) | (absent & bool(chosen))
+    split = pd.Series(np.where(tested, "test", "train"), labels.index, dtype="str")
     training = len(classes) - len(chosen)
-    note = f"{len(classes)} classes: {training} to train on, {len(chosen)} to test on, {how}"
+    total = counted(len(classes), "class", "classes")
+    note = f"{total}: {training} to train on, {len(chosen)} to test on, {how}"
     return split, note
 
 
 def _count(wanted: float, classes: int) -> int:
-    count = round(wanted * classes) if isinstance(wanted, float) and wanted < 1 else int(wanted)
-    if wanted < 0 or (isinstance(wanted, float) and wanted > 1) or count > classes:
+    """How many classes a share (a float) or a number (an int) stands for."""
+    is_share = isinstance(wanted, float)
+    count = round(wanted * classes) if is_share else int(wanted)
+    if not wanted >= 0 or (is_share and wanted > 1) or count > classes:
         raise ConfigError(
-            f"test_classes: {wanted} of {classes} classes cannot be; give a share below 1, a"
-            " number of classes, or their names"
+            f"test_classes: {wanted} of {classes} classes cannot be; give a share from 0.0 to 1.0,"
+            " a whole number of classes, their names, or all"
         )
     if wanted and classes > 1:
         count = min(max(count, 1), classes)
@@ -215,6 +230,24 @@ def _parts(
         part[rows] = [of_unit[unit] for unit in units[rows].tolist()]
         shift += len(members)
     return part
+
+
+def moved(table: Table, split: np.ndarray) -> Table:
+    """The table with some rows in other splits: what comes to be evaluated is query and gallery.
+
+    Args:
+        table: any table.
+        split: the split of every row; rows whose split stays keep their roles.
+    """
+    frame = table.frame.copy(deep=False)
+    changed = split != frame["split"].to_numpy(object)
+    frame["split"] = pd.Series(split, index=frame.index, dtype="str")
+    evaluated = np.array([is_evaluated(s) for s in split])
+    for role in ("is_query", "is_gallery"):
+        frame[role] = np.where(changed, evaluated, frame[role])
+    return Table.from_frame(
+        frame, levels=table.levels, name=table.name, root=table.root, notes=table.notes
+    )
 
 
 def _divided(table: Table, split: np.ndarray, evaluated: np.ndarray, note: str) -> Table:

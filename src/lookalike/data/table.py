@@ -20,10 +20,17 @@ from lookalike.data.columns import (
     clean_labels,
     clean_paths,
     clean_roles,
+    clean_sequences,
     clean_splits,
+    is_evaluation,
+    refuse_near_miss,
     rows_text,
+    split_roles,
+    unread_boxes,
 )
-from lookalike.errors import DataError, suggest
+from lookalike.data.split_words import is_evaluated
+from lookalike.errors import DataError, counted, suggest
+from lookalike.ops.labels import is_absent
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,24 +102,30 @@ class Table:
         out = frame.copy(deep=False)
         out["path"] = clean_paths(frame, where)
         out["split"] = clean_splits(frame, where)
+        out = split_roles(out, where)
         for level in chosen:
             out[level] = clean_labels(frame[level], level, where)
         evaluated = is_evaluation(out["split"])
         for role in ("is_query", "is_gallery"):
-            out[role] = clean_roles(frame, role, evaluated, where)
+            out[role] = clean_roles(out, role, evaluated, where)
+        if "sequence" in out:
+            out["sequence"] = clean_sequences(out["sequence"])
+        else:
+            refuse_near_miss(frame, "sequence", where)
         if any(c in frame.columns for c in BOX):
             out[list(BOX)] = clean_boxes(frame, where)
         _refuse_repeats(out, where)
         labels, books = _encode(out, chosen)
         root = Path(root).expanduser()
-        return cls(out, chosen, labels, books, name, root, tuple(notes))
+        return cls(out, chosen, labels, books, name, root, (*notes, *unread_boxes(frame)))
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{n} {s}" for s, n in self.frame["split"].value_counts().items())
-        return f"Table({self.name!r}: {len(self)} pictures ({sizes}); {', '.join(self.levels)})"
+        images = counted(len(self), "picture")
+        return f"Table({self.name!r}: {images} ({sizes}); {', '.join(self.levels)})"
 
     @property
     def splits(self) -> list[str]:
@@ -122,7 +135,7 @@ class Table:
     @property
     def evaluation_splits(self) -> list[str]:
         """Names of the splits that are evaluated, each by itself: those named test… or val…."""
-        return [s for s in self.splits if s.startswith(("test", "val"))]
+        return [s for s in self.splits if is_evaluated(s)]
 
     @cached_property
     def paths(self) -> list[str]:
@@ -144,6 +157,11 @@ class Table:
         if "x_1" not in self.frame:
             return None
         return self.frame[["x_1", "y_1", "x_2", "y_2"]].to_numpy(np.float64)
+
+    @property
+    def unused_splits(self) -> list[str]:
+        """Names of the splits that are neither trained on nor evaluated by themselves."""
+        return [s for s in self.splits if s != "train" and not is_evaluated(s)]
 
     def level(self, level: int | str) -> int:
         """Position of a level given by name or position."""
@@ -205,11 +223,6 @@ class Table:
         return digest.hexdigest()[:16]
 
 
-def is_evaluation(splits: pd.Series) -> pd.Series:
-    """Which rows belong to a split that is evaluated: its name starts with test or val."""
-    return splits.str.startswith(("test", "val"))
-
-
 def _choose_levels(
     frame: pd.DataFrame, levels: Sequence[str] | None, where: str
 ) -> tuple[str, ...]:
@@ -255,7 +268,7 @@ def _encode(
     books = []
     for column, level in enumerate(levels):
         codes, values = pd.factorize(frame[level], sort=True)
-        distractor = np.isin(np.asarray(values, object), np.array([-1, "-1"], object))
+        distractor = is_absent(np.asarray(values, object))
         is_training = np.bincount(codes[training], minlength=len(values)) > 0
         order = np.lexsort((np.arange(len(values)), ~is_training, distractor))
         new_code = np.empty(len(values), np.int64)

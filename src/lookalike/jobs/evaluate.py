@@ -19,6 +19,7 @@ from lookalike.jobs.parts.benchmarks import Benchmark, benchmarks, own_config
 from lookalike.jobs.parts.console import Console
 from lookalike.jobs.parts.figures import check_metrics
 from lookalike.jobs.parts.measuring import Measured
+from lookalike.jobs.parts.own_split import evaluated_table
 from lookalike.jobs.parts.reporting import mean_sections, numbers
 from lookalike.jobs.parts.under_way import UnderWay
 from lookalike.jobs.parts.widths import narrower
@@ -142,7 +143,8 @@ def _run(
     asked = benchmarks(folder, overrides)
     for one in asked:
         check_metrics(one.config.evaluation)
-    tables = [building.build_table(one.config) for one in asked]
+    found = [evaluated_table(folder, one) for one in asked]
+    asked, tables = [one for one, _ in found], [table for _, table in found]
     under_way = UnderWay.at(folder, console)
     if options.whitening is not None:
         evaluated = asked[0].config, tables[0]
@@ -249,7 +251,7 @@ def _whitened(
     config, table = evaluated
     if (folder / "config.yaml").is_file():
         config = own_config(folder, [o for o in overrides if o.startswith("data_root=")])
-        table = building.build_table(config)
+        _, table = evaluated_table(folder, Benchmark(config, own=False, is_runs=True))
     if "train" not in table.splits:
         raise DataError(
             f"--whitening: {table.name} has no train split to learn on; give a run folder, or a "
@@ -297,6 +299,7 @@ def _results(
         found = {
             "data": data,
             "fingerprint": one.table.fingerprint,
+            "notes": list(one.table.notes),
             **one.report.to_dict(),
             "intervals_over_classes": _intervals(one, "classes"),
             "intervals_over_queries": _intervals(one, "queries"),

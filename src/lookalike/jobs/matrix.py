@@ -26,6 +26,7 @@ from lookalike.jobs.parts.benchmarks import benchmarks
 from lookalike.jobs.parts.console import Console
 from lookalike.jobs.parts.figures import check_metrics
 from lookalike.jobs.parts.measuring import Measured, embedded, measure_vectors, with_roles
+from lookalike.jobs.parts.own_split import evaluated_table
 from lookalike.jobs.parts.pairing import load_model
 from lookalike.jobs.parts.widths import prefix
 from lookalike.metrics.definitions import explain
@@ -117,7 +118,7 @@ def run(
     config = asked[0].config
     config.evaluation.metrics = [explain(name).name for name in metrics or METRICS]
     check_metrics(config.evaluation)
-    table = building.build_table(config)
+    _, table = evaluated_table(first, asked[0])
     split = split or next(iter(table.evaluation_splits), "none")
     if split not in table.splits:
         raise DataError(f"--split {split}: no such split. {suggest(split, table.splits)}")

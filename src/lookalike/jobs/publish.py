@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 
 from lookalike.errors import ConfigError, DataError, ModelError, RunError
 from lookalike.files import is_free, replacing_folder, write_text
-from lookalike.jobs.parts import building, comparing, reporting
+from lookalike.jobs.parts import building, comparing, own_split, reporting
 from lookalike.jobs.parts.benchmarks import own_config
 from lookalike.jobs.parts.console import Console
 from lookalike.jobs.parts.measuring import Measured
@@ -173,12 +174,14 @@ def _facts(
     source: Run, config: Any, manifest: dict[str, Any], measured: list[Measured]
 ) -> dict[str, Any]:
     unseen = None
-    try:
-        table = building.build_table(config)
-    except DataError:
-        table = None  # the data lies on another machine; the card says that it is not known
-    if table is not None and "train" in table.splits and measured:
-        seen = set(table.split("train").frame[table.levels[0]].astype("str"))
+    kept = own_split.record(source.folder)
+    seen = kept.trained if kept is not None else None
+    if seen is None:
+        # A run of before that was kept: its data tell, unless they lie on another machine.
+        with suppress(DataError):
+            table = building.build_table(config)
+            seen = set(table.split("train").frame[table.levels[0]].astype("str"))
+    if seen and measured:
         tested = {str(x) for one in measured for x in one.table.frame[one.table.levels[0]]}
         unseen = not (seen & (tested - {"-1"}))
     return {"chosen": manifest.get("choice"), "unseen": unseen, "size": config.transform.size}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike.compose import check_words
 from lookalike.config import Config
-from lookalike.errors import ConfigError, Interrupted, LookalikeError, RunError, printable
+from lookalike.errors import (
+    ConfigError,
+    Interrupted,
+    LookalikeError,
+    NumericsError,
+    RunError,
+    printable,
+)
 from lookalike.jobs import train
 from lookalike.jobs.parts.spaces import (
     Space,
@@ -157,6 +165,12 @@ def _trial(
     try:
         _train(folder, words, _judge(worker.study, trial))
         reached = float(folder.read_manifest()["best"][config.evaluation.monitor])
+        if math.isnan(reached):
+            raise NumericsError(
+                f"{config.evaluation.monitor} is no number: no query that judges has a match at"
+                " this level. Choose another evaluation.monitor, or a split whose classes have two"
+                " images"
+            )
     except _Pruned as pruned:
         folder.write_manifest(status="pruned", reason=str(pruned))
         worker.study.tell(trial, state=TrialState.PRUNED)

@@ -12,6 +12,7 @@ from lookalike.errors import ConfigError, LookalikeError
 from lookalike.losses.class_vectors import ProxyLoss
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import FLOOR, one_plus
+from lookalike.ops.labels import DISTRACTOR
 
 _MARGINS = {
     1: (0.25,),
@@ -138,6 +139,10 @@ class CrossScale(ProxyLoss):
         values = []
         for level, margin in enumerate(self.margins):
             other = targets[:, level, None] != table[None, :, level]
+            other.scatter_(1, own[:, None], False)
             push = scores.masked_fill(~other, FLOOR).logsumexp(dim=1)
-            values.append(one_plus(push + pull + margin * self.scale).mean())
+            terms = one_plus(push + pull + margin * self.scale)
+            # Whose class at this level is not known has no proxies of other classes there.
+            known = targets[:, level] != DISTRACTOR
+            values.append((terms * known).sum() / known.sum().clamp(min=1))
         return torch.stack(values)

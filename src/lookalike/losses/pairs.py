@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lookalike.errors import LookalikeError
 from lookalike.losses.inputs import Pairing, pair
+from lookalike.ops.labels import DISTRACTOR, same_label
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ class OwnCopies:
 
     def pairs(self, query: Tensor, reference: Tensor) -> Pairs:
         """The pairs of labels ``(B,)`` and ``(M,)``."""
-        same = query[:, None] == reference[None, :]
-        return Pairs(same.scatter(1, self.columns[:, None], False), ~same)
+        pairs = _by_label(query, reference)
+        own = self.columns[:, None]
+        return Pairs(pairs.positive.scatter(1, own, False), pairs.negative.scatter(1, own, False))
 
     def indices(self, query: Tensor, reference: Tensor) -> tuple[Tensor, ...]:
         """The same pairs as PML writes them: anchors, positives, anchors, negatives."""
@@ -72,10 +74,16 @@ class Form(Protocol):
 
 def all_pairs(batch: Pairing, level: int) -> Pairs:
     """Every pair of a batch at one level; a query and itself are none."""
-    query, reference = batch.level(level)
-    same = query[:, None] == reference[None, :]
-    positive = same.clone().fill_diagonal_(False) if batch.is_self else same
-    return Pairs(positive, ~same)
+    pairs = _by_label(*batch.level(level))
+    if not batch.is_self:
+        return pairs
+    return Pairs(pairs.positive.fill_diagonal_(False), pairs.negative.fill_diagonal_(False))
+
+
+def _by_label(query: Tensor, reference: Tensor) -> Pairs:
+    """All pairs of labels ``(B,)`` and ``(M,)``: a distractor -1 is in none but as a negative."""
+    same = same_label(query, reference)
+    return Pairs(same, ~same & (query != DISTRACTOR)[:, None])
 
 
 def chosen(loss: str, batch: Pairing, level: int, indices_tuple: Any) -> Pairs | Mined:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lookalike.errors import LookalikeError
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.rank_loss import RankLoss, Reduction, cut_offs, positive
+from lookalike.ops.labels import same_label
 from lookalike.ops.positives import SelfRole
 from lookalike.ops.ranks import Ranked, Steps
 
@@ -85,7 +86,7 @@ class RecallAtK(RankLoss):
         """The batch with the mixes of its pairs appended."""
         query, labels = pairing.query, pairing.query_labels
         codes, _ = pairing.level(self.level or 0)
-        first, second = torch.triu(codes[:, None] == codes[None, :], diagonal=1).nonzero().T
+        first, second = torch.triu(same_label(codes, codes), diagonal=1).nonzero().T
         share = self.shares(len(first), query)[:, None]
         query = torch.cat([query, share * query[first] + (1 - share) * query[second]])
         labels = torch.cat([labels, labels[first]])

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.errors import ConfigError, DataError, NumericsError
+from lookalike.errors import ConfigError, NumericsError
+from lookalike.ops.arrays import as_float32
 
 _MOST_POINTS = 2**30  # faiss draws a sample above so many points a cluster; never do
 
@@ -40,9 +41,7 @@ def kmeans(
 
     Relations: `clustering` compares the result with the classes.
     """
-    vectors = np.ascontiguousarray(x, np.float32)
-    if vectors.ndim != 2:
-        raise DataError(f"x must have shape (N, D), got {vectors.shape}")
+    vectors = as_float32(x, "x")
     if not np.isfinite(vectors).all():
         raise NumericsError("x holds NaN or infinity")
     for name, value in (("clusters", clusters), ("iterations", iterations), ("restarts", restarts)):

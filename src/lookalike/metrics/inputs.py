@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lookalike.errors import ConfigError, DataError, NumericsError
+from lookalike.errors import ConfigError, DataError, LookalikeWarning, NumericsError
 from lookalike.metrics.labels import Members, is_nested, label_codes, union
+from lookalike.ops.arrays import as_matrix
 from lookalike.ops.tiles import UNIT_ROUNDOFF, Pairs, Vectors
 
 _ROWS = 16384  # rows widened to float64 at a time
@@ -79,7 +81,7 @@ def problem(
         if pair is None and gallery is not None:
             raise DataError("sequences must be (of the queries, of the gallery)")
         one, other = pair if pair is not None else (sequences, None)
-        a, b = label_codes(one, other)
+        a, b = label_codes(one, other, ("sequences of the queries", "sequences of the gallery"))
         if len(a) != len(q.exact) or len(b) != len(g.exact):
             raise DataError(
                 f"sequences name {len(a)} queries and {len(b)} gallery items; "
@@ -87,8 +89,21 @@ def problem(
             )
         groups = (a[:, 0], Members(b[:, 0]))
     own = _own_rows(exclude_self, len(q.exact), len(g.exact), alone=gallery is None)
+    if gallery is not None and exclude_self is None and groups is None:
+        _warn_of_itself(q, g)
     nested = is_nested(np.concatenate([query_codes, gallery_codes]))
     return Problem(q, g, query_codes, gallery_codes, own, groups, nested)
+
+
+def _warn_of_itself(q: Vectors, g: Vectors) -> None:
+    """Say that every query is in the gallery, where the two are the very same vectors."""
+    if len(q.exact) > 1 and np.array_equal(q.exact, g.exact):
+        warnings.warn(
+            "gallery holds the very same vectors as query, so that every query finds itself first. "
+            "Leave gallery out, or give exclude_self=True; exclude_self=False if it is meant.",
+            LookalikeWarning,
+            stacklevel=4,
+        )
 
 
 def vectors(query: Any, gallery: Any | None) -> tuple[Vectors, Vectors]:
@@ -113,7 +128,13 @@ def vectors(query: Any, gallery: Any | None) -> tuple[Vectors, Vectors]:
 
 
 def _tensor(value: Any, name: str) -> torch.Tensor:
-    tensor = value.detach() if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+    """Float32 or float64 ``(N, D)``; a tensor stays on its device."""
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        matrix = as_matrix(value, name)
+        with warnings.catch_warnings():  # of a mapped file: it is only read
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            return torch.from_numpy(matrix)
+    tensor = value.detach()
     if tensor.ndim != 2:
         raise DataError(f"{name} must have shape (N, D), got {tuple(tensor.shape)}")
     if tensor.is_complex():

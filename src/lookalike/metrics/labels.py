@@ -6,83 +6,63 @@ import itertools
 from typing import Any
 
 import numpy as np
-import torch
 
 from lookalike.errors import DataError
+from lookalike.ops.labels import DISTRACTOR, is_absent, label_columns
 from lookalike.ops.scratch import Scratch
 from lookalike.ops.tiles import Pairs
 
-DISTRACTOR = -1
 _LONG = 64  # members of a class
 
 
-def label_codes(query: Any, gallery: Any | None) -> tuple[np.ndarray, np.ndarray]:
+def label_codes(
+    query: Any, gallery: Any | None, names: tuple[str, str] = ("query_labels", "gallery_labels")
+) -> tuple[np.ndarray, np.ndarray]:
     """Both sides' labels as int64 codes of one code book, ``(N, L)``.
 
     Args:
         query: ``(N,)`` or ``(N, L)`` integers or strings, column 0 the finest level.
         gallery: the same for the gallery, or None for the queries themselves.
+        names: what errors call them.
 
     Raises:
         DataError: another shape or kind, or a different number of columns on each side.
     """
-    q = _columns(query, "query_labels")
+    q = label_columns(query, names[0])
     if gallery is None:
         codes = np.stack([_encode(column) for column in q], axis=1)
         return codes, codes
-    g = _columns(gallery, "gallery_labels")
+    g = label_columns(gallery, names[1])
     if len(q) != len(g):
         raise DataError(
-            f"query_labels have {len(q)} column(s) and gallery_labels {len(g)}; "
+            f"{names[0]} have {len(q)} column(s) and {names[1]} {len(g)}; "
             "give both the same levels, the finest first"
         )
     codes = []
     for level, (a, b) in enumerate(zip(q, g, strict=True)):
-        if (a.dtype.kind == "U") != (b.dtype.kind == "U"):
+        known = [side[~is_absent(side)] for side in (a, b)]
+        if all(map(len, known)) and len({side.dtype.kind == "U" for side in known}) > 1:
             raise DataError(
-                f"column {level} of query_labels is {a.dtype} and of gallery_labels {b.dtype}; "
+                f"column {level} of {names[0]} is {a.dtype} and of {names[1]} {b.dtype}; "
                 "give both integers or both strings"
             )
-        codes.append(_encode(np.concatenate([a, b])))
+        codes.append(_encode(np.concatenate([_like(a, b), _like(b, a)])))
     both = np.stack(codes, axis=1)
     return both[: len(q[0])], both[len(q[0]) :]
 
 
-def _columns(labels: Any, name: str) -> list[np.ndarray]:
-    """The label columns, each int64, uint64 or text."""
-    array = labels.numpy(force=True) if isinstance(labels, torch.Tensor) else np.asarray(labels)
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise DataError(f"{name} must have shape (N,) or (N, levels), got {array.shape}")
-    return [_column(array[:, c], f"{name}, column {c}") for c in range(array.shape[1])]
-
-
-def _column(column: np.ndarray, where: str) -> np.ndarray:
-    if column.dtype.kind == "O":
-        whole = all(isinstance(v, int | np.integer) for v in column)
-        column = np.array(["" if v is None else v for v in column], None if whole else str)
-    if column.dtype.kind == "S":
-        column = column.astype(str)
-    if column.dtype.kind == "f":
-        whole = np.isfinite(column) & (column == np.round(column)) & (np.abs(column) < 2**53)
-        if not whole.all():
-            bad = int(np.argmin(whole))
-            raise DataError(f"{where}: row {bad} is {column[bad]}, not a whole number")
-        column = column.astype(np.int64)
-    if column.dtype.kind in "bi":
-        return column.astype(np.int64)
-    if column.dtype.kind not in "uU":
-        raise DataError(f"{where}: labels must be integers or strings, got {column.dtype}")
-    return column
+def _like(column: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """A column of nothing but distractors, in the other side's kind; any other as it is."""
+    if (column.dtype.kind == "U") == (other.dtype.kind == "U") or not is_absent(column).all():
+        return column
+    return np.full(len(column), "" if other.dtype.kind == "U" else DISTRACTOR, other.dtype)
 
 
 def _encode(column: np.ndarray) -> np.ndarray:
-    """Codes 0, 1, … by rising label; -1, or an empty string, stays a distractor."""
+    """Codes 0, 1, … by rising label; what is no label stays a distractor."""
     _, inverse = np.unique(column, return_inverse=True)
     codes = inverse.reshape(-1).astype(np.int64)
-    nothing = column == ("" if column.dtype.kind == "U" else DISTRACTOR)
-    codes[nothing] = DISTRACTOR
+    codes[is_absent(column)] = DISTRACTOR
     return codes
 
 

@@ -254,8 +254,9 @@ class Embedder(nn.Module):
         """Embed pictures of any kind.
 
         Args:
-            pictures: a path, a ``uint8 (H, W, 3)`` array, a PIL picture, a list of these, or a
-                :class:`~lookalike.data.table.Table`.
+            pictures: a path, an array ``(H, W)`` or ``(H, W, C)``, a PIL image, any collection
+                of these, or a :class:`~lookalike.data.table.Table`. File, PIL image and array
+                give one vector (:func:`lookalike.data.decode.as_pixels`).
             batch_size: how many at a time.
             device: where to compute; None: where the model is.
             show_progress: draw a progress bar.

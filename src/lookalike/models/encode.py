@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lookalike.data import loader as loading
+from lookalike.data.decode import as_pixels
 from lookalike.data.table import Table
 from lookalike.errors import DataError, NumericsError
 from lookalike.models.precision import autocast
@@ -31,14 +32,13 @@ def encode(
     scales: Sequence[float] = (1.0,),
 ) -> np.ndarray:
     """See :meth:`lookalike.models.Embedder.encode`."""
-    if isinstance(pictures, str | Path | np.ndarray) or not hasattr(pictures, "__len__"):
-        pictures = [pictures]
+    pictures = _listed(pictures)
     if len(pictures) == 0:
         return np.empty((0, model.width), dtype=np.float32)
     if device is not None:
         model.to(device)
     transform = model.transform()
-    if isinstance(pictures, Table) or isinstance(pictures[0], str | Path):
+    if isinstance(pictures, Table) or all(isinstance(p, str | Path) for p in pictures):
         batches = loading.eval_loader(pictures, transform, batch_size=batch_size, workers=workers)
     else:
         batches = _array_batches(pictures, transform, batch_size)
@@ -136,25 +136,31 @@ def embed(
     return embeddings
 
 
+def _listed(pictures: Any) -> Any:
+    """One image or many as a list of them; a table stays one."""
+    if isinstance(pictures, Table):
+        return pictures
+    if isinstance(pictures, str | bytes | Path) or hasattr(pictures, "convert"):
+        return [pictures]
+    kind = getattr(getattr(pictures, "dtype", None), "kind", "u")
+    if kind not in "OSU" and getattr(pictures, "ndim", 4) in (0, 2, 3):
+        return [pictures]  # (H, W) or (H, W, 3); of four dimensions the first counts pictures
+    if not isinstance(pictures, Iterable):
+        raise DataError(
+            f"{type(pictures).__name__} is no picture; give paths, PIL pictures or uint8 arrays"
+            " (H, W, 3)."
+        )
+    return list(pictures)
+
+
 def _array_batches(
     pictures: list[Any], transform: Any, batch_size: int
 ) -> Iterator[dict[str, torch.Tensor]]:
     for start in range(0, len(pictures), batch_size):
-        arrays = [_rgb(p, start + i) for i, p in enumerate(pictures[start : start + batch_size])]
+        part = enumerate(pictures[start : start + batch_size], start)
+        arrays = [as_pixels(p, f"Picture {i}") for i, p in part]
         tensors = [transform(torch.from_numpy(a).permute(2, 0, 1)) for a in arrays]
         yield {"pictures": torch.stack(tensors)}
-
-
-def _rgb(picture: Any, number: int) -> np.ndarray:
-    if hasattr(picture, "convert"):  # a PIL picture
-        picture = np.asarray(picture.convert("RGB"))
-    array = np.asarray(picture)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise DataError(
-            f"Picture {number} is {array.dtype} {array.shape}; give paths, PIL pictures or uint8 "
-            "arrays (H, W, 3)."
-        )
-    return np.array(array)  # torch wants memory that it may write to
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 
 from lookalike.errors import ConfigError, DataError, NumericsError
 from lookalike.models.embedder import Embedder
+from lookalike.ops.arrays import as_matrix
 
 _JITTER = 1e-10  # of the smallest diagonal that makes a singular scatter positive
 _MOST_JITTER = 1.0
@@ -184,8 +185,8 @@ def class_pairs(labels: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _vectors(x: Any) -> np.ndarray:
-    vectors = np.asarray(x, np.float64)
-    if vectors.ndim != 2 or not vectors.size:
+    vectors = as_matrix(x, "x").astype(np.float64, copy=False)
+    if not vectors.size:
         raise DataError(f"x must have shape (N, D), a vector a row; got {vectors.shape}")
     if not np.isfinite(vectors).all():
         bad = int(np.argmin(np.isfinite(vectors).all(axis=1)))

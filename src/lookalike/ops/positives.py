@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lookalike.ops.labels import DISTRACTOR, same_label
+
 # Entries of the P × P tables of one group of rows: 16 MB in float32.
 TABLE = 1 << 22
 
@@ -62,6 +64,9 @@ class RowPositives:
 class Positives:
     """The positives of every query: references that share at least one label column.
 
+    A label -1 is shared with nobody, as in the metrics: such a query has no positive, not even
+    itself.
+
     Args:
         query_labels: ``(B, L)`` int64, column 0 the finest level.
         reference_labels: ``(M, L)``.
@@ -104,12 +109,13 @@ class Positives:
         else:
             counts = torch.stack(
                 [
-                    ((q[:, None] == r[None, :]) & candidates).sum(dim=1)
+                    (same_label(q, r) & candidates).sum(dim=1)
                     for q, r in zip(query_labels.T, reference_labels.T, strict=True)
                 ]
             )
         if self_role != "positive":
             counts = counts - (own >= 0).long()
+        counts = counts * (query_labels.T != DISTRACTOR)
         self.exists = (counts > 0).any(dim=0)
         """``(B,)``, whether the query has a positive at all."""
         self.largest = int(counts.max()) if counts.numel() else 0
@@ -173,7 +179,7 @@ class Positives:
             stop - start, len(self.reference_labels), dtype=torch.uint8, device=query.device
         )
         for column in range(self.levels):
-            level += query[:, column, None] == self.reference_labels[None, :, column]
+            level += same_label(query[:, column], self.reference_labels[:, column])
         if self.self_role != "positive":
             level[self._own_places(start, stop)] = 0
         if self.candidates is not None:

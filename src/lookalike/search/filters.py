@@ -29,8 +29,9 @@ _ORDERED: dict[str, Callable[[Any, Any], Any]] = {
 def matching(items: pa.Table, conditions: Sequence[str]) -> np.ndarray:
     """The rows for which every condition holds.
 
-    ``column=a|b`` is any of the values, ``!=`` none of them, ``<``, ``<=``, ``>``, ``>=`` compare
-    numbers, ``~`` finds a piece of text whatever its case. An empty cell matches only ``!=``.
+    ``column=a|b`` is any of the values (with a backslash before it, the bar is a letter),
+    ``!=`` none of them, ``<``, ``<=``, ``>``, ``>=`` compare numbers, ``~`` finds a piece of text
+    whatever its case. An empty cell matches only ``!=``.
 
     Args:
         items: the index's columns.
@@ -101,17 +102,28 @@ def _read(items: pa.Table, condition: str) -> Condition:
         hint = suggest(column, items.column_names)
         raise DataError(f"--where {condition}: no column '{column}'. {hint}")
     kind = items[column].type
-    words = tuple(value.split("|")) if sign in ("=", "!=") else (value,)
+    words = _alternatives(value) if sign in ("=", "!=") else (value,)
     if len(words) > MOST_WORDS:
         raise ConfigError(
             f"--where {column}{sign}…: {len(words):,} values; at most {MOST_WORDS:,} are taken. "
             "Put what they have in common into a column of its own."
+        )
+    if len(words) > 1 and value in items[column].unique().to_pylist():
+        raise ConfigError(
+            f"--where {condition}: means {' or '.join(words)}, but '{column}' holds '{value}' too."
+            f" Write {column}{sign}{value.replace('|', chr(92) + '|')} for that one,"
+            f" {condition}|{words[-1]} for either of the others."
         )
     if sign != "~" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return Condition(column, sign, words, tuple(_number(word, condition) for word in words))
     if sign in _ORDERED:
         raise ConfigError(f"--where {condition}: '{column}' holds words; use = or ~.")
     return Condition(column, sign, words)
+
+
+def _alternatives(value: str) -> tuple[str, ...]:
+    """The words between bars; a bar behind a backslash is one of the word's letters."""
+    return tuple(word.replace("\\|", "|") for word in re.split(r"(?<!\\)\|", value))
 
 
 # Lists, not NumPy: Arrow loads pandas to make arrays of words and of what may be empty.

@@ -27,13 +27,14 @@ import pyarrow.parquet as pq
 from lookalike import __version__
 from lookalike.errors import Busy, DataError, NumericsError
 from lookalike.files import sha256
+from lookalike.ops.arrays import as_float32
 from lookalike.search import engines, generations
 from lookalike.search.exact import nearest
 from lookalike.search.filters import matching
 from lookalike.search.hits import Hits
 from lookalike.search.remote import Remote, open_vectors
 from lookalike.search.remote_writing import dropping_forgotten
-from lookalike.search.storage import Vectors, storage_loss
+from lookalike.search.storage import Vectors, check_range, storage_loss
 from lookalike.search.writing import (
     IDS,
     ITEMS,
@@ -144,7 +145,7 @@ class Index:
 
         Args:
             folder: where; must hold no index unless ``overwrite``.
-            vectors: float32 ``(N, D)``, a row an item.
+            vectors: ``(N, D)`` of any container, a row an item; kept as float32.
             items: ``path`` and any other columns, in the order of the vectors.
             model: folder of the embedder that made the vectors; copied into the index.
             about: more facts for the manifest.
@@ -157,12 +158,12 @@ class Index:
         Raises:
             RunError: the folder exists, another process writes, or the disk or the server refuses.
             DataError: vectors and items do not fit.
-            NumericsError: NaN or infinity among the vectors.
+            NumericsError: NaN, infinity, or a number beyond the storage's range.
             ConfigError: an unknown engine or storage.
         """
         folder = Path(folder)
-        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        _check(vectors, items)
+        vectors = as_float32(vectors, "vectors")
+        _check(vectors, items, storage)
         count, width = vectors.shape
         spec = engines.checked(engine, storage, count, width, engine_options)
         refuse_in_the_way(folder, overwrite=overwrite)
@@ -217,7 +218,7 @@ class Index:
         """The ``top`` nearest items of each query.
 
         Args:
-            queries: float32 ``(Q, D)``.
+            queries: ``(Q, D)``, or one ``(D,)``.
             top: how many; at most all there are.
             where: conditions on columns, see `filters.matching`; decided in the server where the
                 vectors live in one.
@@ -229,18 +230,16 @@ class Index:
             DataError: queries of another width.
             NumericsError: NaN among the queries.
         """
-        queries = np.ascontiguousarray(np.atleast_2d(queries), dtype=np.float32)
+        queries = as_float32(queries, "queries", single=True)
         if queries.shape[1] != self.vectors.width:
-            raise DataError(
-                f"The queries are {queries.shape[1]} wide and this index {self.vectors.width}."
-            )
+            wide = f"The queries are {queries.shape[1]} wide"
+            raise DataError(f"{wide} and this index {self.vectors.width}.")
         if not np.isfinite(queries).all():
             raise NumericsError("The query's embedding holds NaN or infinity.")
         if isinstance(self.vectors, Remote):
             asked = min(top + (own is not None), len(self))
-            hits = self.vectors.search(
-                queries, asked, self.columns, where=where, allowed=allowed, exact=exact
-            )
+            limits = {"where": where, "allowed": allowed, "exact": exact}
+            hits = self.vectors.search(queries, asked, self.columns, **limits)
             return hits if own is None else hits.without(own).top(top)
         if where:
             met = matching(self.columns, where)
@@ -316,10 +315,10 @@ class Index:
             kept = np.ones(len(now), bool)
             if len(remove):
                 kept[now.rows_of(remove)] = False
-            vectors, items = add if add is not None else (np.empty((0, now.vectors.width)), None)
-            vectors = np.ascontiguousarray(vectors, np.float32)
-            if items is not None:
-                _check(vectors, items, width=now.vectors.width)
+            vectors, items = np.empty((0, now.vectors.width), np.float32), None
+            if add is not None:
+                vectors, items = as_float32(add[0], "vectors"), add[1]
+                _check(vectors, items, now.vectors.storage, now.vectors.width)
             if not kept.any() and not len(vectors):
                 raise DataError(f"{self.folder}: nothing would be left. Delete the folder instead.")
             first = now.manifest["next_id"]
@@ -401,13 +400,15 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _check(vectors: np.ndarray, items: pd.DataFrame, width: int | None = None) -> None:
-    if vectors.ndim != 2 or len(vectors) == 0:
+def _check(
+    vectors: np.ndarray, items: pd.DataFrame, storage: str, width: int | None = None
+) -> None:
+    if not vectors.size:
         raise DataError(f"An index needs (N, D) vectors, N above 0, not {vectors.shape}.")
     if width is not None and vectors.shape[1] != width:
         raise DataError(f"The vectors are {vectors.shape[1]} wide and this index {width}.")
     if len(vectors) != len(items):
         raise DataError(f"{len(vectors)} vectors for {len(items)} items.")
-    if not np.isfinite(vectors).all():
-        rows = np.flatnonzero(~np.isfinite(vectors).all(axis=1))[:5].tolist()
+    if len(rows := np.flatnonzero(~np.isfinite(vectors).all(axis=1))[:5].tolist()):
         raise NumericsError(f"Embeddings hold NaN or infinity (rows {rows}).")
+    check_range(vectors, storage)

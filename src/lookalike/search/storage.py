@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.errors import ConfigError, DataError, NumericsError, suggest
 
 STORAGES = ("float32", "float16", "int8", "binary")
 VECTORS = "vectors.npy"
@@ -29,6 +29,21 @@ def check_storage(storage: str) -> None:
     if storage not in STORAGES:
         raise ConfigError(
             f"--storage {storage}: no such storage. {suggest(storage, list(STORAGES))}"
+        )
+
+
+def check_range(vectors: np.ndarray, storage: str) -> None:
+    """Refuse numbers that the storage would make infinite: float16 ends at 65,504.
+
+    Raises:
+        NumericsError: with the row.
+    """
+    most = np.finfo(np.float16).max
+    if storage == "float16" and len(vectors) and max(vectors.max(), -vectors.min()) > most:
+        row = int(np.abs(vectors).max(axis=1).argmax())
+        raise NumericsError(
+            f"Row {row} holds {np.abs(vectors[row]).max():g}, but float16 ends at {most:g}: it"
+            " would be infinite and win every search. Use storage float32, or normalise the vectors"
         )
 
 

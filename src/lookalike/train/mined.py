@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lookalike.ops.labels import same_label
+
 
 def mined_triplets(labels: Tensor, negatives: int, world: int = 1) -> tuple[Tensor, Tensor, Tensor]:
     """Every anchor with every positive of the batch and every negative mined for it.
@@ -32,7 +34,7 @@ def mined_triplets(labels: Tensor, negatives: int, world: int = 1) -> tuple[Tens
     anchors = (starts + torch.arange(own, device=labels.device)).flatten()
     offsets = own + torch.arange(own * negatives, device=labels.device)
     mined = (starts + offsets).view(-1, negatives)
-    same = labels[anchors][:, None] == labels[anchors][None]
+    same = same_label(labels[anchors], labels[anchors])
     same.fill_diagonal_(False)
     first, second = torch.nonzero(same, as_tuple=True)
     return (

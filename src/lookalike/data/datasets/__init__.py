@@ -19,6 +19,7 @@ _HOMES = {
     "cars196": "cars",
     "inshop": "clothes",
     "inaturalist": "inaturalist18",
+    "market1501": "pedestrians",
     "dyml_vehicle": "dynamic",
     "dyml_animal": "dynamic",
     "dyml_product": "dynamic",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import pandas as pd
 
-from lookalike.data.datasets.layout import existing, some
-from lookalike.data.splits import class_disjoint
+from lookalike.data.datasets.layout import existing, some, unused
+from lookalike.data.split_words import OTHERS, ROLES, is_exact, is_known, meant, split_name
+from lookalike.data.splits import TestClasses, class_disjoint
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, counted
 
 EXTENSIONS = (
     ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2",
@@ -22,13 +23,12 @@ _LAYOUT = (
     "one folder per class with its pictures (CLASS/a.jpg), perhaps below folders of coarser"
     " classes (FAMILY/GENUS/a.jpg), perhaps below train/ and test/"
 )
-_SPLIT = re.compile(r"(train|test|val|valid|validation)([-_. ]\w+|\d+)?", re.IGNORECASE)
 
 
 def folder(
     root: str | Path,
     *,
-    test_classes: float | Sequence[str] = 0.5,
+    test_classes: TestClasses = 0.5,
     seed: int = 0,
     levels: Sequence[str] | None = None,
     name: str | None = None,
@@ -41,7 +41,8 @@ def folder(
 
     Args:
         root: the folder. Hidden files and files without a picture's extension are left out.
-        test_classes: share of the classes to test on, their number, or their names; 0 for none.
+        test_classes: a share of the classes to test on (0.5; 1.0 or ``all``: all of them), their
+            number (a whole number: 1), or their names; 0 for none.
         seed: of the draw of test classes.
         levels: names for the levels, finest first; by default ``label, label_1, …``.
         name: what reports call it; by default the folder's name.
@@ -55,15 +56,21 @@ def folder(
         label_1 ``Corvidae``.
     """
     base = existing(root, _LAYOUT)
-    files, notes = list_pictures(base)
+    found = list_pictures(base)
+    if found.unreadable:
+        raise DataError(
+            f"{base}: {counted(len(found.unreadable), 'name')} cannot be read as UTF-8:"
+            f" {some(found.unreadable)}; rename {'it' if len(found.unreadable) == 1 else 'them'}"
+        )
+    files, notes = found.files, list(found.notes)
     if not files:
         raise DataError(
             f"{base}: holds no pictures ({', '.join(EXTENSIONS)}). Expected there: {_LAYOUT}"
         )
     frame = pd.DataFrame({"path": files}, dtype="str")
     parts = [PurePosixPath(f).parts[:-1] for f in files]
-    if _has_splits({p[0] for p in parts if p}):
-        frame["split"] = [p[0] for p in parts]
+    if _has_splits(parts, base, notes):
+        frame["split"] = [split_name(p[0]) for p in parts]
         parts = [p[1:] for p in parts]
         roles, parts = _roles(frame["split"], parts)
         frame = frame.assign(**roles)
@@ -71,9 +78,10 @@ def folder(
     if "split" not in frame:
         frame["split"], note = class_disjoint(frame[names[0]], test_classes, seed=seed)
         notes.append(note)
-    return Table.from_frame(
+    table = Table.from_frame(
         frame, levels=names, name=name or base.resolve().name, root=base, notes=notes
     )
+    return table.with_notes(*unused(table))
 
 
 def loose_folder(root: str | Path) -> Table:
@@ -88,11 +96,15 @@ def loose_folder(root: str | Path) -> Table:
         DataError: no such folder, or no pictures below it.
     """
     base = existing(root, "pictures, in folders or not")
-    files, notes = list_pictures(base)
-    if not files:
+    found = list_pictures(base)
+    notes = list(found.notes)
+    if found.unreadable:
+        left = counted(len(found.unreadable), "file")
+        notes.append(f"{left} left out, for names that are not UTF-8: {some(found.unreadable)}")
+    if not found.files:
         raise DataError(f"{base}: holds no pictures ({', '.join(EXTENSIONS)}).")
-    parents = [PurePosixPath(f).parent.name or "-1" for f in files]
-    frame = pd.DataFrame({"path": files, "label": parents, "split": "gallery"}, dtype="str")
+    parents = [PurePosixPath(f).parent.name or "-1" for f in found.files]
+    frame = pd.DataFrame({"path": found.files, "label": parents, "split": "gallery"}, dtype="str")
     return Table.from_frame(
         frame.assign(is_query=False, is_gallery=True),
         name=base.resolve().name,
@@ -101,22 +113,35 @@ def loose_folder(root: str | Path) -> Table:
     )
 
 
-def list_pictures(base: Path) -> tuple[list[str], list[str]]:
-    """Picture files below a folder in order, and statements on what was left out."""
-    files, others, empty = [], Counter[str](), []
-    walked: set[str] = set()
+class Listing(NamedTuple):
+    """Image files below a folder in order, statements on what was left out, and odd names."""
+
+    files: list[str]
+    notes: list[str]
+    unreadable: list[str]  # image files whose names are not UTF-8, with those bytes as \\xNN
+
+
+def list_pictures(base: Path) -> Listing:
+    """The image files below a folder; links are followed unless they lead to a folder above."""
+    files, others, empty, odd = [], Counter[str](), [], list[str]()
+    above = {str(base): frozenset([os.path.realpath(base)])}
     for folder, inner, names in os.walk(base, followlinks=True):
-        walked.add(os.path.realpath(folder))
-        inner[:] = sorted(d for d in inner if not d.startswith((".", "__MACOSX")))
-        # A link to a folder above would go round for ever.
-        inner[:] = [d for d in inner if os.path.realpath(f"{folder}/{d}") not in walked]
+        here = above.pop(folder)
+        places = {d: os.path.realpath(f"{folder}/{d}") for d in sorted(inner)}
+        # A link to a folder above would go round for ever; a second way to one beside is data.
+        inner[:] = [
+            d for d, at in places.items() if not d.startswith((".", "__MACOSX")) and at not in here
+        ]
+        above |= {os.path.join(folder, d): here | {places[d]} for d in inner}  # noqa: PTH118
         below = Path(folder).relative_to(base).as_posix()
         found = False
         for file in sorted(names):
             if file.startswith(".") or file in ("Thumbs.db", "desktop.ini"):
                 continue
             if file.lower().endswith(EXTENSIONS):
-                files.append(file if below == "." else f"{below}/{file}")
+                path = file if below == "." else f"{below}/{file}"
+                plain = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                (files if plain == path else odd).append(plain)
                 found = True
             else:
                 others[Path(file).suffix or file] += 1
@@ -124,19 +149,51 @@ def list_pictures(base: Path) -> tuple[list[str], list[str]]:
             empty.append(below)
     notes = []
     if empty:
-        count = f"{len(empty)} folder{'s' if len(empty) > 1 else ''} without pictures"
-        notes.append(f"{count} left out: {some(empty)}")
+        notes.append(f"{counted(len(empty), 'folder')} without pictures left out: {some(empty)}")
     if others:
         kinds = some(f"{n} × {kind}" for kind, n in others.most_common())
-        notes.append(f"{others.total()} files that are no pictures by name left out: {kinds}")
-    return files, notes
+        left = counted(
+            others.total(), "file that is no picture by name", "files that are no pictures by name"
+        )
+        notes.append(f"{left} left out: {kinds}")
+    return Listing(files, notes, odd)
 
 
-def _has_splits(tops: set[str]) -> bool:
-    named = {t for t in tops if _SPLIT.fullmatch(t)}
-    # All tops must look like splits, or train must stand beside one more: a class may well be
-    # called "valley" or "testudo".
-    return bool(named) and (named == tops or ("train" in named and len(named) > 1))
+def _has_splits(parts: Sequence[tuple[str, ...]], base: Path, notes: list[str]) -> bool:
+    """Whether the top folders are splits; refuses splits beside folders that are none."""
+    tops = {p[0] for p in parts if p}
+    market = sorted(tops & {"bounding_box_train", "bounding_box_test"})
+    if market:
+        raise DataError(
+            f"{base}: {market[0]}/ is of the Market-1501 layout, whose identities stand in the"
+            f" names of the files. Read it with dataset=market1501 dataset.root={base}"
+        )
+    # A class may well be called "valley", "testudo" or "test_tube": only whole words count alone.
+    exact = {t for t in tops if is_exact(t)}
+    roles = {t for t in tops if split_name(t) in ROLES}
+    both = {split_name(t) for t in roles} == set(ROLES)
+    if not exact and not both:
+        return bool(tops) and all(is_known(t) for t in tops)
+    known = exact | roles | {t for t in tops if is_known(t)}
+    strangers = sorted(t for t in tops - known if t not in OTHERS)
+    if not strangers and (both or not roles):
+        return True
+    if strangers and all(len(p) == 1 for p in parts):
+        notes.append(
+            f"{', '.join(sorted(known))}: read as a class, as the folders beside it hold images too"
+        )
+        return False
+    if not strangers:
+        role, other = sorted(roles)[0], next(r for r in ROLES if r != split_name(sorted(roles)[0]))
+        raise DataError(
+            f"{base}: '{role}' stands beside {some(sorted(exact))} without '{other}'; queries and"
+            " their gallery need a folder each"
+        )
+    hint = next((f" Did you mean '{m}'?" for t in strangers if (m := meant(t))), "")
+    raise DataError(
+        f"{base}: '{some(sorted(exact or roles))}' is the name of a split, '{some(strangers)}'"
+        f" beside it is not.{hint} Name all top folders train, test… or val…, or none of them"
+    )
 
 
 def _roles(
@@ -144,15 +201,15 @@ def _roles(
 ) -> tuple[dict[str, list[bool]], list[tuple[str, ...]]]:
     seconds: dict[str, set[str]] = {}
     for s, p in zip(split, parts, strict=True):
-        seconds.setdefault(s, set()).add(p[0] if p else "")
+        seconds.setdefault(s, set()).add(split_name(p[0]) if p else "")
     divided = {s for s, names in seconds.items() if names == {"query", "gallery"}}
     if not divided:
         return {}, parts
     evaluated = [not s.startswith("train") for s in split]
     query, gallery, below = [], [], []
     for s, p, e in zip(split, parts, evaluated, strict=True):
-        query.append(e and (s not in divided or p[0] == "query"))
-        gallery.append(e and (s not in divided or p[0] == "gallery"))
+        query.append(e and (s not in divided or split_name(p[0]) == "query"))
+        gallery.append(e and (s not in divided or split_name(p[0]) == "gallery"))
         below.append(p[1:] if s in divided else p)
     return {"is_query": query, "is_gallery": gallery}, below
 

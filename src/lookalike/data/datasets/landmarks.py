@@ -98,7 +98,7 @@ def _evaluation(base: Path, pictures: str) -> list[pd.DataFrame]:
 
 def _read(base: Path, name: str, *columns: str) -> pd.DataFrame:
     existing(base, _LAYOUT, name)
-    frame = read_frame(base / name)
+    frame = read_frame(base / name, text=["id"])
     missing = [c for c in columns if c not in frame.columns]
     if missing:
         raise DataError(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from lookalike.errors import DataError
+from lookalike.data.split_words import OTHERS
+from lookalike.data.table import Table
+from lookalike.errors import DataError, counted
 
 
 def existing(root: str | Path, layout: str, *needed: str) -> Path:
@@ -96,6 +98,16 @@ def against_official(counts: Mapping[str, int], official: Mapping[str, int]) -> 
         if counts.get(split, 0) != size
     ]
     return [f"not the official set: {', '.join(off)}"] if off else []
+
+
+def unused(table: Table) -> list[str]:
+    """A note for each split whose rows are neither trained on nor evaluated, or none."""
+    sizes = table.frame["split"].value_counts()
+    return [
+        f"split '{split}': {counted(int(sizes[split]), 'image')}, neither trained on nor evaluated"
+        for split in table.unused_splits
+        if split not in OTHERS
+    ]
 
 
 def some(names: Iterable[str], limit: int = 3) -> str:

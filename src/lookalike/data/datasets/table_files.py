@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from lookalike.data.datasets.layout import unused
 from lookalike.data.frames import read_frame, write_frame
-from lookalike.data.splits import class_disjoint
+from lookalike.data.split_words import refuse_strangers
+from lookalike.data.splits import TestClasses, class_disjoint
 from lookalike.data.table import Table
 
 
@@ -17,7 +19,7 @@ def table_file(
     *,
     levels: Sequence[str] | None = None,
     pictures: str | Path | None = None,
-    test_classes: float | Sequence[str] = 0.5,
+    test_classes: TestClasses = 0.5,
     seed: int = 0,
     name: str | None = None,
 ) -> Table:
@@ -44,7 +46,8 @@ def table_file(
         `write_table` writes such a file.
     """
     file = Path(root).expanduser()
-    frame = read_frame(file)
+    # Paths and splits are words; labels and sequences are what is written, letter for letter.
+    frame = read_frame(file, text=["path", "split", "sequence", *(levels or ["label"])])
     levels = levels or frame.attrs.get("levels")
     notes = []
     if "split" not in frame.columns and "path" in frame.columns:
@@ -56,7 +59,9 @@ def table_file(
     notes += [note for level in levels or ["label"] if (note := _mixed(frame, level))]
     if levels is None and "category" in frame.columns:
         notes.append("column 'category' can be a coarser level: levels=[label,category]")
-    return _as_table(frame, file, levels, pictures, name, notes)
+    table = _as_table(frame, file, levels, pictures, name, notes)
+    refuse_strangers(table.splits, f"{file}: column 'split'", "Rename it in the file")
+    return table.with_notes(*unused(table))
 
 
 def write_table(table: Table, file: str | Path) -> None:

@@ -21,10 +21,12 @@ class Benchmark:
     Attributes:
         config: how.
         own: whether the numbers are those of the run itself, and belong into its folder.
+        is_runs: whether the data set is the run's own, perhaps with other settings.
     """
 
     config: Config
     own: bool
+    is_runs: bool = False
 
 
 def benchmarks(folder: Path, overrides: Sequence[str]) -> list[Benchmark]:
@@ -46,7 +48,7 @@ def benchmarks(folder: Path, overrides: Sequence[str]) -> list[Benchmark]:
     if (folder / "config.yaml").is_file() and not switches:
         # Where the data lies changes no number, so the results are still the run's own.
         changes = [o for o in overrides if not o.startswith("data_root=")]
-        return [Benchmark(own_config(folder, overrides), own=not changes)]
+        return [Benchmark(own_config(folder, overrides), own=not changes, is_runs=True)]
     return [Benchmark(compose(overrides), own=False)]
 
 

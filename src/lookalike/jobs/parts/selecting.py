@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lookalike.config import Config
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, suggest
@@ -57,10 +59,14 @@ def monitored(table: dict[str, dict[str, float]], metric: str, splits: list[str]
 
 
 def judge(progress: Progress, value: float, config: Config) -> bool:
-    """Whether a value is the best so far; counts towards an early stop where it is not."""
+    """Whether a value is the best so far; counts towards an early stop where it is not.
+
+    A value that is no number is better than none, and worse than any number.
+    """
     c = config.early_stop
-    enough = progress.best is None or value > progress.best + c.min_delta
-    better = progress.best is None or value > progress.best
+    first = progress.best is None or (math.isnan(progress.best) and not math.isnan(value))
+    enough = first or value > (progress.best or 0.0) + c.min_delta
+    better = first or value > (progress.best or 0.0)
     if better:
         progress.best, progress.best_epoch = value, progress.epoch
     progress.stale = 0 if enough else progress.stale + 1

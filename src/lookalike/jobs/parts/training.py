@@ -26,6 +26,7 @@ from lookalike.jobs.parts import (
     building,
     lessons,
     measuring,
+    own_split,
     selecting,
     teachers,
 )
@@ -182,6 +183,7 @@ class Training:
         if distributed.is_main():
             Run.create(self.folder.folder, overwrite=overwrite)
             write_text(self.folder.config, to_yaml(self.config))
+            own_split.keep(self.folder, self.table)
             if self.tutor is not None:
                 self.tutor.keep(self.folder.folder)
             self.folder.write_manifest(
@@ -204,6 +206,8 @@ class Training:
         if progress.ended(self.config.epochs) and self.folder.report.is_file():
             raise RunError(f"{self.folder.folder} is finished; there is nothing to resume.")
         if distributed.is_main():
+            if not (self.folder.folder / own_split.FILE).is_file():  # a run of before it was kept
+                own_split.keep(self.folder, self.table)
             self.folder.rewind(progress.step, evaluated=progress.batch == 0)
             self.folder.write_manifest(status="running")
         return progress

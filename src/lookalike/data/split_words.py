@@ -1,0 +1,112 @@
+"""The words of splits: what people call them, in whatever case, and what they most likely meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from lookalike.errors import DataError
+
+_SYNONYMS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "testing",
+    "eval": "test",
+    "evaluation": "test",
+    "val": "val",
+    "valid": "valid",
+    "validation": "validation",
+    "dev": "val",
+    "development": "val",
+}
+ROLES = ("query", "gallery")
+# Words of a split that is neither trained on nor evaluated by itself, and rightly so.
+OTHERS = ("u_in", "u_out", "unlabelled", "unlabeled", "unsup", "unsupervised", "gallery", "index")
+_NUMBERED = re.compile(r"(train|test|val|valid|validation|dev|training|testing)([-_. ]\w+|\d+)")
+
+
+def split_name(word: str) -> str:
+    """The one spelling of a split: known words in small letters, synonyms by their usual name.
+
+    ``testing``, ``valid`` and ``validation`` stay what they are, and so does every word of one's own.
+
+    >>> [split_name(w) for w in ("Training", "TEST", "Dev", "Test_Hard", "Validation", "Heap")]
+    ['train', 'test', 'val', 'test_hard', 'validation', 'Heap']
+    """
+    text = word.strip()
+    low = text.casefold()
+    if low in ROLES:
+        return low
+    if found := _NUMBERED.fullmatch(low):
+        return _SYNONYMS[found[1]] + found[2]
+    return _SYNONYMS.get(low, text)
+
+
+def is_exact(word: str) -> bool:
+    """Whether a word is a split's and nothing else: ``Training``, but not ``test_tube``."""
+    return word.strip().casefold() in _SYNONYMS
+
+
+def is_known(word: str) -> bool:
+    """Whether a word names a split, perhaps with a number or a word of its own behind it."""
+    return is_exact(word) or _NUMBERED.fullmatch(word.strip().casefold()) is not None
+
+
+def is_evaluated(name: str) -> bool:
+    """Whether a split of this name is evaluated: it starts with test or val."""
+    return name.startswith(("test", "val"))
+
+
+def meant(word: str) -> str | None:
+    """The known word that a misspelt one is a single slip away from, or None.
+
+    >>> [meant(w) for w in ("tran", "tets", "valdation", "extra", "rest", "test2")]
+    ['train', 'test', 'validation', None, None, None]
+    """
+    low = word.strip().casefold()
+    if is_known(low) or low in ROLES or low in OTHERS:
+        return None
+    near = (k for k in (*_SYNONYMS, *ROLES) if len(k) > 3 and low[:1] == k[0])
+    return next((k for k in near if _one_slip(low, k)), None)
+
+
+def _one_slip(a: str, b: str) -> bool:
+    """Whether one letter more, less, other, or two exchanged make one word of the other."""
+    if abs(len(a) - len(b)) > 1:
+        return False
+    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+    if start is None:
+        return len(a) != len(b)
+    rest_a, rest_b = a[start:], b[start:]
+    swapped = rest_a[:2] == rest_b[1::-1] and rest_a[2:] == rest_b[2:]
+    return rest_a[1:] == rest_b[1:] or rest_a[1:] == rest_b or rest_a == rest_b[1:] or swapped
+
+
+def refuse_misspelt(words: Iterable[str], where: str) -> None:
+    """Refuse a word that is a slip away from a known one: its rows would vanish from everything.
+
+    Raises:
+        DataError: with the word and the one it is taken for.
+    """
+    for word in words:
+        if found := meant(word):
+            raise DataError(
+                f"{where}: '{word}' is no split that is trained on or evaluated. Did you mean"
+                f" '{found}'? Write that, or a name of your own that does not look like it"
+            )
+
+
+def refuse_strangers(names: Sequence[str], where: str, remedy: str) -> None:
+    """Refuse ``train`` beside words of one's own alone: such a run would never be evaluated.
+
+    Raises:
+        DataError: with both words.
+    """
+    strangers = [n for n in names if n != "train" and not is_known(n) and n not in OTHERS]
+    if "train" in names and strangers and not any(map(is_evaluated, names)):
+        listed = ", ".join(f"'{n}'" for n in strangers)
+        raise DataError(
+            f"{where}: 'train' stands beside {listed}, and neither is evaluated: a split that is"
+            f" starts with test or val. {remedy}"
+        )
