@@ -29,7 +29,8 @@ _NUMBERED = re.compile(r"(train|test|val|valid|validation|dev|training|testing)(
 def split_name(word: str) -> str:
     """The one spelling of a split: known words in small letters, synonyms by their usual name.
 
-    ``testing``, ``valid`` and ``validation`` stay what they are, and so does every word of one's own.
+    ``testing``, ``valid`` and ``validation`` stay what they are, and so does every word of one's
+    own.
 
     >>> [split_name(w) for w in ("Training", "TEST", "Dev", "Test_Hard", "Validation", "Heap")]
     ['train', 'test', 'val', 'test_hard', 'validation', 'Heap']

@@ -34,7 +34,7 @@ from lookalike.search.filters import matching
 from lookalike.search.hits import Hits
 from lookalike.search.remote import Remote, open_vectors
 from lookalike.search.remote_writing import dropping_forgotten
-from lookalike.search.storage import Vectors, check_range, storage_loss
+from lookalike.search.storage import Vectors, check_vectors, storage_loss
 from lookalike.search.writing import (
     IDS,
     ITEMS,
@@ -163,7 +163,7 @@ class Index:
         """
         folder = Path(folder)
         vectors = as_float32(vectors, "vectors")
-        _check(vectors, items, storage)
+        check_vectors(vectors, items, storage)
         count, width = vectors.shape
         spec = engines.checked(engine, storage, count, width, engine_options)
         refuse_in_the_way(folder, overwrite=overwrite)
@@ -318,7 +318,7 @@ class Index:
             vectors, items = np.empty((0, now.vectors.width), np.float32), None
             if add is not None:
                 vectors, items = as_float32(add[0], "vectors"), add[1]
-                _check(vectors, items, now.vectors.storage, now.vectors.width)
+                check_vectors(vectors, items, now.vectors.storage, now.vectors.width)
             if not kept.any() and not len(vectors):
                 raise DataError(f"{self.folder}: nothing would be left. Delete the folder instead.")
             first = now.manifest["next_id"]
@@ -398,17 +398,3 @@ class Index:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _check(
-    vectors: np.ndarray, items: pd.DataFrame, storage: str, width: int | None = None
-) -> None:
-    if not vectors.size:
-        raise DataError(f"An index needs (N, D) vectors, N above 0, not {vectors.shape}.")
-    if width is not None and vectors.shape[1] != width:
-        raise DataError(f"The vectors are {vectors.shape[1]} wide and this index {width}.")
-    if len(vectors) != len(items):
-        raise DataError(f"{len(vectors)} vectors for {len(items)} items.")
-    if len(rows := np.flatnonzero(~np.isfinite(vectors).all(axis=1))[:5].tolist()):
-        raise NumericsError(f"Embeddings hold NaN or infinity (rows {rows}).")
-    check_range(vectors, storage)

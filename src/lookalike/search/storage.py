@@ -6,7 +6,7 @@ What a storage costs in recall is measured on the index's own vectors by `storag
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,14 +32,26 @@ def check_storage(storage: str) -> None:
         )
 
 
-def check_range(vectors: np.ndarray, storage: str) -> None:
-    """Refuse numbers that the storage would make infinite: float16 ends at 65,504.
+def check_vectors(
+    vectors: np.ndarray, items: Sized, storage: str, width: int | None = None
+) -> None:
+    """Refuse vectors that do not fit their items, the index's width, or the storage's range.
 
     Raises:
-        NumericsError: with the row.
+        DataError: no vectors, another width, or another number of items.
+        NumericsError: NaN, infinity, or a number that float16, which ends at 65,504, would make
+            infinite.
     """
+    if not vectors.size:
+        raise DataError(f"An index needs (N, D) vectors, N above 0, not {vectors.shape}.")
+    if width is not None and vectors.shape[1] != width:
+        raise DataError(f"The vectors are {vectors.shape[1]} wide and this index {width}.")
+    if len(vectors) != len(items):
+        raise DataError(f"{len(vectors)} vectors for {len(items)} items.")
+    if len(rows := np.flatnonzero(~np.isfinite(vectors).all(axis=1))[:5].tolist()):
+        raise NumericsError(f"Embeddings hold NaN or infinity (rows {rows}).")
     most = np.finfo(np.float16).max
-    if storage == "float16" and len(vectors) and max(vectors.max(), -vectors.min()) > most:
+    if storage == "float16" and max(vectors.max(), -vectors.min()) > most:
         row = int(np.abs(vectors).max(axis=1).argmax())
         raise NumericsError(
             f"Row {row} holds {np.abs(vectors[row]).max():g}, but float16 ends at {most:g}: it"
