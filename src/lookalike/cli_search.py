@@ -60,6 +60,9 @@ def search(
     student: Annotated[
         bool, typer.Option("--student", help="--model was distilled into the index's space.")
     ] = False,
+    exclude_self: Annotated[
+        bool, typer.Option("--exclude-self", help="A file that is in the index is not found.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     sheet: Annotated[
         Path | None, typer.Option("--sheet", help="Write a contact sheet (PNG).")
@@ -73,8 +76,8 @@ def search(
 
     job.run(
         index, query, top=top, box=box, fuse=fuse, label=label, where=where or [],
-        min_score=min_score, rerank=rerank, model=model, student=student, as_json=as_json,
-        sheet=sheet, why=why,
+        min_score=min_score, rerank=rerank, model=model, student=student,
+        exclude_self=exclude_self, as_json=as_json, sheet=sheet, why=why,
     )  # fmt: skip
 
 

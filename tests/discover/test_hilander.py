@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from lookalike.discover import lander_training
 from lookalike.discover.decode import parents, trees
 from lookalike.discover.graph import Graph, knn_graph, predicted_density, true_density
 from lookalike.discover.hierarchy import hilander, stops
@@ -305,3 +308,58 @@ def test_densities_by_hand():
         for i in range(4)
     ]
     np.testing.assert_allclose(predicted_density(graph, linked), want, atol=1e-6)
+
+
+PUBLISHED = TrainingOptions(
+    inputs="vectors", hidden=32, epochs=8, lr=0.01, optimizer="sgd", weight_decay=1e-5,
+    batch_size=4096, balance=False,
+)  # fmt: skip
+
+
+def recorded(golden, name, monkeypatch, **changes):
+    """Our training from the first weights of a training by the original, and that record."""
+    with np.load(golden / "trajectories" / f"{name}.npz") as file:
+        g = dict(file)
+
+    def first(width, options):
+        network = Lander(width, options.hidden, options.layers)
+        state = {k[5:]: torch.from_numpy(v) for k, v in g.items() if k.startswith("init.")}
+        network.load_state_dict(state)
+        return network
+
+    monkeypatch.setattr(lander_training, "_untrained", first)
+    epochs: list[float] = []
+    network = train_lander(
+        g["x"], g["y"], replace(PUBLISHED, **changes), on_epoch=lambda _, loss: epochs.append(loss)
+    )
+    return g, network.state_dict(), np.array(epochs)
+
+
+def test_training_is_that_of_the_original(golden, monkeypatch):
+    """In float32, 72 steps on nine graphs."""
+    g, state, epochs = recorded(golden, "lander_nobal", monkeypatch)
+    np.testing.assert_allclose(epochs, g["losses"][:, 0].reshape(8, 9).mean(1), rtol=2e-6)
+    for name, ours in state.items():
+        moved = g[f"final.{name}"] - g[f"init.{name}"]
+        apart = np.linalg.norm(ours.numpy() - g[f"final.{name}"])
+        assert apart <= 1e-4 * np.linalg.norm(moved) + 1e-6, name
+
+
+def test_a_graph_without_a_link_teaches_densities_alone(golden, monkeypatch):
+    """As published by one_kind=drop; which edges balance draws is each program's own."""
+    seen: list[bool] = []
+    real = lander_training.lander_loss
+
+    def noted(found, density, same, counted, **options):
+        seen.append(bool(counted.any()))
+        return real(found, density, same, counted, **options)
+
+    monkeypatch.setattr(lander_training, "lander_loss", noted)
+    g, _, epochs = recorded(golden, "lander_bal", monkeypatch, balance=True, one_kind="drop")
+    assert seen == (g["losses"][:, 2] > 0).tolist() and not all(seen)
+    np.testing.assert_allclose(epochs, g["losses"][:, 0].reshape(8, 9).mean(1), rtol=0.02)
+    seen.clear()
+    recorded(golden, "lander_bal", monkeypatch, balance=True)
+    assert all(seen)
+    with pytest.raises(ConfigError, match="one_kind=drp: no such. Did you mean 'drop'"):
+        TrainingOptions(one_kind="drp")

@@ -228,3 +228,23 @@ def test_tune_takes_the_engine_it_prints(index, capsys):
     now = Index.open(index.folder).engine
     assert f"now uses {now['name']}" in out
     assert "recall@10" in out
+
+
+def test_a_file_of_the_index_finds_itself_unless_it_is_left_out(index, photos, tmp_path, capsys):
+    """As the search of Positive Proxy, which prints as many others."""
+    file = str(sorted(photos.rglob("*.png"))[4])
+    plain, without = (
+        search.run(index.folder, [file], top=5, exclude_self=flag)[0]["hits"]
+        for flag in (False, True)
+    )
+    assert plain[0]["path"] == file and len(without) == 5
+    assert [hit["id"] for hit in without[:4]] == [hit["id"] for hit in plain[1:]]
+    fused = search.run(index.folder, [file, file], top=5, fuse="average", exclude_self=True)
+    assert fused[0]["hits"] == without
+    copy = tmp_path / "copy.png"
+    copy.write_bytes((photos / "kind1" / "1.png").read_bytes())
+    capsys.readouterr()
+    assert len(search.run(index.folder, [copy], top=5, exclude_self=True)[0]["hits"]) == 5
+    assert f"not in the index, so nothing left out for: {copy}" in " ".join(
+        capsys.readouterr().out.split()
+    )

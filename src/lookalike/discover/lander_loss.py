@@ -52,10 +52,12 @@ def link_loss(
     return losses.mean()
 
 
-def balanced(same_class: Tensor, counted: Tensor, generator: torch.Generator) -> Tensor:
+def balanced(
+    same_class: Tensor, counted: Tensor, generator: torch.Generator, *, one_kind: str = "keep"
+) -> Tensor:
     """As many links as non-links among the counted edges: the rarer all, the others drawn.
 
-    Where one kind is missing, all stay.
+    Where one kind is missing, all stay, or with ``one_kind="drop"`` none.
 
     >>> same = torch.tensor([True, False, False, False])
     >>> kept = balanced(same, torch.ones(4, dtype=torch.bool), torch.Generator().manual_seed(0))
@@ -64,7 +66,7 @@ def balanced(same_class: Tensor, counted: Tensor, generator: torch.Generator) ->
     """
     kinds = [torch.nonzero(counted & kind).flatten() for kind in (same_class, ~same_class)]
     size = min(len(kind) for kind in kinds)
-    if size == 0:
+    if size == 0 and one_kind == "keep":
         return counted
     kept = torch.zeros_like(counted)
     for kind in kinds:

@@ -19,6 +19,7 @@ from lookalike.errors import ConfigError, DataError, NumericsError, suggest
 
 _INPUTS = ("similarities", "vectors")
 _OPTIMIZERS = ("adamw", "sgd")
+_ONE_KIND = ("keep", "drop")
 _OF_VECTORS = ("layers", "attention", "heads", "cluster_features")
 
 
@@ -46,6 +47,9 @@ class TrainingOptions:
         weight_decay: of the optimiser.
         batch_size: nodes whose edges make one step.
         balance: as many links as non-links in the links' loss.
+        one_kind: where a batch's edges are all links or all none, ``balance`` keeps them
+            (``keep``), or drops them, so that its densities alone are learned (``drop``, as
+            published: a graph without links then teaches nothing about links).
         focal: focal loss instead of cross-entropy.
         seed: of weights, order and balance.
     """
@@ -64,6 +68,7 @@ class TrainingOptions:
     weight_decay: float = 1e-2
     batch_size: int = 4096
     balance: bool = True
+    one_kind: str = "keep"
     focal: bool = False
     seed: int = 0
 
@@ -76,7 +81,11 @@ class TrainingOptions:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1")
-        for name, known in (("inputs", _INPUTS), ("optimizer", _OPTIMIZERS)):
+        for name, known in (
+            ("inputs", _INPUTS),
+            ("optimizer", _OPTIMIZERS),
+            ("one_kind", _ONE_KIND),
+        ):
             given = getattr(self, name)
             if given not in known:
                 raise ConfigError(f"{name}={given}: no such. {suggest(given, known)}")
@@ -237,7 +246,7 @@ def _loss(
     density = level.density[old]
     counted = density[source] > density[target]
     if o.balance:
-        counted = balanced(same, counted, generator)
+        counted = balanced(same, counted, generator, one_kind=o.one_kind)
     if isinstance(network, EdgeLander):
         found = network.judge(graph.only(towards).to(device), part.x[towards.to(device)])
     else:

@@ -31,12 +31,14 @@ class Query:
         picture: its file.
         row: its row where it was asked for by id; it does not find itself.
         label: its class, where it is known: then right and wrong are marked.
+        own: the row that it may not find, its own.
     """
 
     name: str
     picture: str
     row: int | None
     label: str | None
+    own: int | None = None
 
 
 def run(
@@ -52,6 +54,7 @@ def run(
     rerank: str | None = None,
     model: str | Path | None = None,
     student: bool = False,
+    exclude_self: bool = False,
     as_json: bool = False,
     sheet: str | Path | None = None,
     why: str | Path | None = None,
@@ -70,6 +73,7 @@ def run(
         rerank: a method of `lookalike.search.reranking`.
         model: embed the queries by this model instead of the index's own.
         student: ``model`` was distilled into the space of the index's model.
+        exclude_self: a picture file that is in the index does not find itself either.
         as_json: print one JSON document instead of lines.
         sheet: also write a contact sheet here (PNG).
         why: also write here (PNG) which regions made each query and its first neighbours alike.
@@ -85,7 +89,7 @@ def run(
         if target is not None and Path(target).suffix.lower() != ".png":
             raise ConfigError(f"{option} {target}: that is a PNG; name a file.png.")
     found = Index.open(index)
-    asked = [_query(found, str(query), label) for query in queries]
+    asked = [_query(found, str(query), label, exclude_self=exclude_self) for query in queries]
     encoder = None
     if model is not None or why is not None or box is not None or any(q.row is None for q in asked):
         encoder = _encoder(found, model, student=student)
@@ -98,6 +102,8 @@ def run(
         print(json.dumps(results, indent=2))
     else:
         _print(console, results)
+        if exclude_self and (others := [q.name for q in asked if q.own is None]):
+            console.say(f"note     not in the index, so nothing left out for: {', '.join(others)}")
     if sheet is not None:
         _write_sheet(Path(sheet), results, asked, area)
         if not as_json:
@@ -111,7 +117,7 @@ def run(
     return results
 
 
-def _query(index: Index, word: str, label: str | None) -> Query:
+def _query(index: Index, word: str, label: str | None, *, exclude_self: bool) -> Query:
     row = None
     if word.startswith("#") and word[1:].isdecimal():
         row = int(index.rows_of([int(word[1:])])[0])
@@ -120,12 +126,13 @@ def _query(index: Index, word: str, label: str | None) -> Query:
             f"{word}: there is no such picture. Name a file, or an item of the index, as '#12'."
         )
     path = word if row is None else str(index.cell("path", row))
-    if label is None and index.levels:
-        known = row if row is not None else _row_of(index, os.path.abspath(path))  # noqa: PTH100
-        if known is not None:
-            label = str(index.cell(index.levels[0], known))
-            label = None if label == "-1" else label
-    return Query(word, path, row, label)
+    known = row
+    if known is None and (exclude_self or (label is None and index.levels)):
+        known = _row_of(index, os.path.abspath(path))  # noqa: PTH100
+    if label is None and index.levels and known is not None:
+        label = str(index.cell(index.levels[0], known))
+        label = None if label == "-1" else label
+    return Query(word, path, row, label, own=known if exclude_self else row)
 
 
 def _row_of(index: Index, path: str) -> int | None:
@@ -151,12 +158,12 @@ def _answer(
     index: Index, asked: list[Query], vectors: np.ndarray, question: Question, fuse: str | None
 ) -> list[dict[str, Any]]:
     if fuse is not None:
-        own = [q.row for q in asked if q.row is not None]
+        own = [q.own for q in asked if q.own is not None]
         hits = ask_fused(index, vectors, question, fuse, own)
         names = [", ".join(q.name for q in asked)]
         asked = asked[:1]
     else:
-        own_rows = np.array([-1 if q.row is None else q.row for q in asked])
+        own_rows = np.array([-1 if q.own is None else q.own for q in asked])
         hits = ask(index, vectors, question, own_rows if (own_rows >= 0).any() else None)
         names = [q.name for q in asked]
     results = []
