@@ -198,6 +198,17 @@ def inat(tmp_path):
     )
 
 
+def test_inaturalist_with_lists_of_ones_own(inat, tmp_path):
+    text(inat / "Inat_dataset_splits/few.txt", "train_val2018/Aves/12/a.jpg")
+    own = tmp_path / "elsewhere.txt"
+    text(own, "train_val2018/Plantae/9/z.jpg", "train_val2018/Plantae/9/y.jpg")
+    table = datasets.inaturalist(inat, train_list="few.txt", test_list=str(own))
+    assert [len(table.split(s)) for s in ("train", "test")] == [1, 2]
+    assert table.notes == (f"lists of your own: few.txt, {own}",)
+    with pytest.raises(DataError, match="none.txt is missing"):
+        datasets.inaturalist(inat, train_list="none.txt")
+
+
 def test_inaturalist_base(inat):
     table = datasets.inaturalist(inat)
     assert table.levels == ("species", "super_category") and len(table) == 5

@@ -23,7 +23,11 @@ _OPEN_WORLD = {"train": 29011, "u_in": 18403}
 
 
 def inaturalist(
-    root: str | Path, *, guise: Literal["base", "full", "open_world"] = "base"
+    root: str | Path,
+    *,
+    guise: Literal["base", "full", "open_world"] = "base",
+    train_list: str | None = None,
+    test_list: str | None = None,
 ) -> Table:
     """8,142 species in the wild, 461,939 photos, 5,690 species to train on (Van Horn et al., 2018).
 
@@ -36,6 +40,9 @@ def inaturalist(
             unlabelled pictures of the same species, ``u_out`` of others, from
             ``lin_train_set1.txt``, ``uin_train_set1.txt`` and ``uout_train_set1.txt`` (without the
             last: all training pictures of other species).
+        train_list: another list of the training images than the guise's; its name where the split
+            files lie, or a path. An open world then has it for L_in.
+        test_list: as ``train_list``, of the test images.
 
     Raises:
         DataError: a file that is missing or cannot be read, naming it and the layout.
@@ -45,12 +52,17 @@ def inaturalist(
     """
     base = existing(root, _LAYOUT)
     if guise == "open_world":
-        lists, official = _open_world(base), _OPEN_WORLD
+        train, official = train_list or "lin_train_set1.txt", _OPEN_WORLD
     elif guise in ("base", "full"):
-        lists = {s: _paths(_find(base, f"Inaturalist_{s}_set1.txt")) for s in ("train", "test")}
-        official = _OFFICIAL
+        train, official = train_list or "Inaturalist_train_set1.txt", _OFFICIAL
     else:
         raise ConfigError(f"dataset.guise: '{guise}'; give 'base', 'full' or 'open_world'")
+    lists = {"train": _paths(_find(base, train))}
+    if guise == "open_world":
+        lists |= _unlabelled(base, lists["train"])
+    lists["test"] = _paths(_find(base, test_list or "Inaturalist_test_set1.txt"))
+    named = [name for name in (train_list, test_list) if name is not None]
+    notes = [f"lists of your own: {', '.join(named)}"] if named else []
     frame = pd.DataFrame(
         {
             "path": pd.Series([p for paths in lists.values() for p in paths], dtype="str"),
@@ -72,12 +84,13 @@ def inaturalist(
         levels=levels,
         name=f"inaturalist_{guise}",
         root=base,
-        notes=against_official(Counter(frame["split"]), official),
+        notes=notes or against_official(Counter(frame["split"]), official),
         source=base,
     )
 
 
 def _find(base: Path, name: str, needed: bool = True) -> Path | None:
+    """A file where split files lie; a path of its own stands for itself."""
     for folder in (base / "Inat_dataset_splits", base, base / "annotations"):
         if (folder / name).exists():
             return folder / name
@@ -90,18 +103,15 @@ def _paths(file: Path | None) -> list[str]:
     return [] if file is None else list(lines(file))
 
 
-def _open_world(base: Path) -> dict[str, list[str]]:
-    lists = {
-        "train": _paths(_find(base, "lin_train_set1.txt")),
-        "u_in": _paths(_find(base, "uin_train_set1.txt")),
-    }
+def _unlabelled(base: Path, train: list[str]) -> dict[str, list[str]]:
+    """Of the open world: images of the labelled species, and of others."""
+    lists = {"u_in": _paths(_find(base, "uin_train_set1.txt"))}
     outside = _find(base, "uout_train_set1.txt", needed=False)
     if outside is not None:
         lists["u_out"] = _paths(outside)
     elif whole := _find(base, "Inaturalist_train_set1.txt", needed=False):
-        known = {p.rsplit("/", 1)[0] for p in lists["train"]}
+        known = {p.rsplit("/", 1)[0] for p in train}
         lists["u_out"] = [p for p in _paths(whole) if p.rsplit("/", 1)[0] not in known]
-    lists["test"] = _paths(_find(base, "Inaturalist_test_set1.txt"))
     return lists
 
 
