@@ -208,3 +208,9 @@ def test_a_csv_of_words_and_numbers_says_that_all_are_text(tmp_path):
     assert table.names("label") == ["0", "2.5", "a"]
     file.write_text("path,label,split\na.jpg,0,train\nb.jpg,1,train\n")
     assert table_file(file).notes == ()
+
+
+def test_rows_without_a_sequence_have_a_fingerprint():
+    frame = pd.DataFrame({"path": ["a.png", "b.png"], "label": ["x", "y"], "sequence": ["s", None]})
+    one = Table.from_frame(frame).fingerprint
+    assert one != Table.from_frame(frame.assign(sequence=["s", "t"])).fingerprint

@@ -10,7 +10,8 @@ from PIL import Image
 import lookalike
 from lookalike.errors import ConfigError, DataError, ModelError, NumericsError, RunError
 from lookalike.models import load, save
-from lookalike.models.embedder import normalised
+from lookalike.models.embedder import create_model, normalised
+from lookalike.models.encode import embed
 
 
 @pytest.fixture
@@ -192,3 +193,39 @@ def test_pictures_are_normalised_channel_by_channel_and_left_as_they_are(kind, l
         assert found[b, c, y, x] == wanted
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(pictures, before)
+
+
+def test_dropout_thins_pooled_features_in_training_alone():
+    torch.manual_seed(0)
+    model = create_model("conv4", pretrained=False, embedding_size=None, dropout=0.5, size=32)
+    pictures = torch.randint(0, 255, (64, 3, 32, 32), dtype=torch.uint8)
+    thinned, whole = model.train().features(pictures), model.eval().features(pictures)
+    assert (whole > 0).double().mean() > 0.9
+    gone = ((thinned == 0) & (whole > 0)).double().mean()
+    assert 0.4 < gone < 0.6
+    assert torch.equal(model.eval().features(pictures), whole)
+    for share in (1.0, -0.1):
+        with pytest.raises(ConfigError, match=f"model.dropout={share}: a share, at least 0"):
+            create_model("conv4", pretrained=False, dropout=share)
+
+
+def test_a_width_of_nothing_is_refused_by_name():
+    with pytest.raises(
+        ConfigError, match="model.embedding_size=0: a width of at least 1; write null"
+    ):
+        create_model("conv4", pretrained=False, embedding_size=0)
+
+
+def test_float64_is_float64_from_pixel_to_vector():
+    model = create_model("conv4", pretrained=False, embedding_size=8, head_norm=True, size=32)
+    pictures = torch.randint(0, 255, (4, 3, 32, 32), dtype=torch.uint8)
+    single = model.eval()(pictures)
+    double = model.double()(pictures)
+    assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+    assert model.mean.flatten().tolist() == [0.485 * 255, 0.456 * 255, 0.406 * 255]
+    assert 0 < (single - double).abs().max() < 1e-5
+    batches = [{"pictures": pictures}]
+    again = embed(
+        create_model("conv4", pretrained=False, size=32), batches, precision=torch.float64
+    )
+    assert again.dtype == np.float32

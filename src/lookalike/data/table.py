@@ -219,7 +219,7 @@ class Table:
             if values.dtype.kind in "bif":
                 digest.update(values.to_numpy("<f8").tobytes())
             else:
-                digest.update("\n".join(values.astype("str").to_numpy(object)).encode())
+                digest.update("\n".join(values.astype("str").fillna("").to_numpy(object)).encode())
         return digest.hexdigest()[:16]
 
 

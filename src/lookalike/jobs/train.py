@@ -177,6 +177,11 @@ def check(config: Config) -> None:
     if config.accumulate not in ("mean", "sum"):
         raise ConfigError(f"accumulate={config.accumulate}: write mean or sum.")
     _check_counts(config)
+    if config.model.embedding_size is not None and config.model.embedding_size < 1:
+        raise ConfigError(
+            f"model.embedding_size={config.model.embedding_size}: a width of at least 1; write "
+            "null for the pooled features themselves."
+        )
     if config.batch_size % distributed.world_size():
         raise ConfigError(
             f"batch_size={config.batch_size} does not divide over {distributed.world_size()} "
