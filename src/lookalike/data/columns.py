@@ -61,7 +61,7 @@ def clean_splits(frame: pd.DataFrame, where: str) -> pd.Series:
 
 def split_roles(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """Rows of the splits ``query`` and ``gallery`` as the two sides of one split ``test``."""
-    if not set(split_words.ROLES) <= set(frame["split"]):
+    if not set(split_words.ROLES) <= set(frame["split"].unique()):
         return frame
     sides = {role: frame["split"] == role for role in split_words.ROLES}
     both = sides["query"] | sides["gallery"]

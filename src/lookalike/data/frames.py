@@ -66,6 +66,9 @@ def read_frame(file: Path, *, text: Sequence[str] = (), **options: Any) -> pd.Da
 
 def _as_written(column: pd.Series) -> pd.Series:
     """Whole numbers, where all fields are what those are written as; else the text."""
+    first = column.dropna().head(1)
+    if not len(first) or not str(first.iloc[0]).lstrip("-").isdigit():  # as most words tell
+        return column.str.strip()
     numbers = pd.to_numeric(column, errors="coerce")
     same = numbers.dtype == np.int64 and (numbers.astype("str") == column).all()
     return numbers if same else column.str.strip()

@@ -112,8 +112,9 @@ def class_disjoint(
 def _count(wanted: float, classes: int) -> int:
     """How many classes a share (a float) or a number (an int) stands for."""
     is_share = isinstance(wanted, float)
-    count = round(wanted * classes) if is_share else int(wanted)
-    if not wanted >= 0 or (is_share and wanted > 1) or count > classes:
+    possible = 0 <= wanted <= (1 if is_share else classes)
+    count = (round(wanted * classes) if is_share else int(wanted)) if possible else 0
+    if not possible:
         raise ConfigError(
             f"test_classes: {wanted} of {classes} classes cannot be; give a share from 0.0 to 1.0,"
             " a whole number of classes, their names, or all"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lookalike.data.columns import refuse_near_miss
 from lookalike.data.datasets.layout import unused
 from lookalike.data.frames import read_frame, write_frame
 from lookalike.data.split_words import refuse_strangers
@@ -51,6 +52,7 @@ def table_file(
     levels = levels or frame.attrs.get("levels")
     notes = []
     if "split" not in frame.columns and "path" in frame.columns:
+        refuse_near_miss(frame, "split", str(file))
         frame = frame.assign(split="train")
         table = _as_table(frame, file, levels, pictures, name, notes)
         split, note = class_disjoint(table.frame[table.levels[0]], test_classes, seed=seed)
