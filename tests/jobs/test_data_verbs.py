@@ -49,6 +49,28 @@ def pictures(tmp_path):
     return tmp_path / "pictures"
 
 
+def test_problems_end_with_exit_code_1_unless_asked_not_to(say, pictures):
+    code, out, _ = say("data", "check", pictures)
+    assert code == 0 and "No problems found" in out and "16 pictures" in out
+    (pictures / "class_0/0.png").write_text("no picture")
+    for words, expected in (((), 1), (("--exit-zero",), 0), (("--json",), 1)):
+        code, out, _ = say("data", "check", pictures, *words)
+        assert code == expected
+    assert json.loads(out)["ok"] is False
+    code, out, _ = say("data", "check", pictures)
+    assert "1 file cannot be used; mend or drop them" in out
+
+
+def test_flat_pictures_and_classes_of_equal_pixels_are_found(say, tmp_path):
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.new("LA", (9, 9), (255, 10 * i)).save(tmp_path / name / f"{i}.png")
+    code, out, _ = say("data", "check", tmp_path)
+    assert code == 1 and "8 pictures are of one colour, or nearly" in out
+    assert "1 picture is both in training and in evaluation" in out
+
+
 @pytest.fixture
 def server(tmp_path):
     """A server of files, and the folder it serves."""
