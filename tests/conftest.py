@@ -24,6 +24,14 @@ def _pictures() -> Path | None:
     return next((path for path in candidates if path.is_dir()), None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home_of_the_secret(tmp_path_factory):
+    """Marks of files are made by a secret of these tests, not by the person's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder with CUB_200_2011 and omniglot."""

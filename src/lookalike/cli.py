@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from lookalike import cli_discover, cli_search
+from lookalike.cli_trust import opens_files, opens_indexes
 from lookalike.errors import ConfigError, LookalikeError, lost_worker, printable
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
 @app.command()
+@opens_files
 def train(
     overrides: Overrides = None,
     resume: Annotated[
@@ -69,6 +71,7 @@ def train(
 
 
 @app.command()
+@opens_files
 def sweep(
     words: Annotated[
         list[str],
@@ -111,6 +114,7 @@ def sweep(
 
 
 @app.command()
+@opens_files
 def evaluate(
     run: RunFolder,
     overrides: Overrides = None,
@@ -176,6 +180,7 @@ def evaluate(
 
 
 @app.command()
+@opens_files
 def matrix(
     words: Annotated[
         list[str],
@@ -210,18 +215,19 @@ def matrix(
     job.run(words, split=split, metrics=metric or (), width=width, out=out, as_json=as_json)
 
 
-app.command()(cli_discover.embed)
+app.command()(opens_files(cli_discover.embed))
 app.command()(cli_discover.cluster)
 app.command()(cli_discover.select)
-app.command()(cli_discover.discover)
+app.command()(opens_files(cli_discover.discover))
 app.command()(cli_discover.review)
-app.command()(cli_search.search)
-app.command()(cli_search.serve)
-app.command()(cli_search.export)
-app.command()(cli_search.publish)
+app.command()(opens_indexes(cli_search.search))
+app.command()(opens_indexes(cli_search.serve))
+app.command()(opens_files(cli_search.export))
+app.command()(opens_files(cli_search.publish))
 
 
 @app.command()
+@opens_files
 def compare(
     runs: Annotated[
         list[Path],
@@ -386,8 +392,6 @@ def doctor() -> None:
 
 def main() -> None:
     """Run a verb; what a person can mend is said in one sentence, without a traceback."""
-    # Import paths (dataset=my_data.birds) start here too; last, so that nothing is replaced.
-    sys.path.append("")
     try:
         app(args=[cli_discover.AUTO if word == "--resume=auto" else word for word in sys.argv[1:]])
     except LookalikeError as error:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from lookalike.errors import ConfigError, suggest
@@ -71,6 +74,8 @@ def find(group: str, name: str, *, option: str | None = None) -> Callable[..., A
 def imported(name: str, *, option: str) -> Callable[..., Any]:
     """The class or function at an import path, ``package.module.Thing``.
 
+    A package that is not installed is looked for in the current folder.
+
     Args:
         name: the path.
         option: what the person wrote, for messages.
@@ -79,6 +84,9 @@ def imported(name: str, *, option: str) -> Callable[..., Any]:
         ConfigError: no such module, or nothing to call in it.
     """
     module, _, attribute = name.rpartition(".")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(f"{option}={name}: that is no import path, such as package.module.Thing.")
+    _look_here(module.partition(".")[0])
     try:
         found = getattr(import_module(module), attribute, None)
     except ImportError as error:
@@ -86,6 +94,17 @@ def imported(name: str, *, option: str) -> Callable[..., Any]:
     if not callable(found):
         raise ConfigError(f"{option}={name}: module '{module}' has no '{attribute}' to call.")
     return found
+
+
+def _look_here(package: str) -> None:
+    """Let a package that is nowhere else be found in the current folder.
+
+    Only once one is asked for: else any library's optional import would find a file of that name.
+    """
+    here = Path.cwd()
+    own = (here / f"{package}.py").is_file() or (here / package).is_dir()
+    if own and package not in sys.modules and find_spec(package) is None:
+        sys.path.append(str(here))
 
 
 def parameters(component: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:

@@ -11,14 +11,15 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_origin
 
-from lookalike import components, distributed, recipe_body, texts
+from lookalike import components, distributed, documents, recipe_body, stored_config, texts, trust
 from lookalike.config import Config
 from lookalike.errors import ConfigError, suggest
+from lookalike.files import write_text
 
 CONF = Path(__file__).parent / "conf"
 OPEN_GROUPS = tuple(components.ROOMS)
@@ -107,12 +108,38 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def from_yaml(text: str, overrides: Sequence[str] = ()) -> Config:
-    """A stored configuration, with typed overrides on top (no groups)."""
+def write_config(file: Path, config: Config) -> None:
+    """Write a run's configuration, with the mark of this user (see `lookalike.trust`)."""
+    write_text(file, trust.sealed_text(to_yaml(config), stored_config.KIND))
+
+
+def read_config(file: Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a run folder, with typed overrides on top (no groups).
+
+    Raises:
+        ConfigError: as :func:`from_yaml`; names the file.
+    """
+    text = documents.read_text(file, fault=ConfigError)
+    return from_yaml(text, overrides, source=str(file))
+
+
+def from_yaml(
+    text: str, overrides: Sequence[str] = (), *, source: str = "the configuration"
+) -> Config:
+    """A stored configuration, with typed overrides on top (no groups).
+
+    What is stored is taken literally, and as far as its mark lets it be believed: see
+    `lookalike.stored_config`.
+
+    Raises:
+        ConfigError: an override or a stored value that cannot be; an import path in a
+            configuration that the user did not write.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    stored = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(text)))
+    stored = stored_config.checked(text, source)
     parsed = [Override.parse(override) for override in overrides]
     _check_keys(parsed)
     words = []
@@ -120,14 +147,19 @@ def from_yaml(text: str, overrides: Sequence[str] = ()) -> Config:
         found = texts.as_written(override.value, _hint(override.key))
         words.append(override.text if found is None else f"{override.key}={json.dumps(found)}")
     try:
-        merged = OmegaConf.merge(
-            OmegaConf.structured(Config), stored, OmegaConf.from_dotlist(words)
-        )
-        config = cast("Config", OmegaConf.to_object(merged))
-        _keep_texts(config, parsed)
-        return _expand_paths(config)
+        typed = OmegaConf.from_dotlist(words)
+    except (YAMLError, OmegaConfBaseException, RecursionError) as error:
+        raise ConfigError(f"{' '.join(words)}: cannot be read ({_first_line(error)}).") from error
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), stored)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{source}: {_first_line(error)}") from error
+    try:
+        config = cast("Config", OmegaConf.to_object(OmegaConf.merge(merged, typed)))
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
+    _keep_texts(config, parsed)
+    return _expand_paths(config, {override.key for override in parsed})
 
 
 # ── checks before Hydra sees anything ───────────────────────────────────────────────────────────
@@ -195,7 +227,7 @@ def _given_node(group: str, value: str) -> dict[str, Any] | None:
 
 
 def _dataset_path(value: str) -> dict[str, Any] | None:
-    path = Path(os.path.expandvars(value)).expanduser()
+    path = Path(_expand("dataset", value))
     if path.suffix.lower() in _TABLES:
         return {"name": "table_file", "root": str(path)}
     if (path / "cache.json").is_file():  # of `lookalike data cache`
@@ -356,14 +388,22 @@ def _first_line(error: Exception) -> str:
     return f"{where}: {cause}" if where and where not in cause else cause
 
 
-def _expand_paths(config: Config) -> Config:
-    config.data_root = _expand(config.data_root)
-    if config.run:
-        config.run = _expand(config.run)
-    if isinstance(config.dataset.get("root"), str):
-        config.dataset["root"] = _expand(config.dataset["root"])
+_PLACES = ("data_root", "run", "dataset.root")
+
+
+def _expand_paths(config: Config, typed: Collection[str] = _PLACES) -> Config:
+    """Home folders and variables in the paths that a person typed."""
+    if "data_root" in typed:
+        config.data_root = _expand("data_root", config.data_root)
+    if config.run and "run" in typed:
+        config.run = _expand("run", config.run)
+    if isinstance(config.dataset.get("root"), str) and "dataset.root" in typed:
+        config.dataset["root"] = _expand("dataset.root", config.dataset["root"])
     return config
 
 
-def _expand(path: str) -> str:
-    return str(Path(os.path.expandvars(path)).expanduser())
+def _expand(option: str, path: str) -> str:
+    try:
+        return str(Path(os.path.expandvars(path)).expanduser())
+    except RuntimeError as error:
+        raise ConfigError(f"{option}={path}: there is no user of that name here.") from error

@@ -99,7 +99,7 @@ def test_a_stranger_runs_no_code_here(cache):
     about["spec"] |= {"backbone": "os.system", "options": {"command": "true"}}
     (cache / "model.json").unlink()
     (cache / "model.json").write_text(json.dumps(about))
-    with pytest.raises(ModelError, match=r"names os\.system, which would run code"):
+    with pytest.raises(ModelError, match=r"os\.system would run code .* --trust os"):
         weights.load("hf://someone/shells")
 
 

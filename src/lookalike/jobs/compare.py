@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.compose import from_yaml
+from lookalike.compose import read_config
 from lookalike.config import EvaluationConfig
 from lookalike.errors import ConfigError, DataError
 from lookalike.files import write_text, write_with
@@ -142,7 +142,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _settings(folder: Path, metrics: Sequence[str]) -> EvaluationConfig:
     """How the first run was evaluated, or the metrics asked for."""
-    config = from_yaml(Run.open(folder).config.read_text(encoding="utf-8")).evaluation
+    config = read_config(Run.open(folder).config).evaluation
     if not metrics:
         return config
     chosen = replace(config, metrics=list(metrics), exclude=[])

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from lookalike import components
-from lookalike.compose import compose, from_yaml, to_yaml
+from lookalike import components, documents, stored_config, trust
+from lookalike.compose import compose, read_config, write_config
 from lookalike.config import Config
 from lookalike.data.frames import read_frame, write_frame
 from lookalike.discover.clusterers import METHODS
@@ -30,7 +30,14 @@ from lookalike.locks import only_writer
 from lookalike.runs import environment, next_folder
 
 _FIRST = ("rows.parquet", "config.yaml", "manifest.json")  # written before words.json
+_WORDS = "words"  # the kind of their mark
 _OWN = ("run", "dataset", "discover")  # options that are not the training's
+
+
+class LoopWords(documents.Document):
+    """``words.json`` of a loop."""
+
+    words: list[str]
 
 
 def run(
@@ -74,7 +81,7 @@ def run(
             _refuse_in_the_way(folder, overwrite=overwrite)  # who held it before may have filled it
             _begin(folder, config, overrides)
         else:
-            write_text(folder / "config.yaml", to_yaml(config))
+            write_config(folder / "config.yaml", config)
         _go_on(folder, config, overrides if resume else (), decisions, quiet=quiet)
     return folder
 
@@ -84,7 +91,7 @@ def _go_on(
 ) -> None:
     """Round after round, from what lies in the folder."""
     console = Console(quiet=quiet)
-    words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
+    words = _words(folder)
     words += [word for word in given if word.partition("=")[0] in ("workers", "device")]
     rows = read_frame(folder / "rows.parquet")
     rows["label"] = rows["label"].where(rows["label"] != "-1", None)
@@ -140,9 +147,10 @@ def _begin(folder: Path, config: Config, overrides: Sequence[str]) -> None:
     empty(folder)
     # −1 as everywhere in tables: so that the file is a data set, to go on with by hand.
     write_frame(rows.assign(label=rows["label"].fillna("-1")), folder / "rows.parquet")
-    write_text(folder / "config.yaml", to_yaml(config))
+    write_config(folder / "config.yaml", config)
     write_text(folder / "manifest.json", json.dumps(environment(), indent=2) + "\n")
-    write_text(folder / "words.json", json.dumps(words, indent=2) + "\n")
+    said = trust.sealed({"words": words}, _WORDS)
+    write_text(folder / "words.json", json.dumps(said, indent=2) + "\n")
 
 
 def _found(overrides: Sequence[str]) -> tuple[Config, Path]:
@@ -158,10 +166,23 @@ def _found(overrides: Sequence[str]) -> tuple[Config, Path]:
     folder = Path(given["run"]).expanduser()
     if not (folder / "words.json").is_file():
         raise RunError(f"{folder} holds no loop to resume (it has no words.json).")
-    text = (folder / "config.yaml").read_text(encoding="utf-8")
-    config = from_yaml(text, overrides)
+    _words(folder)  # refused before anything is written
+    config = read_config(folder / "config.yaml", overrides)
     check(config)
     return config, folder
+
+
+def _words(folder: Path) -> list[str]:
+    """The options of training that a loop was given; those of a stranger may import nothing."""
+    path = folder / "words.json"
+    said = documents.read_json(path, dict[str, Any] | list[str], fault=RunError)
+    if isinstance(said, list):  # as they were written before there were marks
+        said = {"words": said}
+    documents.check(said, LoopWords, str(path), fault=RunError)
+    if not trust.is_sealed(said, _WORDS):
+        for name in stored_config.paths_in_words(said["words"]):
+            trust.refuse_import(name, str(path))
+    return list(said["words"])
 
 
 def check(config: Config) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lookalike import components, distributed
-from lookalike.compose import compose, from_yaml
+from lookalike.compose import compose, read_config
 from lookalike.config import Config
 from lookalike.errors import ConfigError, Interrupted, RunError, lost_worker
 from lookalike.jobs.parts.requeue import RESUMABLE, Resume, decide, named_folder, writing
@@ -137,7 +137,7 @@ def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tupl
                     "change. To train with others, start a new run."
                 )
         found = Run.open(folder)
-        return found, from_yaml(found.config.read_text(encoding="utf-8"), overrides)
+        return found, read_config(found.config, overrides)
     config = compose(overrides)
     check(config)
     chosen: str = distributed.broadcast_object(config.run or str(next_folder(_stem(config))))

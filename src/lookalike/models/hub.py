@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -45,11 +44,11 @@ def local(path: str | Path) -> Path:
     """A path as it is; an address of the hub as the folder that its two files were fetched to.
 
     Only weights in safetensors and JSON are fetched. A description that would import code (a
-    network of one's own) is refused: whoever trusts it loads the folder by its path.
+    network of one's own) is refused when it is read, see `lookalike.models.description`.
 
     Raises:
         ConfigError: an address that cannot be.
-        ModelError: nothing there, it cannot be reached, or it would run code.
+        ModelError: nothing there, or it cannot be reached.
     """
     if not is_address(path):
         return Path(path).expanduser()
@@ -71,23 +70,4 @@ def local(path: str | Path) -> Path:
         raise ModelError(
             f"hf://{repo} is no model of lookalike: it has no {' and no '.join(missing)}."
         )
-    _refuse_code(folder, repo)
     return folder
-
-
-def _refuse_code(folder: Path, repo: str) -> None:
-    """A stranger's file may name a network of ours or of timm, and nothing that is imported."""
-    import timm
-
-    from lookalike.models.backbones import OWN
-
-    try:
-        spec = json.loads((folder / "model.json").read_text(encoding="utf-8"))["spec"]
-        backbone = str(spec["backbone"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"hf://{repo}: its model.json cannot be read ({error}).") from error
-    if backbone not in OWN and not timm.is_model(backbone.split(".")[0]):
-        raise ModelError(
-            f"hf://{repo} names {backbone}, which would run code that is neither lookalike's nor "
-            "timm's. If you trust it, fetch it yourself and give the folder's path."
-        )

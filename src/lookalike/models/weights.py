@@ -6,13 +6,15 @@ import hashlib
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
-from lookalike import __version__
-from lookalike.errors import ModelError
+from lookalike import __version__, documents, trust
+from lookalike.errors import LookalikeError, ModelError
 from lookalike.files import replacing, sha256, write_text
 from lookalike.models import hub, published
+from lookalike.models.description import KIND, ModelFile, refuse_foreign
 from lookalike.models.embedder import Embedder, Spec
 
 WEIGHTS = "model.safetensors"
@@ -45,7 +47,7 @@ def save(model: Embedder, folder: str | Path) -> None:
         "teacher": model.teacher,
         "spec": model.spec.to_dict(),
     }
-    write_text(folder / SPEC, json.dumps(about, indent=2) + "\n")
+    write_text(folder / SPEC, json.dumps(trust.sealed(about, KIND), indent=2) + "\n")
 
 
 def load(path: str | Path, device: str = "cpu") -> Embedder:
@@ -72,7 +74,7 @@ def load(path: str | Path, device: str = "cpu") -> Embedder:
         )
     known = {f.name for f in fields(Spec)}
     spec = Spec(**{key: value for key, value in about["spec"].items() if key in known})
-    model = Embedder(spec)
+    model = _built(spec, folder / SPEC)
     load_state(model, folder / WEIGHTS)
     model.teacher = about.get("teacher")
     return model.to(device).eval()
@@ -121,21 +123,33 @@ def model_folder(path: str | Path) -> Path:
     )
 
 
-def read_about(folder: Path) -> dict:
-    """The JSON beside the weights, checked."""
-    try:
-        about = json.loads((folder / SPEC).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{folder / SPEC} is not JSON ({error}).") from error
-    missing = {"format", "sha256", "spec"} - set(about)
-    if missing:
-        raise ModelError(f"{folder / SPEC} lacks {', '.join(sorted(missing))}.")
+def read_about(folder: Path) -> dict[str, Any]:
+    """The JSON beside the weights, checked; see `lookalike.models.description`.
+
+    Raises:
+        ModelError: absent, damaged, of a newer format, or one that a stranger may not write.
+    """
+    about = documents.read_json(folder / SPEC, ModelFile, fault=ModelError)
     if about["format"] > FORMAT:
         raise ModelError(
             f"{folder / SPEC} has format {about['format']}, newer than this lookalike "
             f"({__version__}). Update lookalike."
         )
+    refuse_foreign(about, folder / SPEC)
     return about
+
+
+def _built(spec: Spec, file: Path) -> Embedder:
+    """The network of a description, whatever numbers stand in it."""
+    try:
+        model = Embedder(spec)
+        model.transform()
+    except LookalikeError as error:
+        raise type(error)(f"{file}: {error}") from error
+    except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(f"{file}: no network can be built by it ({reason}).") from error
+    return model
 
 
 def load_state(model: nn.Module, path: str | Path) -> None:

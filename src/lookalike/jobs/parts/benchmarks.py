@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookalike.compose import CONF, choices, compose, from_yaml
+from lookalike.compose import CONF, choices, compose, read_config
 from lookalike.config import Config
 from lookalike.errors import ConfigError, suggest
 from lookalike.runs import Run
@@ -54,9 +54,8 @@ def benchmarks(folder: Path, overrides: Sequence[str]) -> list[Benchmark]:
 
 def own_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
     """A run's configuration with settings on top."""
-    stored = Run.open(folder).config.read_text(encoding="utf-8")
     words = [word for override in overrides for word in _spelled_out(override)]
-    return from_yaml(stored, words)
+    return read_config(Run.open(folder).config, words)
 
 
 def _several(overrides: Sequence[str]) -> list[str]:

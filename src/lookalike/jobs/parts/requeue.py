@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from lookalike import distributed
-from lookalike.compose import compose, from_yaml, to_yaml
+from lookalike.compose import compose, read_config, to_yaml
 from lookalike.errors import Busy, ConfigError, LookalikeError
 from lookalike.locks import only_writer
 from lookalike.runs import Run
@@ -78,7 +78,7 @@ def _is_free(key: str, free: Sequence[str]) -> bool:
 
 def _refuse_other_options(run: Run, overrides: Sequence[str], free: Sequence[str]) -> None:
     """A scheduler that repeats a command gives the same options; another run is another folder."""
-    stored = _flat(to_yaml(from_yaml(run.config.read_text(encoding="utf-8"))))
+    stored = _flat(to_yaml(read_config(run.config)))
     asked = _flat(to_yaml(compose(overrides)))
     differ = [
         key

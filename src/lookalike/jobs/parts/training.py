@@ -13,13 +13,12 @@ import torch
 from torch import nn
 
 from lookalike import components, distributed
-from lookalike.compose import to_yaml
+from lookalike.compose import write_config
 from lookalike.config import Config
 from lookalike.data.loader import eval_loader
 from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
 from lookalike.errors import RunError
-from lookalike.files import write_text
 from lookalike.jobs.parts import (
     accelerating,
     averages,
@@ -182,7 +181,7 @@ class Training:
     def _begin(self, *, overwrite: bool) -> Progress:
         if distributed.is_main():
             Run.create(self.folder.folder, overwrite=overwrite)
-            write_text(self.folder.config, to_yaml(self.config))
+            write_config(self.folder.config, self.config)
             own_split.keep(self.folder, self.table)
             if self.tutor is not None:
                 self.tutor.keep(self.folder.folder)
