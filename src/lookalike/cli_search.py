@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lookalike.cli_trust import opens_files, opens_indexes
+
 index_app = typer.Typer(help="Make folders of pictures searchable.", no_args_is_help=True)
 
 Index = Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")]
@@ -82,6 +84,7 @@ def search(
 
 
 @index_app.command("build")
+@opens_files
 def index_build(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run, a model or an export.")],
     source: Source,
@@ -120,6 +123,7 @@ def index_build(
 
 
 @index_app.command("add")
+@opens_indexes
 def index_add(
     index: Index,
     source: Source,
@@ -135,6 +139,7 @@ def index_add(
 
 
 @index_app.command("update")
+@opens_indexes
 def index_update(index: Index, batch_size: BatchSize = 64, workers: Workers = 2) -> None:
     """Embed new and changed files of the source, remove those that are gone."""
     from lookalike.jobs import index_changes as job
@@ -143,6 +148,7 @@ def index_update(index: Index, batch_size: BatchSize = 64, workers: Workers = 2)
 
 
 @index_app.command("remove")
+@opens_indexes
 def index_remove(
     index: Index,
     pictures: Annotated[
@@ -157,6 +163,7 @@ def index_remove(
 
 
 @index_app.command("info")
+@opens_indexes
 def index_info(index: Index) -> None:
     """Say what an index holds and which model made it."""
     from lookalike.jobs import index as job
@@ -165,6 +172,7 @@ def index_info(index: Index) -> None:
 
 
 @index_app.command("verify")
+@opens_indexes
 def index_verify(index: Index) -> None:
     """Check every file of an index against what was written, and that the pictures are there."""
     from lookalike.jobs import index as job
@@ -172,7 +180,17 @@ def index_verify(index: Index) -> None:
     job.verify(index)
 
 
+@index_app.command("adopt")
+@opens_indexes
+def index_adopt(index: Index) -> None:
+    """Take an index from elsewhere, and its table in a server, for your own."""
+    from lookalike.jobs import index_changes as job
+
+    job.adopt(index)
+
+
 @index_app.command("tune")
+@opens_indexes
 def index_tune(
     index: Index,
     recall: Annotated[
@@ -187,6 +205,7 @@ def index_tune(
 
 
 @index_app.command("map")
+@opens_indexes
 def index_map(
     index: Index,
     out: Annotated[Path, typer.Option("--out", help="The page to write (HTML).")],
@@ -204,6 +223,7 @@ def index_map(
 
 
 @index_app.command("audit")
+@opens_indexes
 def index_audit(
     index: Index,
     out: Annotated[Path | None, typer.Option("--out", help="Write a page (HTML).")] = None,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lookalike.errors import DiskError
+from lookalike.errors import DiskError, RunError
 
 # What a writer leaves in a folder while it writes; see `lookalike.locks`.
 LOCK = ".lock"
@@ -119,6 +119,50 @@ def _of_disk(error: Exception) -> bool:
     from safetensors import SafetensorError
 
     return isinstance(error, OSError | SafetensorError)
+
+
+def remove_tree(path: Path, within: Path) -> None:
+    """Remove a folder that lies in another, wherever links would lead; none is no error.
+
+    Args:
+        path: what to remove.
+        within: the folder that it must lie in, by their real paths.
+
+    Raises:
+        RunError: it lies elsewhere; nothing is removed.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    real, home = path.resolve(), within.resolve()
+    if path.is_symlink() or real == home or not real.is_relative_to(home):
+        raise RunError(f"{path} leads to {real}, out of {within}: nothing was removed.")
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Refuse links among some files and folders of a folder, at any depth.
+
+    A folder that came from elsewhere may lead anywhere by them, and what is written or removed
+    there is not its own.
+
+    Args:
+        folder: which; it may itself be a link.
+        names: what in it is looked at; what is not there is no error.
+
+    Raises:
+        RunError: names the link.
+    """
+    for name in names:
+        top = folder / name
+        below = (
+            Path(home) / one for home, folders, files in os.walk(top) for one in (*folders, *files)
+        )
+        for path in (top, *below):
+            if path.is_symlink():
+                raise RunError(
+                    f"{path} is a link. Links inside such a folder are not followed, for they may "
+                    "lead anywhere: put the files themselves there, or link the whole folder."
+                )
 
 
 def write_text(path: Path, text: str) -> None:

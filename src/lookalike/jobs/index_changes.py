@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lookalike import trust
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, RunError
 from lookalike.jobs.index import STAMP, items_of, origin, read_source, report_broken, stamps
 from lookalike.jobs.parts.console import Console
+from lookalike.search import remote_writing
 from lookalike.search.encoders import own_encoder
 from lookalike.search.filters import matching
 from lookalike.search.index import Index
@@ -53,6 +55,22 @@ def add(
     return _replace(index, console, table.where(np.array(new)), [], about, batch_size, workers)
 
 
+def adopt(folder: str | Path) -> None:
+    """Mark an index as made by this user: what its files name is obeyed from now on.
+
+    Its table in a server is marked too, and may then be changed and dropped. The model in it keeps
+    its own description: an import path in that still needs ``--trust``.
+    """
+    index = Index.open(folder)
+    remote_writing.adopt(index.folder)
+    console = Console()
+    if (source := index.manifest.get("source")) is not None:
+        console.say(f"source   {' '.join([source['of'], *source['overrides']])}")
+    if (server := index.manifest.get("server")) is not None:
+        console.say(f"server   {index.engine['server']}, table {server['table']}")
+    console.say(f"{folder} is yours now")
+
+
 def update(folder: str | Path, *, batch_size: int = 64, workers: int = 2) -> Index:
     """Read an index's source again: embed new and changed files, remove those that are gone.
 
@@ -64,7 +82,15 @@ def update(folder: str | Path, *, batch_size: int = 64, workers: int = 2) -> Ind
     source = index.manifest.get("source")
     if source is None:
         raise DataError(f"{folder} does not say what it was built from; use `index add`.")
-    table = read_source(source["of"], source["overrides"], source["split"])
+    of = source["of"] if index.is_own else trust.literal(source["of"])
+    if not index.is_own and (source["overrides"] or not Path(of).exists()):
+        raise RunError(
+            f"{folder} would be updated from {' '.join([of, *source['overrides']])}, as a file "
+            "says that does not bear the mark of what you made on this machine. Say it yourself: "
+            f"lookalike index add {folder} SOURCE; or, if that is right: lookalike index adopt "
+            f"{folder}"
+        )
+    table = read_source(of, source["overrides"], source["split"])
     known, keys = _keys(index), _table_keys(table)
     now = stamps(index.items["path"].tolist())
     gone = now["file_bytes"].to_numpy() < 0

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.search.arrays import read_array
 from lookalike.search.hits import Hits, best
 from lookalike.search.servers import SERVERS, open_server, server_options
 from lookalike.search.storage import Vectors, check_storage
@@ -148,6 +149,22 @@ def read(path: Path, *, to_change: bool = False) -> Any:
         raise DataError(
             f"{path} cannot be read. Run `lookalike index verify`, or build the index again."
         ) from error
+
+
+def open_engine(place: Path, stored: Vectors) -> tuple[Any, np.ndarray]:
+    """The engine of a generation's folder, mapped, and the index row of each of its rows.
+
+    Raises:
+        DataError: missing, damaged, or of other vectors.
+    """
+    engine = read(place / ENGINE)
+    places = read_array(place / PLACES, "<i8", (engine.ntotal,))
+    if engine.d != stored.width or places.max(initial=-1) >= len(stored):
+        raise DataError(
+            f"{place / ENGINE} is of other vectors ({engine.d} wide; {place / PLACES} names row "
+            f"{places.max(initial=-1)} of {len(stored)}). Build the index again."
+        )
+    return engine, places
 
 
 def search(

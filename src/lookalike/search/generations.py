@@ -14,38 +14,43 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lookalike import documents, trust
 from lookalike.errors import Busy, DataError, DiskError
-from lookalike.files import sha256, write_text
+from lookalike.files import refuse_links, remove_tree, sha256, write_text
+from lookalike.search.manifest import KIND, Manifest
 
 MANIFEST = "index.json"
 GENERATIONS = "generations"
 LOCK = ".lock"
+MODELS = "models"
+BUILDING = "building"
+TABLES = "servers.json"  # of a folder: every table that it made in a server and has not dropped
+OWN = (MANIFEST, GENERATIONS, LOCK, MODELS, BUILDING, TABLES)  # what an index folder is made of
 FORMAT = 2
+_ANEW = "Build the index again."
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of an index folder.
+    """The manifest of an index folder, checked; see `lookalike.search.manifest`.
 
     Raises:
-        DataError: there is none, it is not JSON, or of another format.
+        DataError: there is none, it is not JSON, of another format, or does not fit.
+        RunError: the folder leads out of itself by a link.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
+    path = folder / MANIFEST
+    if not path.is_file():
         raise DataError(
             f"{folder} is no index (it has no {MANIFEST}). Make one: "
             "lookalike index build RUN FOLDER --out INDEX"
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{folder / MANIFEST} is not JSON ({error}).") from error
-    if not isinstance(manifest, dict) or "format" not in manifest:
-        raise DataError(f"{folder / MANIFEST} is not the manifest of an index.")
+        )
+    refuse_links(folder, OWN)
+    manifest = documents.read_json(path, dict[str, Any], remedy=_ANEW)
+    documents.check(manifest.get("format"), int, f"{path}: format", remedy=_ANEW)
     if manifest["format"] > FORMAT:
         raise DataError(f"{folder} is of a newer format. Update lookalike.")
     if manifest["format"] < FORMAT:
@@ -53,7 +58,28 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is of an older format ({manifest['format']}). Build it again: "
             "lookalike index build RUN FOLDER --out INDEX --overwrite"
         )
+    documents.check(manifest, Manifest, str(path), remedy=_ANEW)
     return manifest
+
+
+def check_files(folder: Path, manifest: dict[str, Any], *, sums: bool = False) -> list[str]:
+    """What differs between a generation's files and the manifest; nothing when all is well.
+
+    Args:
+        folder: of the index.
+        manifest: what it says.
+        sums: also compare every SHA-256, which reads all of them.
+    """
+    place, wrong = folder / GENERATIONS / manifest["generation"], []
+    for name, said in manifest["files"].items():
+        path = place / name
+        if not path.is_file():
+            wrong.append(f"{path}: missing")
+        elif path.stat().st_size != said["bytes"]:
+            wrong.append(f"{path}: {path.stat().st_size} bytes, not {said['bytes']}")
+        elif sums and sha256(path) != said["sha256"]:
+            wrong.append(f"{path}: its content has changed")
+    return wrong
 
 
 @contextmanager
@@ -66,6 +92,7 @@ def writing(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(folder, OWN)
         file = (folder / LOCK).open("a")
     except OSError as error:
         raise DiskError(f"Cannot write {folder}: {error.strerror or error}.") from error
@@ -121,7 +148,11 @@ def commit(
             files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
         _sync(part)
         _sync(base)
+        # What grows from an index of somebody else's stays theirs.
+        own = "generation" not in manifest or trust.is_sealed(read_manifest(folder), KIND)
         manifest = {**manifest, "format": FORMAT, "generation": name, "files": files}
+        documents.check(manifest, Manifest, f"{folder}: what is to be said of it")
+        manifest = trust.sealed(manifest, KIND) if own else manifest
         write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
         _sync(folder)
     except OSError as error:
@@ -134,12 +165,12 @@ def commit(
 def _clean(folder: Path) -> None:
     """Remove every generation but the present one, and what dead writers left."""
     if not (folder / MANIFEST).is_file():
-        shutil.rmtree(folder / GENERATIONS, ignore_errors=True)
+        remove_tree(folder / GENERATIONS, folder)
         return
     present = read_manifest(folder)["generation"]
     for path in (folder / GENERATIONS).iterdir():
         if path.name != present:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path, folder)
     for path in folder.glob(".*.json.*.part"):
         path.unlink(missing_ok=True)
 

@@ -24,23 +24,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lookalike import __version__
+from lookalike import __version__, trust
 from lookalike.errors import Busy, DataError, NumericsError
-from lookalike.files import sha256
 from lookalike.ops.arrays import as_float32
 from lookalike.search import engines, generations
+from lookalike.search.arrays import read_array
 from lookalike.search.exact import nearest
 from lookalike.search.filters import matching
 from lookalike.search.hits import Hits
+from lookalike.search.manifest import KIND
 from lookalike.search.remote import Remote, open_vectors
 from lookalike.search.remote_writing import dropping_forgotten
 from lookalike.search.storage import Vectors, check_vectors, storage_loss
+from lookalike.search.verifying import faults
 from lookalike.search.writing import (
     IDS,
     ITEMS,
     MODELS,
     Before,
-    identity,
     keep_model,
     refuse_in_the_way,
     write_generation,
@@ -77,18 +78,24 @@ class Index:
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.folder, self.manifest = folder, manifest
-        place = self.generation
+        place, count = self.generation, manifest["count"]
         self.vectors: Vectors = open_vectors(place, manifest)
+        self.ids: np.ndarray = read_array(place / IDS, "<i8", (count,))
         try:
             self._items = (place / ITEMS).read_bytes()
-            self.columns: pa.Table = pq.ParquetFile(pa.BufferReader(self._items)).read()
-            self.ids: np.ndarray = np.load(place / IDS, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{place} cannot be read ({error}). Build the index again.") from error
-        if not len(self.vectors) == len(self.columns) == len(self.ids) == manifest["count"]:
+            items = pq.ParquetFile(pa.BufferReader(self._items))
+            if items.metadata.num_rows != count:  # told before rows are made in memory
+                raise ValueError(f"it has {items.metadata.num_rows} rows")
+            self.columns: pa.Table = items.read()
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(
-                f"{folder}: {len(self.vectors)} vectors, {len(self.columns)} items and a manifest "
-                f"that says {manifest['count']}. Build the index again."
+                f"{place / ITEMS} cannot be read ({error}). Build the index again."
+            ) from error
+        if len(self.vectors) != count or "path" not in self.columns.column_names:
+            raise DataError(
+                f"{folder}: {len(self.vectors)} vectors and items of "
+                f"{', '.join(self.columns.column_names)}, where the manifest says {count} with a "
+                "path. Build the index again."
             )
         self._engine: tuple[Any, np.ndarray] | None = None
 
@@ -106,6 +113,11 @@ class Index:
     def generation(self) -> Path:
         """The folder of the present files."""
         return self.folder / generations.GENERATIONS / self.manifest["generation"]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this user made it: its manifest bears the mark."""
+        return trust.is_sealed(self.manifest, KIND)
 
     @property
     def engine(self) -> dict[str, Any]:
@@ -186,17 +198,24 @@ class Index:
             return cls(folder, write_generation(folder, manifest, vectors, items, ids))
 
     @classmethod
-    def open(cls, folder: str | Path) -> Index:
+    def open(cls, folder: str | Path, *, sums: bool = False) -> Index:
         """Read an index folder.
 
+        Args:
+            folder: which.
+            sums: also compare the SHA-256 of every file, as `verify` does.
+
         Raises:
-            DataError: there is none, or its parts do not fit together.
+            DataError: there is none, its parts do not fit together, or are not as written.
+            RunError: it leads out of itself by a link, or names a server that nobody has named.
         """
         folder = Path(folder)
         manifest = generations.read_manifest(folder)
         for _ in range(10):
             # A writer may have removed what index.json named a moment ago: then it names another.
             try:
+                if wrong := generations.check_files(folder, manifest, sums=sums):
+                    raise DataError("; ".join(wrong) + ". Build the index again.")
                 return cls(folder, manifest)
             except DataError:
                 again = generations.read_manifest(folder)
@@ -265,8 +284,7 @@ class Index:
     def open_engine(self) -> tuple[Any, np.ndarray]:
         """The approximate engine and the index row of each of its rows."""
         if self._engine is None:
-            places: np.ndarray = np.load(self.generation / engines.PLACES, allow_pickle=False)
-            self._engine = engines.read(self.generation / engines.ENGINE), places
+            self._engine = engines.open_engine(self.generation, self.vectors)
         return self._engine
 
     def rows_of(self, ids: Sequence[int]) -> np.ndarray:
@@ -373,27 +391,7 @@ class Index:
         Checks the size and SHA-256 of every file, that the vectors are finite, that ids rise, and
         that the model is the one that the manifest names.
         """
-        wrong = []
-        for name, said in self.manifest["files"].items():
-            path = self.generation / name
-            if not path.is_file():
-                wrong.append(f"{path}: missing")
-            elif path.stat().st_size != said["bytes"]:
-                wrong.append(f"{path}: {path.stat().st_size} bytes, not {said['bytes']}")
-            elif sha256(path) != said["sha256"]:
-                wrong.append(f"{path}: its content has changed")
-        if isinstance(self.vectors, Remote):
-            wrong += self.vectors.verify()
-        elif not all(np.isfinite(part).all() for _, part in self.vectors.chunks()):
-            wrong.append(f"{self.generation}: vectors hold NaN or infinity")
-        if (np.diff(self.ids) <= 0).any():
-            wrong.append(f"{self.generation / IDS}: ids do not rise")
-        model = self.model_folder
-        if model is not None:
-            weights = identity(model)
-            if not weights.is_file() or sha256(weights) != self.manifest["model"]["sha256"]:
-                wrong.append(f"{model}: not the model that made the vectors")
-        return wrong
+        return faults(self.folder, self.manifest, self.vectors, self.ids)
 
 
 def _now() -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lookalike import documents
 from lookalike.data.table import Table
-from lookalike.errors import DiskError
-from lookalike.files import write_text, write_with
+from lookalike.errors import DataError, DiskError
+from lookalike.files import remove_tree, write_text, write_with
 from lookalike.search.encoders import Encoder
 
 PART = 1024  # pictures between two writes
@@ -29,13 +30,12 @@ class Journal:
     def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
         self.folder = folder
         said = folder / "plan.json"
-        try:
-            if said.is_file() and json.loads(said.read_text(encoding="utf-8")) == plan:
+        # A plan that cannot be read is another plan.
+        with suppress(DataError):
+            if said.is_file() and documents.read_json(said, dict[str, Any]) == plan:
                 return
-        except json.JSONDecodeError:
-            pass  # a plan that cannot be read is another plan
         try:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder, folder.parent)
             folder.mkdir(parents=True)
         except OSError as error:
             raise DiskError(f"Cannot write {folder}: {error.strerror or error}.") from error
@@ -65,7 +65,7 @@ class Journal:
 
     def remove(self) -> None:
         """Nothing is under way any more."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(self.folder, self.folder.parent)
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.npz"))

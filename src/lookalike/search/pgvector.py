@@ -10,16 +10,26 @@ import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psycopg
 from psycopg import sql
 
+from lookalike import documents, trust
 from lookalike.errors import ConfigError, DataError, RunError
-from lookalike.search.filters import Condition
+from lookalike.search.pgvector_filters import expression, where
 from lookalike.search.postgresql import ADDRESS, connect, connected, public_address
-from lookalike.search.servers import FOREVER, Change, Near, Sought, State
+from lookalike.search.servers import (
+    FOREVER,
+    Change,
+    Near,
+    Sought,
+    State,
+    bears_mark,
+    mark_of,
+    refuse_to_drop,
+)
 
 __all__ = ["Table", "public_address", "refuse_width"]
 
@@ -27,7 +37,6 @@ _WIDEST = {"exact": 16_000, "hnsw": 2_000}  # what pgvector's type and its graph
 _MOST = 1_000  # pgvector's limit of hnsw.ef_search
 _PATIENCE = 5  # seconds that a writer waits for another
 _ANSWER = 1 << 24  # numbers that one answer may hold: 64 MB
-_ORDERED = {"<": sql.SQL("<"), "<=": sql.SQL("<="), ">": sql.SQL(">"), ">=": sql.SQL(">=")}
 _FIRST = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _LAST = struct.pack(">h", -1)
 
@@ -44,6 +53,16 @@ def refuse_width(width: int, index: str) -> None:
             f"engine pgvector: index={index} takes vectors of at most {_WIDEST[index]:,} numbers; "
             f"these have {width:,}. {remedy}"
         )
+
+
+class Comment(documents.Document):
+    """A table's comment: how far the writers have come, and whose it is."""
+
+    of: Literal["lookalike"]
+    committed: documents.Count
+    oldest: documents.Count
+    pending: documents.Count | None
+    graph: list[int] | None = None
 
 
 class Table:
@@ -98,16 +117,31 @@ class Table:
             )
             for column in indexed:
                 if column in columns:
-                    expression = _expression(column, columns[column] == "number")
+                    cell = expression(sql.Literal(column), columns[column] == "number")
                     connection.execute(
-                        sql.SQL("CREATE INDEX ON {} (({}))").format(self.table, expression)
+                        sql.SQL("CREATE INDEX ON {} (({}))").format(self.table, cell)
                     )
-            self._say(connection, {"committed": 0, "pending": None, "oldest": 0, "graph": None})
+            said = {"committed": 0, "pending": None, "oldest": 0, "graph": None}
+            self._say(connection, said | {trust.MARK: mark_of(self.engine, self.name)})
 
     def drop(self) -> None:
         """See `Server.drop`."""
         with self._connection() as connection:
-            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self.table))
+            there = "SELECT to_regclass(quote_ident(%s))::text"
+            if _one(connection.execute(there, (self.name,))) is not None:
+                refuse_to_drop(self.engine, self.name, self._comment(connection))
+                connection.execute(sql.SQL("DROP TABLE {}").format(self.table))
+
+    def adopt(self) -> None:
+        """See `Server.adopt`."""
+        with self._connection() as connection, connection.transaction():
+            said = self._said(connection) | {trust.MARK: mark_of(self.engine, self.name)}
+            self._say(connection, said)
+
+    def is_own(self) -> bool:
+        """See `Server.is_own`."""
+        with self._connection() as connection:
+            return bears_mark(self.engine, self.name, self._said(connection))
 
     def state(self) -> State:
         """See `Server.state`."""
@@ -189,8 +223,8 @@ class Table:
 
     def ids(self, stamp: int) -> np.ndarray:
         """See `Server.ids`."""
-        where, values = _where(Sought(stamp))
-        query = sql.SQL("SELECT id FROM {} t WHERE {} ORDER BY id").format(self.table, where)
+        met, values = where(Sought(stamp))
+        query = sql.SQL("SELECT id FROM {} t WHERE {} ORDER BY id").format(self.table, met)
         with self._connection() as connection:
             rows = connection.execute(query, values, binary=True).fetchall()
         return np.array([row[0] for row in rows], np.int64)
@@ -202,13 +236,13 @@ class Table:
         graph = search is not None and count <= _MOST
         # Added to zero, the distance is no order that the graph has, so that every row is compared.
         order = "t.vector <#> q.vector" if graph else "(t.vector <#> q.vector) + 0, t.id"
-        where, values = _where(sought)
+        met, values = where(sought)
         query = sql.SQL(
             "SELECT q.n, c.id, c.score, vector_send(c.vector) "
             "FROM unnest(%(queries)s::vector[]) WITH ORDINALITY q(vector, n), LATERAL ("
             "SELECT t.id, t.vector, -(t.vector <#> q.vector) AS score FROM {} t WHERE {} "
             "ORDER BY {} LIMIT %(count)s) c"
-        ).format(self.table, where, sql.SQL(order))
+        ).format(self.table, met, sql.SQL(order))
         step = max(1, _ANSWER // (count * queries.shape[1]))
         found: list[Near] = []
         with self._connection() as connection:
@@ -238,12 +272,21 @@ class Table:
                 raise self._absent() from error
 
     def _said(self, connection: psycopg.Connection) -> dict[str, Any]:
-        """What the table's comment says."""
-        query = "SELECT obj_description(to_regclass(quote_ident(%s)), 'pg_class')"
-        said = _one(connection.execute(query, (self.name,)))
-        if said is None:
+        """What the table says of itself."""
+        said = self._comment(connection)
+        if not said:
             raise self._absent()
-        return json.loads(said)
+        return said
+
+    def _comment(self, connection: psycopg.Connection) -> dict[str, Any]:
+        """What lookalike wrote into the table's comment; nothing in a table of somebody else's."""
+        query = "SELECT obj_description(to_regclass(quote_ident(%s)), 'pg_class')"
+        try:
+            said = json.loads(_one(connection.execute(query, (self.name,))) or "null")
+            documents.check(said, Comment, self.name)
+        except (ValueError, RecursionError, DataError):
+            return {}
+        return said
 
     def _say(self, connection: psycopg.Connection, said: Mapping[str, Any]) -> None:
         words = sql.Literal(json.dumps({"of": "lookalike", **said}))
@@ -328,32 +371,3 @@ def _by_query(rows: Sequence[tuple], count: int, width: int) -> list[Near]:
         )
         for some in mine
     ]
-
-
-def _where(sought: Sought) -> tuple[sql.Composable, dict[str, Any]]:
-    """What a row must meet, and the values that stand in it by name."""
-    parts: list[sql.Composable] = [sql.SQL("t.born <= %(stamp)s AND t.died > %(stamp)s")]
-    values: dict[str, Any] = {"stamp": sought.stamp}
-    for number, condition in enumerate(sought.conditions):
-        name = f"words{number}"
-        parts.append(_met(condition, sql.Placeholder(name)))
-        values[name] = list(condition.words if condition.numbers is None else condition.numbers)
-    if sought.ids is not None:
-        parts.append(sql.SQL("t.id = ANY(%(ids)s)"))
-        values["ids"] = sought.ids.tolist()
-    return sql.SQL(" AND ").join(parts), values
-
-
-def _expression(column: str, number: bool) -> sql.Composable:
-    text = sql.SQL("columns ->> {}").format(sql.Literal(column))
-    return sql.SQL("({})::float8").format(text) if number else text
-
-
-def _met(condition: Condition, words: sql.Placeholder) -> sql.Composable:
-    number = condition.numbers is not None
-    expression = _expression(condition.column, number)
-    kind = sql.SQL("float8[]" if number else "text[]")
-    if condition.sign in ("=", "!="):
-        among = sql.SQL("({} = ANY({}::{}))").format(expression, words, kind)
-        return among if condition.sign == "=" else sql.SQL("{} IS NOT TRUE").format(among)
-    return sql.SQL("{} {} ({}::{})[1]").format(expression, _ORDERED[condition.sign], words, kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,9 +17,20 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
+from lookalike import documents, trust
 from lookalike.errors import ConfigError, DataError, Unreachable
 from lookalike.search.filters import Condition
-from lookalike.search.servers import ADDRESSES, FOREVER, Change, Near, Sought, State
+from lookalike.search.servers import (
+    ADDRESSES,
+    FOREVER,
+    Change,
+    Near,
+    Sought,
+    State,
+    bears_mark,
+    mark_of,
+    refuse_to_drop,
+)
 
 KEY = "QDRANT_API_KEY"
 _ABOUT = 2**63 - 1  # the point that holds the state
@@ -79,6 +90,15 @@ def client(address: str) -> QdrantClient:
     return _clients[key]
 
 
+class About(documents.Document):
+    """The point that says how far the writers have come, and whose the collection is."""
+
+    of: Literal["lookalike"]
+    committed: documents.Count
+    pending: documents.Count
+    oldest: documents.Count
+
+
 class Table:
     """An index's collection. See `servers.Server` for the methods.
 
@@ -113,21 +133,39 @@ class Table:
                 if column in columns:
                     server.create_payload_index(self.name, _key(column), kinds[columns[column]])
             said = {"of": "lookalike", "committed": 0, "pending": 0, "oldest": 0}
+            said[trust.MARK] = mark_of(self.engine, self.name) or ""
             point = models.PointStruct(id=_ABOUT, vector=[0.0] * width, payload=said)
             server.upsert(self.name, [point], wait=True)
 
     def drop(self) -> None:
         """See `Server.drop`."""
         with self._client() as server:
+            if not server.collection_exists(self.name):
+                return
+            # A process that was killed while it made the collection may have left it empty.
+            said = self._payload(server)
+            if said or server.count(self.name).count:
+                refuse_to_drop(self.engine, self.name, said)
             server.delete_collection(self.name)
+
+    def adopt(self) -> None:
+        """See `Server.adopt`."""
+        self.state()
+        with self._client() as server:
+            mark = {trust.MARK: mark_of(self.engine, self.name) or ""}
+            server.set_payload(self.name, mark, points=[_ABOUT], wait=True)
+
+    def is_own(self) -> bool:
+        """See `Server.is_own`."""
+        with self._client() as server:
+            return bears_mark(self.engine, self.name, self._payload(server))
 
     def state(self) -> State:
         """See `Server.state`."""
         with self._client() as server:
-            found = server.retrieve(self.name, [_ABOUT], with_payload=True)
-        if not found or not found[0].payload:
+            said = self._payload(server)
+        if not said:
             raise self._absent()
-        said = found[0].payload
         return State(said["committed"], said["pending"] or None, said["oldest"])
 
     def writing(self) -> nullcontext[None]:
@@ -225,6 +263,16 @@ class Table:
                     lowest = min((point.score for point in answer.points), default=-np.inf)
                     found.append(Near(*_arrays(answer.points), lowest))
         return found
+
+    def _payload(self, server: QdrantClient) -> dict[str, Any]:
+        """What lookalike wrote into the collection; nothing in one of somebody else's."""
+        found = server.retrieve(self.name, [_ABOUT], with_payload=True)
+        said = (found[0].payload if found else None) or {}
+        try:
+            documents.check(said, About, self.name)
+        except DataError:
+            return {}
+        return said
 
     def _graph(self) -> models.HnswConfigDiff:
         if self.engine["index"] == "exact":

@@ -12,11 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as untyped
 
+from lookalike import trust
 from lookalike.errors import DataError, RunError
+from lookalike.search.arrays import read_array
 from lookalike.search.exact import nearest
 from lookalike.search.filters import Condition, matching, read_conditions
 from lookalike.search.hits import Hits
-from lookalike.search.servers import SERVERS, Near, Sought, open_server
+from lookalike.search.manifest import KIND
+from lookalike.search.servers import SERVERS, Near, Sought, open_server, refuse_unnamed
 from lookalike.search.storage import CHUNK, Stored, Vectors
 
 pc: Any = untyped  # its functions are made when it is loaded
@@ -53,10 +56,8 @@ class Remote:
         Raises:
             DataError: a file that is missing or cut.
         """
-        try:
-            ids, digests = (np.load(place / n, allow_pickle=False) for n in (IDS, DIGESTS))
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{place} cannot be read ({error}). Build the index again.") from error
+        ids = read_array(place / IDS, "<i8", (manifest["count"],))
+        digests = read_array(place / DIGESTS, "<u8", (manifest["count"],))
         return cls(manifest, ids, digests)
 
     def using(self, engine: Mapping[str, Any]) -> Remote:
@@ -238,8 +239,11 @@ def open_vectors(place: Path, manifest: Mapping[str, Any]) -> Vectors:
 
     Raises:
         DataError: a file that is missing or cut.
+        RunError: a server that nobody has named, see `servers.refuse_unnamed`.
     """
     if manifest["engine"]["name"] in SERVERS:
+        own = trust.is_sealed(manifest, KIND)
+        refuse_unnamed(manifest["engine"], own=own, where=place.parents[1])
         return Remote.open(place, manifest)
     return Stored.open(place, manifest["storage"], manifest["width"])
 
@@ -262,7 +266,7 @@ def kinds(columns: pa.Table) -> dict[str, str]:
     {'label': 'text', 'year': 'number'}
     """
     found = {}
-    for name in sorted({*columns.column_names} - {"path"}):
+    for name in filter(_is_spoken, sorted({*columns.column_names} - {"path"})):
         values = columns[name]
         if pa.types.is_integer(values.type):
             found[name] = "number"
@@ -277,11 +281,16 @@ def kinds(columns: pa.Table) -> dict[str, str]:
 def is_decided(condition: Condition, columns: Mapping[str, str]) -> bool:
     """Whether a server that holds these columns decides a condition as `matching` does."""
     kind = columns.get(condition.column)
-    if kind is None or condition.sign == "~":
+    if kind is None or not _is_spoken(condition.column) or condition.sign == "~":
         return False
     if condition.numbers is not None:
         return kind == "number" and bool(np.isfinite(condition.numbers).all())
     return kind == "text" and all(word.isprintable() for word in condition.words)
+
+
+def _is_spoken(column: str) -> bool:
+    """Whether every server has words for a column's name: Qdrant knows no way to write a quote."""
+    return column.isprintable() and '"' not in column and "\\" not in column
 
 
 def _named(ids: np.ndarray) -> str:

@@ -24,16 +24,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from lookalike import documents, trust
 from lookalike.errors import ConfigError, LookalikeError, LookalikeWarning, RunError
 from lookalike.files import write_text
 from lookalike.search import generations
+from lookalike.search.generations import TABLES
+from lookalike.search.manifest import KIND, MadeTable
 from lookalike.search.remote import DIGESTS, Remote, digests_of, kinds
-from lookalike.search.servers import TABLES, Change, Server, open_server
+from lookalike.search.servers import Change, Server, open_server, refuse_unnamed
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lookalike.search.writing import Before
+
+
+ENTRY = "made table"  # the kind of a mark in servers.json
 
 
 def write_remote(
@@ -70,6 +76,12 @@ def write_remote(
             raise ConfigError(
                 f"{folder}: vectors are not moved between a folder and a server. Build the index "
                 "again with the other --engine."
+            )
+        if not trust.is_sealed(generations.read_manifest(folder), KIND):
+            raise RunError(
+                f"{folder} does not bear the mark of what you made on this machine, so its table "
+                "in the server is not changed. If it is yours to change: lookalike index adopt "
+                f"{folder} --server '{old.engine['server']}'"
             )
         about = dict(old.about)
         gone, digests = old.ids[~before.kept], np.append(old.digests[before.kept], digests)
@@ -138,6 +150,7 @@ def drop_forgotten(folder: Path) -> None:
     for made in _made(path):
         if made["table"] != named:
             try:
+                refuse_unnamed(made["engine"], own=trust.is_sealed(made, ENTRY), where=path)
                 open_server(made["engine"], made["table"]).drop()
                 continue
             except LookalikeError as error:
@@ -158,18 +171,17 @@ def _remember(folder: Path, engine: Mapping[str, Any], table: str) -> None:
     made = _made(folder / TABLES) if (folder / TABLES).is_file() else []
     write_text(
         folder / TABLES,
-        json.dumps([*made, {"engine": dict(engine), "table": table}], indent=2) + "\n",
+        json.dumps([*made, trust.sealed({"engine": dict(engine), "table": table}, ENTRY)], indent=2)
+        + "\n",
     )
 
 
 def _made(path: Path) -> list[dict[str, Any]]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path} cannot be read ({error}). It names the tables that this index has made in a "
-            "server; delete it to go on, and drop lookalike_… tables of no use by hand."
-        ) from error
+    remedy = (
+        "It names the tables that this index has made in a server; delete it to go on, and drop "
+        "lookalike_… tables of no use by hand."
+    )
+    return documents.read_json(path, list[MadeTable], fault=RunError, remedy=remedy)
 
 
 def _place(engine: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -204,3 +216,33 @@ def _columns(items: pa.Table) -> list[dict[str, Any]]:
         }
         for row in items.to_pylist()
     ]
+
+
+def adopt(folder: Path) -> None:
+    """Mark an index, and its table in a server, as this user's own: `index adopt`.
+
+    Raises:
+        RunError: its table belongs to another index of this user, the server is out of reach, or
+            the disk refuses.
+        DataError: there is no such table, or no such index.
+    """
+    with generations.writing(folder):
+        manifest = generations.read_manifest(folder)
+        if (about := manifest.get("server")) is not None:
+            engine, table = manifest["engine"], about["table"]
+            own = trust.is_sealed(manifest, KIND)
+            refuse_unnamed(engine, own=own, where=folder)
+            made = _made(folder / TABLES) if (folder / TABLES).is_file() else []
+            ours = any(m["table"] == table and trust.is_sealed(m, ENTRY) for m in made)
+            server = open_server(engine, table)
+            server.state()  # refuses what is no table of lookalike's
+            if server.is_own() and not (own or ours):
+                raise RunError(f"{folder}: its table {table} belongs to another index of yours.")
+            server.adopt()
+            write_text(
+                folder / TABLES,
+                json.dumps([m for m in made if m["table"] != table], indent=2) + "\n",
+            )
+            _remember(folder, engine, table)
+        sealed = trust.sealed(manifest, KIND)
+        write_text(folder / generations.MANIFEST, json.dumps(sealed, indent=2) + "\n")

@@ -14,18 +14,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from lookalike.errors import ConfigError
+from lookalike import trust
+from lookalike.errors import ConfigError, RunError
 from lookalike.search.filters import Condition
 
 ADDRESSES = {"pgvector": "LOOKALIKE_PGVECTOR", "qdrant": "LOOKALIKE_QDRANT"}
 SERVERS = tuple(ADDRESSES)
-TABLES = "servers.json"  # of a folder: every table that it made and has not dropped
 FOREVER = 2**53 - 1  # the last whole number that every server compares exactly
 _GRAPHS = ("exact", "hnsw")
+_KIND = "table"  # of its mark
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,15 @@ class Server(Protocol):
         ...
 
     def drop(self) -> None:
-        """Remove the table, if it is there."""
+        """Remove the table, if it is there; one without this user's mark is refused."""
+        ...
+
+    def adopt(self) -> None:
+        """Put this user's mark on a table of lookalike, in place of whatever stood there."""
+        ...
+
+    def is_own(self) -> bool:
+        """Whether the table bears this user's mark."""
         ...
 
     def state(self) -> State:
@@ -166,6 +176,52 @@ def _module(name: str) -> Any:
         ) from error
 
 
+def refuse_unnamed(engine: Mapping[str, Any], *, own: bool, where: Path) -> None:
+    """Refuse to ask a server, and to show it the user's key, because a file names it.
+
+    Args:
+        engine: the spec of a file.
+        own: whether that file bears the user's mark.
+        where: the file, for the message.
+
+    Raises:
+        RunError: nobody has named that server.
+    """
+    if own or os.environ.get(ADDRESSES[engine["name"]]):  # the variable takes the address's place
+        return
+    kind = _module(engine["name"])
+    if engine["server"] not in {kind.public_address(one) for one in trust.named_servers()}:
+        raise RunError(
+            f"{where} names the server {engine['server']}, and does not bear the mark of what you "
+            "made on this machine: it is not asked, nor told your key, before you name it. If you "
+            f"know that server, add --server '{engine['server']}'"
+        )
+
+
+def mark_of(engine: Mapping[str, Any], table: str) -> str | None:
+    """This user's mark of a table, to be kept in the table."""
+    return trust.mark_of(f"{engine['name']} {table}", _KIND)
+
+
+def bears_mark(engine: Mapping[str, Any], table: str, said: Mapping[str, Any]) -> bool:
+    """Whether what a table says of itself bears this user's mark."""
+    return trust.is_own(f"{engine['name']} {table}", _KIND, said.get(trust.MARK))
+
+
+def refuse_to_drop(engine: Mapping[str, Any], table: str, said: Mapping[str, Any]) -> None:
+    """Refuse to drop a table that this user's lookalike did not make.
+
+    Raises:
+        RunError: says how to go on.
+    """
+    if not bears_mark(engine, table, said):
+        raise RunError(
+            f"{engine['name']} ({engine['server']}): {table} does not bear the mark of what you "
+            "made on this machine, so it is not dropped. If it is the table of an index of yours, "
+            "`lookalike index adopt INDEX` marks it; else drop it by hand"
+        )
+
+
 def server_options(name: str, width: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a server's engine with their defaults.
 
@@ -192,6 +248,7 @@ def server_options(name: str, width: int, options: Mapping[str, Any]) -> dict[st
     kind = _module(name)
     kind.refuse_width(width, graph)
     known = {"name": name, "server": kind.public_address(str(address)), "index": graph}
+    trust.name_server(known["server"])
     return known | ({"links": 16, "construction": 64, "search": 64} if graph == "hnsw" else {})
 
 

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from lookalike.errors import ConfigError, DataError, NumericsError, suggest
+from lookalike.search.arrays import read_array
 
-STORAGES = ("float32", "float16", "int8", "binary")
+_TYPES = {"float32": "<f4", "float16": "<f2", "int8": "|i1", "binary": "|u1"}
+STORAGES = tuple(_TYPES)
 VECTORS = "vectors.npy"
 SCALES = "scales.npy"
 CHUNK = 65_536  # rows widened to float32 at a time: 32 MB at width 128
@@ -145,16 +147,13 @@ class Stored:
         """Map the files of a folder.
 
         Raises:
-            DataError: a file that is missing or cut.
+            DataError: a file that is missing or cut, or holds other numbers than the storage says.
         """
-        try:
-            codes = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-            scales = np.load(folder / SCALES, allow_pickle=False) if storage == "int8" else None
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(
-                f"{folder / VECTORS} cannot be read ({error}). Run `lookalike index verify`, or "
-                "build the index again."
-            ) from error
+        kind, bytes_or_numbers = _TYPES[storage], -(-width // 8) if storage == "binary" else width
+        codes = read_array(folder / VECTORS, kind, (None, bytes_or_numbers), mapped=True)
+        scales = None
+        if storage == "int8":
+            scales = read_array(folder / SCALES, "<f4", (len(codes),))
         return cls(codes, storage, width, scales)
 
     def __len__(self) -> int:

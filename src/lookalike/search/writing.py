@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lookalike.errors import ConfigError, RunError
-from lookalike.files import replacing_folder, sha256
+from lookalike.files import refuse_links, replacing_folder, sha256
 from lookalike.search import engines, generations
 from lookalike.search.exported import ABOUT, is_exported
 from lookalike.search.remote import IDS
-from lookalike.search.servers import SERVERS, TABLES
+from lookalike.search.servers import SERVERS
 from lookalike.search.storage import SCALES, VECTORS, Stored, Vectors, encode
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ITEMS = "items.parquet"
-MODELS = "models"
-BUILDING = "building"
+MODELS, BUILDING = generations.MODELS, generations.BUILDING
 
 
 def refuse_in_the_way(folder: Path, *, overwrite: bool) -> None:
@@ -33,7 +32,8 @@ def refuse_in_the_way(folder: Path, *, overwrite: bool) -> None:
         RunError: an index, unless ``overwrite``; or anything that is no index.
     """
     there = folder / generations.MANIFEST
-    ours = {generations.LOCK, generations.GENERATIONS, MODELS, BUILDING, TABLES}
+    ours: set[str] = {*generations.OWN} - {generations.MANIFEST}
+    refuse_links(folder, generations.OWN)
     if there.is_file():
         if not overwrite:
             raise RunError(
@@ -115,7 +115,7 @@ def _write_engine(part: Path, manifest: dict[str, Any], before: Before | None) -
     stored = Stored.open(part, manifest["storage"], manifest["width"])
     spec = manifest["engine"]
     if before is not None and engines.same_build(before.engine, spec):
-        places = np.load(before.folder / engines.PLACES, allow_pickle=False)
+        _, places = engines.open_engine(before.folder, before.vectors)
         now = np.where(before.kept, np.cumsum(before.kept) - 1, -1)
         places = np.where(places >= 0, now[places], -1)
         if (places < 0).mean() <= engines.STALE:
