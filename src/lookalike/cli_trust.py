@@ -46,7 +46,7 @@ def _with(verb: Callable[..., None], options: dict[str, Any]) -> Callable[..., N
         with trusting(said.get("trust", ()), said.get("server", ())):
             verb(**given)
 
-    signature = inspect.signature(verb)
+    signature = inspect.signature(verb, eval_str=True)  # typer looks at the annotations
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
         for name, kind in options.items()

@@ -150,7 +150,7 @@ def check(
             key, what = f"{key}.{missing[1]}", "is missing"
         else:
             what = _in_words(what)
-        key = re.sub(r"\[\.\.\.\]", "", key.lstrip("$").lstrip("."))
+        key = key.replace("[...]", ".*").lstrip("$").lstrip(".")
         raise fault(_said(source, f"{key}: {what}" if key else what, remedy, colon=True)) from error
 
 

@@ -26,11 +26,59 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lookalike import __version__
-from lookalike.errors import DiskError, RunError
-from lookalike.files import empty, is_free, write_text
+from msgspec import UNSET, UnsetType, field
 
+from lookalike import __version__, documents
+from lookalike.errors import DiskError, RunError
+from lookalike.files import empty, is_free, refuse_links, write_text
+
+# What a run or model folder is made of; other things in it are the person's.
+_OWN = (
+    "config.yaml", "manifest.json", "metrics.jsonl", "checkpoints", "model", "evaluation",
+    "tensorboard", "report.html", "broken_batch", "unfinished", "teacher", "exported",
+)  # fmt: skip
 _VERSIONS = ("torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "faiss-cpu")
+
+
+class DataPart(documents.Document):
+    """What a run was trained on."""
+
+    name: str
+    fingerprint: str
+    pictures: documents.Count
+    notes: list[str] = field(default_factory=list)
+
+
+class MachinePart(documents.Document):
+    """Where a run was trained."""
+
+    system: str = ""
+    cores: int | None = None
+
+
+class RunFile(documents.Document):
+    """``manifest.json`` of a run."""
+
+    status: str
+    command: str = ""
+    started: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: MachinePart = field(default_factory=MachinePart)
+    code: str | None = None
+    data: DataPart | UnsetType = UNSET
+    parameters: documents.Count = 0
+    epochs: documents.Count = 0
+    steps: documents.Count = 0
+    seconds: float = 0.0
+    best: dict[str, int | float | None] | UnsetType = UNSET
+    reason: str = ""
+
+
+class MetricsRow(documents.Document):
+    """A line of ``metrics.jsonl``."""
+
+    step: documents.Count
+    kind: str
 
 
 class Run:
@@ -94,12 +142,17 @@ class Run:
         """An existing run folder.
 
         Raises:
-            RunError: there is none.
+            RunError: there is none, or it leads out of itself by a link.
         """
         run = cls(folder)
         if not run.config.is_file():
             raise RunError(f"{run.folder} is not a run folder (it has no config.yaml).")
+        run.refuse_links()
         return run
+
+    def refuse_links(self) -> None:
+        """Refuse a run or model folder in which links lead elsewhere; see `files.refuse_links`."""
+        refuse_links(self.folder, _OWN)
 
     @property
     def begun(self) -> bool:
@@ -132,11 +185,15 @@ class Run:
         if not self.metrics.is_file():
             return []
         rows = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+        for number, line in enumerate(
+            documents.read_text(self.metrics, fault=RunError).splitlines()
+        ):
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            documents.check(row, MetricsRow, f"{self.metrics}, line {number + 1}", fault=RunError)
+            rows.append(row)
         return rows
 
     def rewind(self, step: int, *, evaluated: bool) -> None:
@@ -160,8 +217,12 @@ class Run:
         write_text(self.manifest, json.dumps(current | facts, indent=2, default=str) + "\n")
 
     def read_manifest(self) -> dict[str, Any]:
-        """The facts about this run."""
-        return json.loads(self.manifest.read_text(encoding="utf-8"))
+        """The facts about this run.
+
+        Raises:
+            RunError: absent, damaged, or not of a run.
+        """
+        return documents.read_json(self.manifest, RunFile, fault=RunError)
 
 
 def environment() -> dict[str, Any]:

@@ -151,7 +151,7 @@ def test_a_damaged_cache_is_refused(table, tmp_path):
     (folder / "cache.json").write_text(json.dumps({"version": 99}))
     with pytest.raises(DataError, match="version 99, not 1"):
         open_cache(folder)
-    with pytest.raises(DataError, match="holds no cache"):
+    with pytest.raises(DataError, match="Build a cache first"):
         open_cache(tmp_path)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lookalike import documents
 from lookalike.data.dataset import Broken
 from lookalike.data.decode import decode_picture, encode_raw, is_plain_jpeg, read_bytes
 from lookalike.data.frames import read_frame, write_frame
@@ -29,6 +30,24 @@ from lookalike.files import is_free, replacing_folder
 
 _VERSION = 1
 _BLOCK = 256  # pictures handed to the threads at a time
+
+
+class ShardPart(documents.Document):
+    """One file of images."""
+
+    file: documents.PlainName
+    bytes: documents.Count
+    sha256: documents.Digest
+
+
+class CacheFile(documents.Document):
+    """``cache.json``."""
+
+    version: int
+    name: str
+    levels: list[str]
+    notes: list[str]
+    shards: list[ShardPart]
 
 
 def build_cache(
@@ -144,13 +163,13 @@ def _refuse_full_disk(table: Table, base: Path, form: _Form) -> None:
 
 def _record(base: Path) -> dict[str, Any]:
     file = base / "cache.json"
-    try:
-        record = json.loads(file.read_text())
-        version = record["version"]
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise DataError(f"{base}: holds no cache that can be read ({e}); build one first") from None
-    if version != _VERSION:
-        raise DataError(f"{base}: a cache of version {version}, not {_VERSION}; build it anew")
+    record = documents.read_json(file, dict[str, Any], remedy="Build a cache first.")
+    documents.check(record.get("version"), int, f"{file}: version", remedy="Build a cache first.")
+    if record["version"] != _VERSION:
+        raise DataError(
+            f"{base}: a cache of version {record['version']}, not {_VERSION}; build it anew"
+        )
+    documents.check(record, CacheFile, str(file), remedy="Build it anew.")
     return record
 
 

@@ -19,7 +19,15 @@ from lookalike.discover.decisions import read_decisions
 from lookalike.discover.hierarchy import hilander
 from lookalike.discover.open_world import open_world_rows
 from lookalike.errors import ConfigError, RunError, suggest
-from lookalike.files import HOLDER, LOCK, empty, is_free, write_text
+from lookalike.files import (
+    HOLDER,
+    LOCK,
+    empty,
+    is_free,
+    refuse_links,
+    remove_tree,
+    write_text,
+)
 from lookalike.jobs.cluster import training_options
 from lookalike.jobs.parts import building
 from lookalike.jobs.parts.console import Console
@@ -166,6 +174,7 @@ def _found(overrides: Sequence[str]) -> tuple[Config, Path]:
     folder = Path(given["run"]).expanduser()
     if not (folder / "words.json").is_file():
         raise RunError(f"{folder} holds no loop to resume (it has no words.json).")
+    refuse_links(folder, [path.name for path in folder.iterdir()])
     _words(folder)  # refused before anything is written
     config = read_config(folder / "config.yaml", overrides)
     check(config)
@@ -218,7 +227,7 @@ def _obey(folder: Path, config: Config, decisions: Path) -> None:
             f"discover.rounds={last + 1}"
         )
     shutil.copyfile(decisions, folder / f"round-{last}" / "decisions.csv")
-    shutil.rmtree(folder / f"round-{last + 1}", ignore_errors=True)
+    remove_tree(folder / f"round-{last + 1}", folder)
 
 
 def _clustered(folder: Path, number: int) -> bool:

@@ -18,6 +18,7 @@ from lookalike.jobs.index import read_source
 from lookalike.jobs.parts.benchmarks import own_config
 from lookalike.jobs.parts.console import Console
 from lookalike.metrics.labels import DISTRACTOR
+from lookalike.runs import Run
 from lookalike.search.encoders import Encoder, TorchEncoder
 from lookalike.search.exact import MemoryGallery
 from lookalike.search.exported import ABOUT, FORMAT, KINDS, ExportedEncoder, is_exported
@@ -101,6 +102,7 @@ def run(
 
     console = Console()
     folder = weights.model_folder(model)
+    Run(Path(model).expanduser()).refuse_links()  # the export is written into it
     kind = f"{to}-int8" if int8 else to
     out = Path(out) if out is not None else Path(model).expanduser() / "exported" / kind
     if not is_free(out) and not (overwrite and is_exported(out)):

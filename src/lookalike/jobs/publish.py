@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from lookalike import documents
 from lookalike.errors import ConfigError, DataError, ModelError, RunError
 from lookalike.files import is_free, replacing_folder, write_text
 from lookalike.jobs.parts import building, comparing, own_split, reporting
@@ -21,10 +22,22 @@ from lookalike.jobs.parts.console import Console
 from lookalike.jobs.parts.measuring import Measured
 from lookalike.models import hub, weights
 from lookalike.report.card import Card, limits, model_card
-from lookalike.runs import Run
+from lookalike.runs import DataPart, MachinePart, Run
 
 _PRIVATE = ("run", "data_root")  # of a configuration: where things lie on one machine
 _PATH = re.compile(r"(?<![\w:/.])(?:~|\.{1,2})?/(?:[^\s/=\[\],'\"]+/)*([^\s/=\[\],'\"]+)")
+
+
+class FinishedRun(documents.Document):
+    """``manifest.json`` of a run that has finished."""
+
+    command: str
+    versions: dict[str, str]
+    machine: MachinePart
+    data: DataPart
+    epochs: documents.Count
+    steps: documents.Count
+    seconds: float
 
 
 def run(
@@ -52,12 +65,14 @@ def run(
     """
     console = Console()
     source = Run.open(run)
-    status = source.read_manifest()["status"]
+    manifest = source.read_manifest()
+    status = manifest["status"]
     if status != "finished":
         raise RunError(
             f"{run} is {status}, so there is no final model to publish. Go on with it: "
             f"lookalike train --resume run={run}"
         )
+    documents.check(manifest, FinishedRun, str(source.manifest), fault=RunError)
     if not hub.is_address(to):
         out = Path(to).expanduser()
         published = (out / "model.json").is_file() and (out / "README.md").is_file()
@@ -144,7 +159,8 @@ def _baselines(source: Run, split: str) -> list[tuple[str, dict[str, float]]]:
     file = source.evaluation(split) / "baselines.json"
     if not file.is_file():
         return []
-    return list(json.loads(file.read_text(encoding="utf-8")).items())
+    found = documents.read_json(file, dict[str, dict[str, float]], fault=RunError)
+    return list(found.items())
 
 
 def _data(manifest: dict[str, Any], measured: list[Measured]) -> list[str]:
@@ -188,7 +204,8 @@ def _facts(
 
 
 def _loaded(source: Run) -> dict[str, Any]:
-    return yaml.safe_load(source.config.read_text(encoding="utf-8"))
+    text = documents.read_text(source.config, fault=RunError)
+    return documents.parse_yaml(text, str(source.config), fault=RunError)
 
 
 def _public(value: Any) -> Any:

@@ -15,7 +15,6 @@ round-N/report.html        the page
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lookalike import documents
 from lookalike.config import Config
 from lookalike.data.frames import read_frame, write_frame
 from lookalike.data.table import Table
@@ -44,13 +44,28 @@ from lookalike.discover.selection import (
     select_by_density,
 )
 from lookalike.errors import DataError, LookalikeError, RunError
-from lookalike.files import write_text
+from lookalike.files import remove_tree, write_text
 from lookalike.jobs import train as training
 from lookalike.jobs.cluster import training_options
 from lookalike.jobs.embed import embed_table
 from lookalike.jobs.parts import building, round_metrics
 from lookalike.models import weights
 from lookalike.runs import Run
+
+
+class RoundFile(documents.Document):
+    """``metrics.json`` of a round."""
+
+    round: documents.Count
+    retrieval: dict[str, Any]
+    clustering: dict[str, Any]
+    trained_on: dict[str, Any]
+
+
+class ClustersFile(documents.Document):
+    """``clustering.json`` of a round."""
+
+    classes: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +120,7 @@ class Round:
             training.run([f"run={run.folder}"], resume=True, quiet=self.quiet)
             return
         if run.folder.exists():
-            shutil.rmtree(run.folder)  # it never reached a checkpoint
+            remove_tree(run.folder, self.folder)  # it never reached a checkpoint
         words = [*self.words, f"dataset={table}", f"run={run.folder}"]
         if self.number > 0:
             words += self.config.discover.finetune
@@ -280,12 +295,12 @@ class Round:
                 },
             }
             write_text(file, json.dumps(found, indent=2) + "\n")
-        return json.loads(file.read_text(encoding="utf-8"))
+        return documents.read_json(file, RoundFile, fault=RunError)
 
     def _counted(self, clusters: pd.DataFrame) -> dict[str, Any] | None:
         """`_classes` of this round beside the truth."""
         file = self.home / "clustering.json"  # absent where the clusters came from elsewhere
-        facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        facts = documents.read_json(file, ClustersFile) if file.is_file() else {}
         if (count := facts.get("classes")) is None:
             return None
         names = self.rows["label"].iloc[clusters["row"][clusters["clustered"]]]

@@ -21,6 +21,7 @@ from lookalike.errors import (
     RunError,
     printable,
 )
+from lookalike.files import refuse_links
 from lookalike.jobs import train
 from lookalike.jobs.parts.spaces import (
     Space,
@@ -97,6 +98,7 @@ def run(
     if out is None:
         out = Path("runs") / f"sweep-{Path(name).stem}"
     out.mkdir(parents=True, exist_ok=True)
+    refuse_links(out, [path.name for path in out.iterdir() if not path.name.startswith("trial-")])
     # Optuna takes half a second to import, and the trainings much longer.
     from lookalike.jobs.parts.studies import Trials, create_sampler, open_study
 

@@ -7,9 +7,11 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lookalike import documents
 from lookalike.errors import DataError
 from lookalike.files import write_text, write_with
 from lookalike.metrics.inputs import Problem
@@ -59,7 +61,7 @@ class Finished:
         self._written = time.monotonic()
         about = folder / "evaluation.json"
         if about.is_file():
-            if json.loads(about.read_text(encoding="utf-8")).get("fingerprint") != key:
+            if documents.read_json(about, dict[str, Any]).get("fingerprint") != key:
                 raise DataError(
                     f"resume={folder} holds an evaluation of other vectors, labels or settings. "
                     "Delete the folder, or name another one."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def read_array(
     try:
         # Mapped, so that a header that lies about the shape costs no memory.
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, TypeError, SyntaxError, OverflowError) as error:
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError, BadZipFile) as error:
         raise DataError(f"{path} cannot be read ({error}). {remedy}") from error
     if not isinstance(found, np.ndarray):
         raise DataError(f"{path} is no .npy file. {remedy}")

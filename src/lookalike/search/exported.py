@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta
 
+from lookalike import documents
 from lookalike.data.decode import read_picture
 from lookalike.errors import DataError, ModelError, NumericsError
 from lookalike.files import sha256
@@ -23,6 +24,20 @@ FORMAT = 1
 KINDS = ("onnx", "openvino")
 
 Graph = Callable[[np.ndarray], np.ndarray]
+
+
+class ExportFile(documents.Document):
+    """``exported.json``."""
+
+    format: Annotated[int, Meta(ge=1)]
+    kind: Literal["onnx", "openvino"]
+    exported_from: str
+    teacher: str | None
+    backbone: str
+    width: Annotated[int, Meta(ge=1, le=2**20)]
+    size: Annotated[int, Meta(ge=1, le=16_384)]
+    preprocessing: str
+    files: dict[documents.PlainName, documents.Digest]
 
 
 class ExportedEncoder:
@@ -111,14 +126,12 @@ def read_about(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: unreadable, of a newer format, or a file that is missing or changed.
     """
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        newer, files = about["format"] > FORMAT, about["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / ABOUT} cannot be read ({error}). Export again.") from error
-    if newer:
+    about = documents.read_json(
+        folder / ABOUT, ExportFile, fault=ModelError, remedy="Export again."
+    )
+    if about["format"] > FORMAT:
         raise ModelError(f"{folder / ABOUT} is of a newer format. Update lookalike.")
-    for name, digest in files.items():
+    for name, digest in about["files"].items():
         path = folder / name
         if not path.is_file() or sha256(path) != digest:
             raise ModelError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, UnsetType, field
 
 from lookalike.documents import Count, Digest, Document, PlainName
 
@@ -89,9 +89,9 @@ class Manifest(Document):
     engine: EnginePart
     levels: list[str] = field(default_factory=list)
     precision: Literal["float32", "bf16"] = "float32"
-    model: ModelPart | None = None
-    source: SourcePart | None = None
-    server: ServerPart | None = None
+    model: ModelPart | UnsetType = UNSET
+    source: SourcePart | UnsetType = UNSET
+    server: ServerPart | UnsetType = UNSET
 
 
 class MadeTable(Document):

@@ -123,6 +123,8 @@ class Listing(NamedTuple):
 
 def list_pictures(base: Path) -> Listing:
     """The image files below a folder; links are followed unless they lead to a folder above."""
+    if base.resolve() == Path(base.resolve().anchor):
+        raise DataError(f"{base}: is the whole file system; name the folder that holds the images")
     files, others, empty, odd = [], Counter[str](), [], list[str]()
     above = {str(base): frozenset([os.path.realpath(base)])}
     for folder, inner, names in os.walk(base, followlinks=True):

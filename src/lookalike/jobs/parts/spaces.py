@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from lookalike import components
+from lookalike import components, documents
 from lookalike.compose import CONF, GROUPS, OPEN_GROUPS, compose
 from lookalike.config import Config
 from lookalike.errors import ConfigError, suggest
@@ -80,19 +80,13 @@ def read_space(name: str) -> Space:
     >>> read_space("raml")["loss.lam_1"].high
     0.8
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
     preset = PRESETS / f"{name}.yaml"
     path = preset if preset.is_file() else Path(name).expanduser()
     if not path.is_file():
         known = sorted(p.stem for p in PRESETS.glob("*.yaml"))
         raise ConfigError(f"{name}: no such search space file or preset. {suggest(name, known)}")
-    try:
-        found = OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException, OSError) as error:
-        raise ConfigError(f"{path}: no YAML that can be read ({error}).") from error
+    text = documents.read_text(path, fault=ConfigError)
+    found = documents.parse_yaml(text, str(path), fault=ConfigError)
     if not isinstance(found, dict) or not found:
         raise ConfigError(f"{path}: no options to search. Write option: {{low: …, high: …}}.")
     return {str(key): _parameter(f"{path}, {key}", value) for key, value in found.items()}

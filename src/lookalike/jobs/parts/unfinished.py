@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -18,9 +17,10 @@ from lookalike import distributed
 from lookalike.config import EvaluationConfig
 from lookalike.data.table import Table
 from lookalike.errors import DataError
-from lookalike.files import write_with
+from lookalike.files import remove_tree, write_with
 from lookalike.metrics import resuming
 from lookalike.models.embedder import Embedder
+from lookalike.runs import Run
 
 FOLDER = "unfinished"
 
@@ -37,6 +37,7 @@ class Unfinished:
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        Run(folder).refuse_links()
         self._say = say
         self._root = folder / FOLDER
         self._root.mkdir(parents=True, exist_ok=True)
@@ -83,7 +84,7 @@ class Unfinished:
     def remove(self) -> None:
         """Remove the parts of this evaluation: it is complete."""
         for part in self._used:
-            shutil.rmtree(part, ignore_errors=True)
+            remove_tree(part, self._root)
         if not any(self._root.iterdir()):
             self._root.rmdir()
 
