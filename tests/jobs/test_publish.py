@@ -60,6 +60,7 @@ def test_what_is_there_is_kept(published, finished, tmp_path):
     with pytest.raises(RunError, match="Add --overwrite"):
         publish.run(finished, to=str(published))
     (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.txt").touch()
     with pytest.raises(RunError, match="exists already. Choose another"):
         publish.run(finished, to=str(tmp_path / "photos"), overwrite=True)
     with pytest.raises(RunError, match="not a run folder"):

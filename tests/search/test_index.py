@@ -111,6 +111,7 @@ def test_an_index_in_the_way_is_kept(tmp_path, vectors, items):
     with pytest.raises(RunError, match="--overwrite"):
         Index.build(tmp_path / "ix", vectors, items)
     (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.txt").touch()
     with pytest.raises(RunError, match="no index"):
         Index.build(tmp_path / "photos", vectors, items, overwrite=True)
 
