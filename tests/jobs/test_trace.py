@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_a_trace_holds_every_step(toy, tmp_path):
     assert not logged or logged[0]["lr"] == rows[logged[0]["step"]]["rates"]
 
 
-def test_two_trainings_that_agree_and_two_that_part(toy, tmp_path):
+def test_two_trainings_that_agree_and_two_that_part(toy, tmp_path, capsys):
     one = traced(toy, tmp_path, name="a")
     same = traced(toy, tmp_path, name="b")
     other = traced(toy, tmp_path, "optimizer.head.lr=0.006", name="c")
@@ -68,6 +69,10 @@ def test_two_trainings_that_agree_and_two_that_part(toy, tmp_path):
     found = compare_traces.run([one, other], tolerance=0.9, as_json=True)
     assert found.first is None and found.equal
     assert found.largest["rates"].relative == pytest.approx(0.5)
+    capsys.readouterr()
+    compare_traces.run([one, traced(toy, tmp_path, "seed=5", name="e")], as_json=True)
+    said_json = json.loads(capsys.readouterr().out)
+    assert said_json["first"]["quantity"] == "batches" and said_json["first"]["relative"] is None
 
 
 def test_a_resumed_run_goes_on_in_its_trace(toy, tmp_path, monkeypatch):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from lookalike.errors import ConfigError
 from lookalike.jobs.parts.console import Console
@@ -47,12 +49,21 @@ def run(
     names = (str(files[0]), str(files[1]))
     tables = {about["data"] for about in (one, other) if about.get("data")}
     if as_json:
-        print(json.dumps({"equal": found.equal, **asdict(found)}, indent=2))
+        print(json.dumps(_finite({"equal": found.equal, **asdict(found)}), indent=2))
     else:
         console = Console()
         for line in sentences(found, names, other_data=len(tables) > 1):
             console.say(line)
     return found
+
+
+def _finite(node: Any) -> Any:
+    """As JSON has it: no number where there is none."""
+    if isinstance(node, dict):
+        return {key: _finite(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_finite(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
 def sentences(found: Comparison, names: tuple[str, str], *, other_data: bool = False) -> list[str]:
