@@ -32,6 +32,7 @@ class SpecPart(Document):
     embedding_size: Width | None = 128
     head_norm: bool | str = False
     head_bias: bool = True
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     freeze_batch_norm: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     size: Annotated[int, Meta(ge=1, le=16_384)] = 224
