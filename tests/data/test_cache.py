@@ -118,7 +118,7 @@ def test_a_broken_picture_is_refused_or_left_out_and_counted(table, tmp_path):
         build_cache(table, tmp_path / "cache")
     assert not list(tmp_path.glob("*cache*"))  # nothing half-written is left
     small = build_cache(table, tmp_path / "cache", broken="skip")
-    assert len(small) == 5 and small.notes[-1] == "1 unreadable pictures left out of the cache"
+    assert len(small) == 5 and small.notes[-1] == "1 unreadable picture left out of the cache"
     for i in range(6):
         (tmp_path / f"{i}.jpg").unlink()
     with pytest.raises(DataError, match="no picture can be read"):

@@ -84,7 +84,7 @@ def test_singletons_are_repeated_dropped_or_refused_and_counted():
     labels = labels_of([1, 1, 3, 5, 5])
     kept = MPerClassSampler(labels, 4, 8)
     assert "2 classes have one picture, repeated 4 times" in kept.notes
-    assert "1 classes have 2 to 3 pictures and repeat them" in kept.notes
+    assert "1 class has 2 to 3 pictures and repeats them" in kept.notes
     dropped = MPerClassSampler(labels, 4, 8, singletons="drop")
     assert set(labels[np.asarray(dropped.plan(0)).ravel()]) == {2, 3, 4}
     assert "2 classes have one picture, left out" in dropped.notes

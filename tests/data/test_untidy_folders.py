@@ -61,6 +61,19 @@ def test_a_split_beside_what_is_none_is_refused_with_both(tmp_path, words, said)
         folder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (("x/train/a/1.png", "x/test/b/1.png"), "dataset=.*/x"),
+        (("a/train/1.png", "a/test/2.png", "b/train/3.png"), "Put the splits on top"),
+        (("x/Train/a/1.png", "y/val/b/1.png"), "Train, val lie below other folders"),
+    ],
+)
+def test_splits_below_other_folders_are_refused(tmp_path, files, said):
+    with pytest.raises(DataError, match=said):
+        folder(tree(tmp_path, *files))
+
+
 def test_a_class_may_be_called_train(tmp_path):
     tree(tmp_path, *(f"{c}/{i}.png" for c in ("bus", "train", "tram") for i in range(2)))
     table = folder(tmp_path, test_classes=["tram"])

@@ -25,7 +25,7 @@ from lookalike.data.dataset import Broken
 from lookalike.data.decode import decode_picture, encode_raw, is_plain_jpeg, read_bytes
 from lookalike.data.frames import read_frame, write_frame
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, counted
 from lookalike.files import is_free, replacing_folder
 
 _VERSION = 1
@@ -200,7 +200,7 @@ def _fill(
     notes = [
         *table.notes,
         f"from a cache of {table.name} ({table.fingerprint}): {form}",
-        *([f"{skipped} unreadable pictures left out of the cache"] if skipped else []),
+        *([f"{counted(skipped, 'unreadable picture')} left out of the cache"] if skipped else []),
     ]
     record = {
         "version": _VERSION,

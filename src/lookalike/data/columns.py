@@ -109,6 +109,8 @@ def clean_labels(column: pd.Series, level: str, where: str) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
         kind = pd.api.types.infer_dtype(column, skipna=False)
+    if kind == "bytes":
+        column, kind = column.map(lambda v: v.decode("utf-8", "replace")), "string"
     if kind == "string":
         return column.astype("str").str.strip()
     if kind in ("integer", "boolean"):
@@ -128,13 +130,21 @@ def clean_labels(column: pd.Series, level: str, where: str) -> pd.Series:
                 f" {rows_text(wide)}, where neighbours are one number; store them as int64 or text"
             )
         return _whole(column.map(int))
+    raise DataError(_mixed(column, level, where))
+
+
+def _mixed(column: pd.Series, level: str, where: str) -> str:
+    """What to say of labels that are neither all texts nor all whole numbers."""
     types = column.map(lambda v: type(v).__name__)
     common = types.mode()[0]
     odd = types != common
-    raise DataError(
-        f"{where}: column '{level}' mixes types: mostly {common}, but"
-        f" {types[odd].iloc[0] if odd.any() else kind} at {rows_text(odd)}, such as"
-        f" {column[odd].iloc[0] if odd.any() else column.iloc[0]!r}; make them all text"
+    if odd.any():
+        seen = f"mostly {common}, but {types[odd].iloc[0]} at {rows_text(odd)}, such as"
+        seen += f" {column[odd].iloc[0]!r}"
+    else:
+        seen = f"all are {common}, such as {column.iloc[0]!r:.60}, which is neither"
+    return (
+        f"{where}: column '{level}' mixes types: {seen}; make them all text"
         f" (frame['{level}'].astype(str)) or all whole numbers"
     )
 

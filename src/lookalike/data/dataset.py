@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, default_collate
 from lookalike.data.decode import read_picture
 from lookalike.data.table import Table
 from lookalike.data.transforms import Transform, picture_seed
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, counted
 
 Broken: TypeAlias = Literal["refuse", "skip"]
 
@@ -68,7 +68,7 @@ class PictureDataset(Dataset[dict[str, Any]]):
         return len(self.table)
 
     def __repr__(self) -> str:
-        return f"PictureDataset({len(self)} pictures)"
+        return f"PictureDataset({counted(len(self), 'picture')})"
 
     def path(self, row: int) -> str:
         """File of a row."""

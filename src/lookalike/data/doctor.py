@@ -34,11 +34,12 @@ def check(
     """Count what a table holds, and find what would spoil training or evaluation.
 
     Problems (the report is not `ok`): files that are missing or cannot be decoded, a class below
-    two coarser ones, one picture with two labels, and one picture both in training and in
-    evaluation. Remarks: classes of one picture, classes both in training and evaluation, a
-    picture several times in a split, queries without a positive, nearly equal pictures across the
-    splits, pictures of one colour, splits that nothing uses, and labels that are all but one.
-    "One picture" means equal pixels, not equal names or files.
+    two coarser ones, one picture with two labels, one picture both in training and in evaluation,
+    and a split to evaluate without queries or without a gallery. Remarks: classes of one picture,
+    classes both in training and evaluation, a picture several times in a split, queries without a
+    positive, nearly equal pictures across the splits, pictures of one colour, splits that nothing
+    uses, and labels that are all but one. "One picture" means equal pixels, not equal names or
+    files.
 
     Args:
         table: what to look over.
@@ -63,6 +64,7 @@ def check(
         *findings.singletons(table),
         *findings.lonely_queries(table),
         *findings.unused(table),
+        *findings.sideless(table),
         *findings.twins(table),
     ]
     if pictures:

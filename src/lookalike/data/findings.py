@@ -173,6 +173,26 @@ def _plain(name: str) -> str:
     return repr(number) if abs(number) < 2**53 else folded.lstrip("0")
 
 
+def sideless(table: Table) -> Iterator[Finding]:
+    """Splits to evaluate that lack queries or a gallery."""
+    sides = {"queries": "is_query", "gallery": "is_gallery"}
+    found = [
+        f"{split}: no {side}"
+        for split in table.evaluation_splits
+        for side, column in sides.items()
+        if not table.split(split).frame[column].any()
+    ]
+    if found:
+        yield Finding(
+            kind="sideless",
+            problem=True,
+            count=len(found),
+            what=_agree(len(found), "side of a split has no rows", "sides of splits have no rows"),
+            remedy="mark rows by is_query and is_gallery, or leave both columns out",
+            items=tuple(found[:_LISTED]),
+        )
+
+
 def unusable(table: Table, kind: str, faults: dict[int, str]) -> Iterator[Finding]:
     """Rows whose file is ``"missing"``, ``"broken"`` or ``"flat"``, with the reason of each."""
     words = {

@@ -50,7 +50,8 @@ class Finding:
 
     Attributes:
         kind: ``missing``, ``broken``, ``conflict``, ``leak``, ``contradiction``, ``copy``,
-            ``overlap``, ``singleton``, ``lonely``, ``near``, ``flat``, ``unused`` or ``twins``.
+            ``overlap``, ``singleton``, ``lonely``, ``near``, ``flat``, ``unused``, ``sideless``
+            or ``twins``.
         problem: whether it spoils results, or is worth knowing only.
         count: how often.
         what, remedy: in words.

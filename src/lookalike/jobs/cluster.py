@@ -18,7 +18,7 @@ from lookalike.discover.embedding_file import Embeddings
 from lookalike.discover.lander_files import save_lander
 from lookalike.discover.lander_training import TrainingOptions, train_lander
 from lookalike.discover.pss_pickles import TRAINING, PSSFile
-from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.errors import ConfigError, DataError, counted, suggest
 from lookalike.jobs.parts.console import Console
 from lookalike.metrics import clustering
 
@@ -75,7 +75,7 @@ def run(
     sizes = np.bincount(found.labels[found.labels >= 0]) if found.clusters else np.zeros(1, int)
     several = int((sizes > 1).sum())
     console.say(
-        f"clusters {found.clusters} of {len(table)} vectors, {several} of two or more, "
+        f"clusters {found.clusters} of {counted(len(table), 'vector')}, {several} of two or more, "
         f"largest {sizes.max()}; {int((found.labels < 0).sum())} left out as noise"
     )
     for number, level in enumerate(found.facts.get("levels", [])):  # pyright: ignore[reportArgumentType]

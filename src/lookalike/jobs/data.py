@@ -22,7 +22,7 @@ from lookalike.compose import compose
 from lookalike.data import doctor, sources
 from lookalike.data.cache import build_cache
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 from lookalike.jobs.parts import building
 from lookalike.jobs.parts.console import Console
 
@@ -132,7 +132,7 @@ def cache(
             progress=lambda done: progress(done, len(table)),
         )
     size = sum(file.stat().st_size for file in out.iterdir())
-    console.say(f"cache    {out}, {len(copy):,} pictures, {size / 1e9:.2f} GB")
+    console.say(f"cache    {out}, {counted(len(copy), 'picture')}, {size / 1e9:.2f} GB")
     for note in copy.notes:
         console.say(f"         {note}")
     console.say(f"train    lookalike train dataset={out}")

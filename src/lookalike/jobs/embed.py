@@ -15,6 +15,7 @@ from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
 from lookalike.discover.embedding_file import Embeddings
 from lookalike.discover.pss_pickles import TRAINING, UNUSED, PSSFile
+from lookalike.errors import counted
 from lookalike.jobs.parts import building
 from lookalike.jobs.parts.console import Console
 from lookalike.models import weights
@@ -59,7 +60,9 @@ def run(
     if pickle is not None:
         pss_features(found, table.levels[0]).save(pickle)
         console.say(f"pickle   {pickle}")
-    console.say(f"embedded {len(found.rows)} pictures, {found.vectors.shape[1]} numbers each")
+    console.say(
+        f"embedded {counted(len(found.rows), 'picture')}, {found.vectors.shape[1]} numbers each"
+    )
     console.say(f"written  {out} and {out.with_suffix('.parquet')}")
     return found
 

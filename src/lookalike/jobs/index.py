@@ -13,7 +13,7 @@ import pandas as pd
 from lookalike.data.datasets.folders import loose_folder
 from lookalike.data.datasets.table_files import table_file
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError, RunError, suggest
+from lookalike.errors import ConfigError, DataError, RunError, counted, suggest
 from lookalike.jobs.parts.console import Console
 from lookalike.search.encoders import describe, open_encoder, weights_folder
 from lookalike.search.engines import checked
@@ -81,14 +81,16 @@ def build(
         journal = Journal(out / BUILDING, plan)
         before = len(journal.read()[0])
         if before:
-            console.say(f"resumed  {before:,} of {len(table):,} pictures were embedded before")
+            console.say(
+                f"resumed  {before:,} of {counted(len(table), 'picture')} were embedded before"
+            )
         with console.embedding(str(source), len(table)) as advance:
             vectors, rows, broken = embed_table(
                 encoder, table, journal, batch_size=batch_size, workers=workers, on_batch=advance
             )
         if not len(rows):
             journal.remove()
-            raise DataError(f"{source}: none of its {len(table)} pictures can be read.")
+            raise DataError(f"{source}: none of its {counted(len(table), 'picture')} can be read.")
     index = Index.build(
         out,
         vectors,
@@ -107,7 +109,7 @@ def build(
         storage=storage,
     )
     journal.remove()
-    console.say(f"{out}: {len(index):,} pictures, {vectors.shape[1]} numbers each")
+    console.say(f"{out}: {counted(len(index), 'picture')}, {vectors.shape[1]} numbers each")
     if storage != "float32":
         loss = index.manifest["storage_loss"]
         console.say(
@@ -178,7 +180,7 @@ def verify(folder: str | Path, *, pictures: bool = True) -> None:
     if missing:
         named = ", ".join(missing[:3])
         console.say(
-            f"{len(missing):,} pictures are no longer there (first: {named}). They are still "
+            f"{counted(len(missing), 'picture')} no longer there (first: {named}), still "
             "found; `lookalike index update` removes them."
         )
 
@@ -293,5 +295,5 @@ def report_broken(console: Console, table: Table, broken: dict[int, str]) -> Non
     if broken:
         rows = sorted(broken)
         named = ", ".join(table.paths[i] for i in rows[:5])
-        console.say(f"{len(rows)} pictures could not be read and were left out: {named}")
+        console.say(f"{counted(len(rows), 'picture')} left out, unreadable: {named}")
         console.say(f"         the first: {broken[rows[0]]}")

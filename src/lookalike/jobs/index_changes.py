@@ -10,7 +10,7 @@ import numpy as np
 
 from lookalike import trust
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError, RunError
+from lookalike.errors import ConfigError, DataError, RunError, counted
 from lookalike.jobs.index import STAMP, items_of, origin, read_source, report_broken, stamps
 from lookalike.jobs.parts.console import Console
 from lookalike.search import remote_writing
@@ -45,7 +45,7 @@ def add(
     known = _keys(index)
     new = [row for row, key in enumerate(_table_keys(table)) if key not in known]
     if len(new) < len(table):
-        console.say(f"{len(table) - len(new):,} pictures are in the index already")
+        console.say(f"{counted(len(table) - len(new), 'picture')} in the index already")
     if not new:
         return index
     about = dict(index.manifest.get("source", {}))
@@ -140,7 +140,7 @@ def remove(folder: str | Path, pictures: Sequence[str] = (), *, where: Sequence[
     if where:
         ids |= set(index.ids[matching(index.columns, where)].tolist())
     changed = index.remove(sorted(ids)) if ids else index
-    console.say(f"{len(index) - len(changed):,} pictures removed, {len(changed):,} left")
+    console.say(f"{counted(len(index) - len(changed), 'picture')} removed, {len(changed):,} left")
     return changed
 
 
@@ -166,7 +166,7 @@ def _replace(
     items = items_of(table, rows) if len(rows) else None
     new = None if items is None else (vectors, items)
     changed = index.change(add=new, remove=ids, about={"source": source})
-    console.say(f"{index.folder}: {len(changed):,} pictures ({len(rows):,} embedded now)")
+    console.say(f"{index.folder}: {counted(len(changed), 'picture')} ({len(rows):,} embedded now)")
     report_broken(console, table, broken)
     return changed
 

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from lookalike import documents
-from lookalike.errors import ConfigError, DataError, ModelError, RunError
+from lookalike.errors import ConfigError, DataError, ModelError, RunError, counted
 from lookalike.files import is_free, replacing_folder, write_text
 from lookalike.jobs.parts import building, comparing, own_split, reporting
 from lookalike.jobs.parts.benchmarks import own_config
@@ -166,21 +166,24 @@ def _baselines(source: Run, split: str) -> list[tuple[str, dict[str, float]]]:
 def _data(manifest: dict[str, Any], measured: list[Measured]) -> list[str]:
     data = manifest["data"]
     name = without_paths(str(data["name"]))
-    lines = [f"{name}: {data['pictures']:,} pictures in all, fingerprint `{data['fingerprint']}`."]
+    lines = [
+        f"{name}: {counted(data['pictures'], 'picture')}, fingerprint `{data['fingerprint']}`."
+    ]
     lines += [f"{without_paths(note)}." for note in data["notes"]]
     for one in measured:
         classes = ", ".join(
             f"{len(set(one.table.labels[:, i].tolist()) - {-1}):,} {level}"
             for i, level in enumerate(one.table.levels)
         )
-        lines.append(f"Measured on {one.split}: {len(one.table):,} pictures; classes: {classes}.")
+        size = counted(len(one.table), "picture")
+        lines.append(f"Measured on {one.split}: {size}; classes: {classes}.")
     return lines
 
 
 def _training(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     versions = manifest["versions"]
     return [
-        ("epochs", f"{manifest['epochs']}, {manifest['steps']:,} steps"),
+        ("epochs", f"{manifest['epochs']}, {counted(manifest['steps'], 'step')}"),
         ("time", f"{manifest['seconds']:,.0f} s on {manifest['machine']['system']}"),
         ("with", f"lookalike {versions['lookalike']}, torch {versions.get('torch', '?')}"),
     ]

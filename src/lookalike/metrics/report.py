@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.errors import ConfigError, DataError, counted, suggest
 from lookalike.metrics.bootstrap import bootstrap
 from lookalike.metrics.definitions import EMPTY, TIES, Definition, Request, explain, fill, parse
 from lookalike.metrics.inputs import Problem
@@ -71,7 +71,8 @@ class RetrievalReport:
     def __str__(self) -> str:
         width = max(map(len, self.values), default=0)
         lines = [f"{name:<{width}}  {value:.4f}" for name, value in self.values.items()]
-        lines.append(f"{self.queries} queries, {self.gallery_size} gallery items")
+        queries = counted(self.queries, "query", "queries")
+        lines.append(f"{queries}, {counted(self.gallery_size, 'gallery item')}")
         return "\n".join(lines)
 
     def intervals(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lookalike.errors import LookalikeError, suggest
+from lookalike.errors import LookalikeError, counted, suggest
 from lookalike.report.contents import EvaluationSection, Published, RunReport
 from lookalike.report.figures import (
     Interval,
@@ -203,5 +203,7 @@ def _remarks(section: EvaluationSection) -> list[str]:
     for level, count in {"": skipped}.items() if isinstance(skipped, int) else skipped.items():
         if count:
             where = f" at level {level}" if level else ""
-            lines.append(f"{count:,} queries without a positive{where} count in no metric.")
+            query = counted(count, "query", "queries")
+            verb = "counts" if count == 1 else "count"
+            lines.append(f"{query} without a positive{where} {verb} in no metric.")
     return [*lines, *section.contract]

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from lookalike.errors import counted
 from lookalike.report.contents import EvaluationSection
 from lookalike.report.figures import format_interval, format_value, metric_title, split_level
 from lookalike.report.meanings import meanings
@@ -96,7 +97,8 @@ def _remarks(sections: Sequence[EvaluationSection], bounds_too: bool) -> list[st
         skipped = section.skipped
         left = {"": skipped} if isinstance(skipped, int) else skipped
         counts += [
-            f"{count:,} queries without a positive" + (f" ({level})" if level else "")
+            f"{counted(count, 'query', 'queries')} without a positive"
+            + (f" ({level})" if level else "")
             for level, count in left.items()
             if count
         ]

@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from lookalike.errors import counted
 from lookalike.report.contents import EvaluationSection
 from lookalike.report.figures import (
     by_level,
@@ -95,7 +96,9 @@ def _remarks(section: EvaluationSection) -> list[str]:
     for level, count in {"": skipped}.items() if isinstance(skipped, int) else skipped.items():
         if count:
             where = f" ({level})" if level else ""
-            lines.append(f"{count:,} queries without a positive{where} count in no metric.")
+            query = counted(count, "query", "queries")
+            verb = "counts" if count == 1 else "count"
+            lines.append(f"{query} without a positive{where} {verb} in no metric.")
     return [*lines, *section.contract]
 
 

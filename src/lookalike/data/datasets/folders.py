@@ -74,6 +74,7 @@ def folder(
         parts = [p[1:] for p in parts]
         roles, parts = _roles(frame["split"], parts)
         frame = frame.assign(**roles)
+    _refuse_inner_splits(parts, files, base)
     names = _add_levels(frame, parts, base, levels)
     if "split" not in frame:
         frame["split"], note = class_disjoint(frame[names[0]], test_classes, seed=seed)
@@ -198,6 +199,26 @@ def _has_splits(parts: Sequence[tuple[str, ...]], base: Path, notes: list[str]) 
     )
 
 
+def _refuse_inner_splits(
+    parts: Sequence[tuple[str, ...]], files: Sequence[str], base: Path
+) -> None:
+    """Refuse train and test below other folders: read as classes, they would be mixed."""
+    for depth in range(max(map(len, parts), default=0)):
+        names = {p[depth] for p in parts if len(p) > depth and is_exact(p[depth])}
+        spelt = {split_name(n) for n in names}
+        if "train" in spelt and len(spelt) > 1:
+            above = {f.split("/")[0] for f in files}
+            remedy = (
+                f"Name the folder that holds them: dataset={base / above.pop()}"
+                if len(above) == 1 and depth == 1
+                else "Put the splits on top: train/CLASS/, test/CLASS/"
+            )
+            raise DataError(
+                f"{base}: the splits {some(sorted(names))} lie below other folders, where they"
+                f" would be read as classes. {remedy}"
+            )
+
+
 def _roles(
     split: pd.Series, parts: list[tuple[str, ...]]
 ) -> tuple[dict[str, list[bool]], list[tuple[str, ...]]]:
@@ -233,7 +254,8 @@ def _add_levels(
     names = list(levels or ["label", *(f"label_{i}" for i in range(1, depth))])
     if len(names) != depth:
         raise ConfigError(
-            f"dataset.levels: {len(names)} names ({', '.join(names)}) for {depth} levels of"
+            f"dataset.levels: {counted(len(names), 'name')} ({', '.join(names)}) for"
+            f" {counted(depth, 'level')} of"
             f" folders in {base}"
         )
     for level, name in enumerate(names):

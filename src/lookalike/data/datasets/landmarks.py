@@ -10,7 +10,7 @@ import pandas as pd
 from lookalike.data.datasets.layout import against_official, existing
 from lookalike.data.frames import read_frame
 from lookalike.data.table import Table
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 
 _LAYOUT = (
     "train_clean.csv, retrieval_solution_v2.1.csv, index_image_to_landmark.csv and the pictures in"
@@ -62,7 +62,7 @@ def gldv2(
         frame, left_out = _with_clusters(base, frame, clusters)
         levels = ("landmark", *_HIERARCHY)
         if left_out:
-            notes.append(f"{left_out:,} pictures of landmarks without a cluster left out")
+            notes.append(f"{counted(left_out, 'picture')} of landmarks without a cluster left out")
     prefix = frame["split"].map({"train": "", "test": "index/"})
     frame["landmark"] = prefix + frame["landmark"].astype("str")
     return Table.from_frame(frame, levels=levels, name="gldv2", root=base, notes=notes, source=base)

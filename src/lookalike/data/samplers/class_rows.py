@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lookalike.data.samplers.base import draws
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, counted
 
 
 class ClassRows:
@@ -69,10 +69,14 @@ class ClassRows:
         notes = []
         small = int(((self.sizes < m) & (self.sizes > 1)).sum())
         if small:
-            notes.append(f"{small} classes have 2 to {m - 1} pictures and repeat them")
+            verbs = "has {0} and repeats" if small == 1 else "have {0} and repeat"
+            words = verbs.format(f"2 to {m - 1} pictures")
+            notes.append(f"{counted(small, 'class', 'classes')} {words} them")
         if self.single:
             done = "left out" if self.singletons == "drop" else f"repeated {m} times"
-            notes.append(f"{self.single} classes have one picture, {done}")
+            verb = "has" if self.single == 1 else "have"
+            classes = counted(self.single, "class", "classes")
+            notes.append(f"{classes} {verb} one picture, {done}")
         return notes
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lookalike.data.samplers.base import BatchSampler, check_m, label_column
 from lookalike.data.samplers.class_rows import ClassRows, class_passes
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 
 
 class MPerClassSampler(BatchSampler):
@@ -73,9 +73,10 @@ class MPerClassSampler(BatchSampler):
             raise ConfigError(f"sampler.batches: {batches} must be at least 1")
         self.batches = batches or max(full_pass, self.classes.total // batch_size)
         turns = self.batches * self.classes_per_batch / count
+        words = counted(self.batches, "batch", "batches")
         self.notes = (
-            f"{self.batches} batches an epoch, each {self.classes_per_batch} classes × {m}"
-            f" pictures; each of {count} classes comes {turns:.1f} times",
+            f"{words} an epoch, each {self.classes_per_batch} classes × {m} pictures;"
+            f" each of {count} classes comes {turns:.1f} times",
             *self.classes.notes(m),
         )
 

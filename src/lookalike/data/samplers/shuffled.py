@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lookalike.data.samplers.base import BatchSampler
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 
 
 class RandomSampler(BatchSampler):
@@ -50,8 +50,8 @@ class RandomSampler(BatchSampler):
                 " lower batch_size"
             )
         left = self.length % batch_size if drop_last else 0
-        dropped = f", {left} pictures left out" if left else ""
-        self.notes = (f"{len(self)} batches an epoch, random{dropped}",)
+        dropped = f", {counted(left, 'picture')} left out" if left else ""
+        self.notes = (f"{counted(len(self), 'batch', 'batches')} an epoch, random{dropped}",)
 
     def __len__(self) -> int:
         whole = self.length // self.batch_size

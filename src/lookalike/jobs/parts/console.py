@@ -28,7 +28,7 @@ from rich.progress import (
 )
 from rich.segment import Segment
 
-from lookalike.errors import printable
+from lookalike.errors import counted, printable
 
 if TYPE_CHECKING:
     from lookalike.jobs.parts.training import Training
@@ -117,8 +117,9 @@ class Console:
             f"{model.width}-wide embeddings, {model.spec.size} px, on {training.device}"
         )
         self.say(
-            f"training {len(rows)} pictures of {rows.num_classes(0)} classes, "
-            f"{training.config.epochs} epochs"
+            f"training {counted(len(rows), 'picture')} of "
+            f"{counted(rows.num_classes(0), 'class', 'classes')}, "
+            f"{counted(training.config.epochs, 'epoch')}"
         )
         for note in (*training.tutor.notes, *training.lesson.notes) if training.tutor else ():
             self.say(note)

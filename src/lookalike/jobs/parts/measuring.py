@@ -18,7 +18,7 @@ from lookalike.data.dataset import Broken
 from lookalike.data.datasets.table_files import write_table
 from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 from lookalike.files import write_text, write_with
 from lookalike.jobs.parts.figures import landmark_names, metric_names
 from lookalike.jobs.parts.ground_truth import ground_truth, without_others
@@ -155,7 +155,7 @@ def embedded(
         place = np.argsort(order)
         embeddings, order = embeddings[place], order[place]
     if len(order) < len(rows):
-        left_out = f"{len(rows) - len(order)} unreadable pictures skipped"
+        left_out = f"{counted(len(rows) - len(order), 'unreadable picture')} skipped"
         rows = without_others(rows, order).with_notes(left_out)
     return embeddings, rows
 

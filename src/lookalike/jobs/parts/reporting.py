@@ -11,6 +11,7 @@ import numpy as np
 
 from lookalike.compose import to_yaml
 from lookalike.config import Config, EvaluationConfig
+from lookalike.errors import counted
 from lookalike.files import write_text
 from lookalike.jobs.parts.averages import means_of
 from lookalike.jobs.parts.baselines import measure_baselines
@@ -263,12 +264,16 @@ def _facts(
     facts = [
         (
             "Data",
-            f"{data['name']}, {data['pictures']:,} pictures, fingerprint {data['fingerprint']}",
+            f"{data['name']}, {counted(data['pictures'], 'picture')}, "
+            f"fingerprint {data['fingerprint']}",
         ),
         *(("Note", note) for note in data["notes"]),
         ("Model", f"{config.model.backbone}, {manifest['parameters']:,} parameters"),
         ("Pictures", f"{config.transform.size} × {config.transform.size} pixels"),
-        ("Training", f"{manifest['epochs']} epochs, {manifest['steps']:,} steps"),
+        (
+            "Training",
+            f"{counted(manifest['epochs'], 'epoch')}, {counted(manifest['steps'], 'step')}",
+        ),
         ("Time", f"{manifest['seconds']:,.0f} s on {manifest['machine']['system']}"),
         ("Code", manifest["code"] or "installed package"),
     ]
@@ -301,6 +306,6 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
     notes = []
     if skipped := manifest["skipped_pictures"]:
         named = ", ".join(list(skipped)[:3])
-        notes.append(f"{len(skipped)} pictures could not be read in training: {named}")
+        notes.append(f"{counted(len(skipped), 'picture')} could not be read in training: {named}")
     notes.append(manifest["choice"])
     return notes

@@ -14,7 +14,7 @@ from lookalike import distributed
 from lookalike.config import Config
 from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
-from lookalike.errors import RunError
+from lookalike.errors import RunError, counted
 from lookalike.files import replacing
 from lookalike.jobs.index import stamps
 from lookalike.jobs.parts import building
@@ -46,7 +46,7 @@ def store(
         words = f"its embeddings are those of {file}"
     else:
         embeddings, rows = _embed(config, tutor, training, precision)
-        words = f"it has embedded {len(rows):,} pictures"
+        words = f"it has embedded {counted(len(rows), 'picture')}"
         if file is not None:
             words += f", kept in {file}"
             if distributed.is_main():

@@ -16,7 +16,7 @@ import torch
 from lookalike import distributed
 from lookalike.config import EvaluationConfig
 from lookalike.data.table import Table
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 from lookalike.files import remove_tree, write_with
 from lookalike.metrics import resuming
 from lookalike.models.embedder import Embedder
@@ -60,7 +60,9 @@ class Unfinished:
         found = Vectors(self._part("vectors", digest), len(rows))
         if found.before is not None:
             before = len(found.before[1])
-            self._say(f"resumed  {before:,} of {len(rows):,} pictures were embedded before")
+            self._say(
+                f"resumed  {before:,} of {counted(len(rows), 'picture')} were embedded before"
+            )
         return found
 
     def queries(self, title: str, c: EvaluationConfig, vectors: Sequence[np.ndarray]) -> Path:
