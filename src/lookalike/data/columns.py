@@ -110,7 +110,7 @@ def clean_labels(column: pd.Series, level: str, where: str) -> pd.Series:
         column = column.astype(object)
         kind = pd.api.types.infer_dtype(column, skipna=False)
     if kind == "bytes":
-        column, kind = column.map(lambda v: v.decode("utf-8", "replace")), "string"
+        column, kind = column.map(lambda v: bytes(v).decode("utf-8", "replace")), "string"
     if kind == "string":
         return column.astype("str").str.strip()
     if kind in ("integer", "boolean"):
