@@ -110,7 +110,8 @@ def clean_labels(column: pd.Series, level: str, where: str) -> pd.Series:
         column = column.astype(object)
         kind = pd.api.types.infer_dtype(column, skipna=False)
     if kind == "bytes":
-        column, kind = column.map(lambda v: bytes(v).decode("utf-8", "replace")), "string"
+        texts = [cell.decode("utf-8", "replace") for cell in column.to_numpy(object)]
+        column, kind = pd.Series(texts, column.index), "string"
     if kind == "string":
         return column.astype("str").str.strip()
     if kind in ("integer", "boolean"):

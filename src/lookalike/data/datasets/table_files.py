@@ -13,6 +13,7 @@ from lookalike.data.frames import read_frame, write_frame
 from lookalike.data.split_words import refuse_strangers
 from lookalike.data.splits import TestClasses, class_disjoint
 from lookalike.data.table import Table
+from lookalike.ops.labels import is_absent
 
 
 def table_file(
@@ -83,9 +84,11 @@ def _mixed(frame: pd.DataFrame, level: str) -> str | None:
     if level not in frame.columns or pd.api.types.is_numeric_dtype(frame[level]):
         return None
     text = frame[level].dropna().astype(str)
+    text = text[~is_absent(text.to_numpy(object))]
     numbers = int(pd.to_numeric(text, errors="coerce").notna().sum())
     if 0 < numbers < len(text):
-        return f"column '{level}': {numbers} of {len(text)} labels are numbers; all count as text"
+        words = "is a number" if numbers == 1 else "are numbers"
+        return f"column '{level}': {numbers} of {len(text)} labels {words}; all count as text"
     return None
 
 
