@@ -10,7 +10,7 @@ import typer
 
 from lookalike import cli_discover, cli_search
 from lookalike.cli_trust import opens_files, opens_indexes
-from lookalike.errors import ConfigError, LookalikeError, lost_worker, printable
+from lookalike.errors import ConfigError, LookalikeError, lost_worker, odd_file, printable
 
 app = typer.Typer(
     help="Train, evaluate and serve models that find look-alike pictures.",
@@ -332,7 +332,7 @@ def data_cache(
         str, typer.Option("--encoding", help="raw loads fastest; jpeg takes a tenth of the space.")
     ] = "raw",
     quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of jpeg.")] = 90,
-    workers: Annotated[int, typer.Option("--workers", min=1)] = 2,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=1024)] = 2,
 ) -> None:
     """Copy a data set to load faster: `lookalike data cache cub --out data/cub-256`."""
     from lookalike.compose import check_words
@@ -398,10 +398,10 @@ def main() -> None:
         _fail(error)
     except BrokenPipeError:
         sys.exit(0)
-    except RuntimeError as error:
-        if (lost := lost_worker(error)) is None:
+    except (OSError, RuntimeError, ValueError) as error:
+        if (said := lost_worker(error) or odd_file(error, sys.argv[1:])) is None:
             raise
-        _fail(lost)
+        _fail(said)
 
 
 def _fail(error: LookalikeError) -> NoReturn:

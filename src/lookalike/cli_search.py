@@ -20,8 +20,12 @@ Overrides = Annotated[
     typer.Argument(metavar="[OPTION=VALUE]...", help="Settings of a data set."),
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Only the gallery rows of this split.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Pictures at a time.")]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read pictures.")]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, max=1_000_000, help="Pictures at a time.")
+]
+Workers = Annotated[
+    int, typer.Option("--workers", min=0, max=1024, help="Processes that read pictures.")
+]
 Where = Annotated[
     list[str] | None,
     typer.Option("--where", help="COLUMN=VALUE, also !=, <, >, ~ (contains); may be repeated."),

@@ -11,15 +11,25 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_origin
 
-from lookalike import components, distributed, documents, recipe_body, stored_config, texts, trust
+from lookalike import (
+    components,
+    distributed,
+    documents,
+    ranges,
+    recipe_body,
+    stored_config,
+    texts,
+    trust,
+)
 from lookalike.config import Config
 from lookalike.errors import ConfigError, suggest
 from lookalike.files import write_text
+from lookalike.typed_paths import expand, expand_paths
 
 CONF = Path(__file__).parent / "conf"
 OPEN_GROUPS = tuple(components.ROOMS)
@@ -98,7 +108,8 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     for group in OPEN_GROUPS:
         components.check(group, getattr(config, group))
     _keep_texts(config, parsed)
-    return _expand_paths(config)
+    ranges.check(config)
+    return expand_paths(config)
 
 
 def to_yaml(config: Config) -> str:
@@ -159,7 +170,8 @@ def from_yaml(
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
     _keep_texts(config, parsed)
-    return _expand_paths(config, {override.key for override in parsed})
+    ranges.check(config)
+    return expand_paths(config, {override.key for override in parsed})
 
 
 # ── checks before Hydra sees anything ───────────────────────────────────────────────────────────
@@ -213,7 +225,7 @@ def _field_type(owner: Any, name: str) -> Any:
 
 def _given_node(group: str, value: str) -> dict[str, Any] | None:
     """The node of a choice that is no file of ``conf/``, or None when it is one."""
-    if (CONF / group / f"{value}.yaml").is_file():
+    if len(value) < 200 and (CONF / group / f"{value}.yaml").is_file():
         return None
     if group == "dataset" and (node := _dataset_path(value)):
         return node
@@ -227,7 +239,9 @@ def _given_node(group: str, value: str) -> dict[str, Any] | None:
 
 
 def _dataset_path(value: str) -> dict[str, Any] | None:
-    path = Path(_expand("dataset", value))
+    path = Path(expand("dataset", value))
+    if len(path.name) > 255 or "\0" in value:
+        raise ConfigError(f"dataset={value[:40]}…: no file or folder can be called so.")
     if path.suffix.lower() in _TABLES:
         return {"name": "table_file", "root": str(path)}
     if (path / "cache.json").is_file():  # of `lookalike data cache`
@@ -386,24 +400,3 @@ def _first_line(error: Exception) -> str:
     if found := _CONVERSION.fullmatch(cause):
         cause = f"'{found[1]}' is no {_KINDS.get(found[2], found[2])}."
     return f"{where}: {cause}" if where and where not in cause else cause
-
-
-_PLACES = ("data_root", "run", "dataset.root")
-
-
-def _expand_paths(config: Config, typed: Collection[str] = _PLACES) -> Config:
-    """Home folders and variables in the paths that a person typed."""
-    if "data_root" in typed:
-        config.data_root = _expand("data_root", config.data_root)
-    if config.run and "run" in typed:
-        config.run = _expand("run", config.run)
-    if isinstance(config.dataset.get("root"), str) and "dataset.root" in typed:
-        config.dataset["root"] = _expand("dataset.root", config.dataset["root"])
-    return config
-
-
-def _expand(option: str, path: str) -> str:
-    try:
-        return str(Path(os.path.expandvars(path)).expanduser())
-    except RuntimeError as error:
-        raise ConfigError(f"{option}={path}: there is no user of that name here.") from error

@@ -74,6 +74,37 @@ def lost_worker(error: BaseException) -> DataError | None:
     return dead_worker(str(error).strip().rstrip("."))
 
 
+def odd_file(error: BaseException, words: Iterable[str] = ()) -> DataError | None:
+    """What to say of a path that the system refuses; None: the error is another.
+
+    A name may be too long, hold a zero, lead to itself, begin with ``~`` and nobody's name, hold
+    bytes that are no text, or be one that this user may not read.
+
+    Args:
+        error: of the system, or of Python about to ask it.
+        words: of the command line, of which some errors name none.
+
+    >>> print(odd_file(OSError(36, "File name too long", "a" * 300)))
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…: File name too long.
+    >>> print(odd_file(RuntimeError("Could not determine home directory."), ["~x/a"]))
+    ~x/a: there is no user of that name here.
+    >>> odd_file(OSError("something else"))
+    """
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        name = str(error.filename)
+        return DataError(f"{name[:40]}{'…' * (len(name) > 40)}: {error.strerror}.")
+    if isinstance(error, RuntimeError) and "home directory" in text:
+        named = ", ".join(word for word in words if "~" in word) or "~"
+        return DataError(f"{named}: there is no user of that name here.")
+    if isinstance(error, ValueError) and ("null byte" in text or "null character" in text):
+        return DataError("A path holds a zero byte, which no file's name can. Look at the table.")
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in text:
+        name = error.object.encode("utf-8", "backslashreplace").decode()
+        return DataError(f"{name}: the name holds bytes that are no text (UTF-8). Rename the file.")
+    return None
+
+
 def dead_worker(reason: str) -> DataError:
     """The error about a process that reads pictures, and what to try."""
     return DataError(

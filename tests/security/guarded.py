@@ -38,7 +38,8 @@ class Guard:
         self.active = False
 
     def __call__(self, event: str, args: tuple) -> None:
-        if not self.active or importing():
+        watched = event == "open" or event in CHANGES or event in STARTS or event in TALKS
+        if not (self.active and watched) or importing():
             return
         if event in STARTS and not own_worker(args):
             self.found.append(f"{event} {args!r}"[:300])
@@ -68,7 +69,7 @@ class Guard:
 
 def importing() -> bool:
     """Whether a library is being imported: what it does then, it does whatever the folder."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -189,8 +189,11 @@ def refuse_unnamed(engine: Mapping[str, Any], *, own: bool, where: Path) -> None
     """
     if own or os.environ.get(ADDRESSES[engine["name"]]):  # the variable takes the address's place
         return
-    kind = _module(engine["name"])
-    if engine["server"] not in {kind.public_address(one) for one in trust.named_servers()}:
+    named = set()
+    for address in trust.named_servers():
+        with suppress(ConfigError):  # of the other kind of server
+            named.add(_module(engine["name"]).public_address(address))
+    if engine["server"] not in named:
         raise RunError(
             f"{where} names the server {engine['server']}, and does not bear the mark of what you "
             "made on this machine: it is not asked, nor told your key, before you name it. If you "
