@@ -28,6 +28,10 @@ def guarded(verbs, allowed, elsewhere):
         "HOME": str(elsewhere),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+    scratch = elsewhere / "tmp"  # lookalike's own, emptied by itself
+    scratch.mkdir(parents=True, exist_ok=True)
+    env["TMPDIR"] = str(scratch)
+    allowed = [*allowed, scratch] if allowed else []
     asked = json.dumps({"allowed": [*map(str, allowed)], "verbs": [[*map(str, v)] for v in verbs]})
     found = subprocess.run(
         [sys.executable, str(PROGRAM), asked],
