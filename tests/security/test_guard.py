@@ -66,7 +66,17 @@ def verbs_on(run, other, index, cache, loop, photos, out):
         ["matrix", run, other, plain],
         ["export", run, "--pictures", photos, "--count", "20"],
         ["discover", "--resume", f"run={loop}", plain],
-        ["sweep", loop / "space.yaml", *TOY, "epochs=1", "--trials", "1", "--out", loop / "sweep"],
+        [
+            "sweep",
+            loop / "space.yaml",
+            *TOY,
+            "epochs=1",
+            "evaluation.select=test",
+            "--trials",
+            "1",
+            "--out",
+            loop / "sweep",
+        ],
         ["data", "check", cache, plain],
         ["data", "cache", cache, "--out", out / "cached", "--workers", "1"],
     ]
