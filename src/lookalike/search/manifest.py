@@ -46,8 +46,8 @@ class ModelPart(Document):
     """The embedder that made the vectors; ``folder``: its copy below ``models/``."""
 
     sha256: str
-    backbone: str = ""
-    preprocessing: str = ""
+    backbone: str
+    preprocessing: str
     origin: str | None = None
     teacher: str | None = None
     folder: PlainName | None = None
