@@ -43,7 +43,7 @@ class Backbone:
     std: tuple[float, ...]
 
 
-def create_backbone(name: str, *, pretrained: bool = True, **options: Any) -> Backbone:
+def create_backbone(name: str, /, *, pretrained: bool = True, **options: Any) -> Backbone:
     """Build a backbone by name.
 
     A network of your own is an ``nn.Module`` that gives a map ``(B, C, H, W)`` or tokens

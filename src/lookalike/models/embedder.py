@@ -89,6 +89,8 @@ class Embedder(nn.Module):
     def __init__(self, spec: Spec, *, pretrained: bool = False) -> None:
         super().__init__()
         self.spec = spec
+        if "pretrained" in spec.options:
+            raise ConfigError("model.options.pretrained: set model.pretrained instead.")
         built = create_backbone(spec.backbone, pretrained=pretrained, **spec.options)
         self._about = built
         # Convolutions on a CPU, and on tensor cores, are up to twice as fast with channels last.
