@@ -314,11 +314,11 @@ def _block(
         codes = task.query_codes[block], task.gallery_codes
         view = fuse(relevant, counts, codes, plan.levels, plan.cuts, plan.fused)
     else:
-        view = Views(task, relevant, counts, plan.levels, block, plan.style, excluded)
+        view = Views(task, relevant, counts, plan.levels, block, plan.style)
     single = [r for r in plan.requests if r.base != "micro_average_precision"]
     found = {r.name: view.value(r) for r in single if r.base not in _SLOW}
     if slow := [r for r in single if r.base in _SLOW]:
-        plain = Views(task, relevant, counts, plan.levels, block, plan.style, excluded)
+        plain = Views(task, relevant, counts, plan.levels, block, plan.style)
         found |= {request.name: plain.value(request) for request in slow}
     if best is not None:
         found["best score"] = best

@@ -42,10 +42,9 @@ class Views:
         levels: list[int],
         block: slice,
         style: Style,
-        excluded: Pairs,
     ) -> None:
         self.levels = levels
-        self.held = excluded.counts > 0  # the gallery has the query itself
+        self.held = task.own[block] >= 0  # the gallery has the query itself
         self.style = style
         self.standing, order = formulas.stand(len(relevant.starts) - 1, relevant.rows, counts)
         items = relevant.items[order]
