@@ -3,11 +3,13 @@
 import inspect
 
 import pytest
+import torch
 from broken_loss import Broken
 from pytorch_metric_learning import losses as pml
 
 from lookalike import losses
 from lookalike.errors import ConfigError
+from lookalike.losses.conformance.probe import Probe
 from lookalike.testing import check_distributed, check_loss
 
 HIERARCHY = [[c, c // 2, c // 4] for c in range(6)]
@@ -74,6 +76,23 @@ def test_every_loss_conforms(name, given):
     outcome = check_loss(lambda: made(name, given), skip=skip, processes=0)
     held = [prop for prop, what in outcome.items() if what == "holds"]
     assert len(held) >= 8
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("name", losses.__all__)
+def test_a_row_without_direction_gives_finite_gradients(name, dtype):
+    """Dead embeddings happen: of zeros, or so small that float16 knows no direction of theirs."""
+    torch.manual_seed(0)
+    loss = made(name, {})
+    x, labels = Probe(loss).batch()
+    x = x.to(dtype)
+    x[3], x[5] = 0, x[5] * 1e-7
+    x.requires_grad_()
+    value = loss(x, labels.to(dtype) if labels.is_floating_point() else labels)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(x.grad).all()
+    assert all(torch.isfinite(p.grad).all() for p in loss.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize(

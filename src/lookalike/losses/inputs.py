@@ -10,6 +10,8 @@ from torch import Tensor
 
 from lookalike.errors import LookalikeError, NumericsError
 
+_FLOOR = 1e-12  # of a norm that is divided by
+
 
 @dataclass(frozen=True)
 class Pairing:
@@ -110,6 +112,8 @@ def real(loss: str, x: Tensor, name: str, normalize: bool) -> Tensor:
     if not x.dtype.is_floating_point:
         raise LookalikeError(f"{loss}: {name} must be floating point, not {x.dtype}.")
     with torch.autocast(x.device.type, enabled=False):
+        # Below the smallest normal number of float16 a row has no direction left.
+        floor = max(_FLOOR, torch.finfo(torch.float16).tiny if x.dtype == torch.float16 else 0.0)
         x = x if x.dtype == torch.float64 else x.float()
         # One pass: a sum is finite only if every entry is (or overflows, which is as bad).
         if not torch.isfinite(x.detach().sum()):
@@ -118,33 +122,36 @@ def real(loss: str, x: Tensor, name: str, normalize: bool) -> Tensor:
                 f"{loss}: {name} hold NaN or infinity (rows {rows}). Lower the learning rate, "
                 "clip gradients, or look at those pictures."
             )
-        return unit_rows(x) if normalize else x
+        return unit_rows(x, floor) if normalize else x
 
 
-def unit_rows(x: Tensor) -> Tensor:
+def unit_rows(x: Tensor, floor: float = _FLOOR) -> Tensor:
     """Rows divided by their Euclidean norm, or by 1e-12 where that is larger.
 
-    The values of ``torch.nn.functional.normalize``, with a backward of two passes, not eight.
+    The values of ``torch.nn.functional.normalize``, with a backward of two passes, not eight. A row
+    shorter than ``floor`` has no direction to turn: its gradient is 0, where ``normalize`` gives
+    1e12 times the incoming one, which no step and no float16 survives.
     """
-    return _UnitRows.apply(x)  # pyright: ignore[reportReturnType]
+    return _UnitRows.apply(x, floor)  # pyright: ignore[reportReturnType]
 
 
 class _UnitRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        unit = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp(min=1e-12)
+    def forward(ctx: Any, x: Tensor, floor: float) -> Tensor:
+        unit = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp(min=_FLOOR)
         ctx.save_for_backward(x, unit)
+        ctx.floor = floor
         return unit
 
     @staticmethod
-    def backward(ctx: Any, *grad_output: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *grad_output: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         # From inputs and outputs only, so that autograd can differentiate this once more.
         x, unit = ctx.saved_tensors
         grad = grad_output[0]
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-        # A row shorter than the floor is divided by a constant: nothing is radial there.
-        radial = torch.linalg.vecdot(grad, unit)[:, None] * (norm >= 1e-12)
-        return torch.addcmul(grad, unit, radial, value=-1).div_(norm.clamp(min=1e-12))
+        radial = torch.linalg.vecdot(grad, unit)[:, None]
+        length = torch.where(norm >= ctx.floor, norm, torch.inf)
+        return torch.addcmul(grad, unit, radial, value=-1).div_(length), None
 
 
 def columns(loss: str, labels: Tensor, rows: int, name: str) -> Tensor:
