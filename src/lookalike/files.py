@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,15 +17,24 @@ LOCK = ".lock"
 HOLDER = ".holder.json"
 
 
-def is_free(folder: Path) -> bool:
-    """Whether a path is missing, or a folder that holds nothing but a writer's lock.
+def is_free(folder: Path, begun: Container[str] = ()) -> bool:
+    """Whether a path is missing, or a folder that holds nothing but what a dead writer left.
+
+    Args:
+        folder: the path.
+        begun: names of files that mean nothing without the one that is written last.
 
     >>> is_free(Path("nowhere"))
     True
     """
     if not folder.is_dir():
         return not (folder.exists() or folder.is_symlink())
-    return not {path.name for path in folder.iterdir()} - {LOCK, HOLDER}
+    return all(
+        path.name in (LOCK, HOLDER)
+        or path.name in begun
+        or re.fullmatch(r"\..+\.\d+\.part", path.name)
+        for path in folder.iterdir()
+    )
 
 
 def empty(folder: Path) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lookalike.errors import Busy, DiskError
-from lookalike.files import HOLDER, LOCK, is_free
+from lookalike.errors import Busy, DataError, DiskError
+from lookalike.files import HOLDER, LOCK, is_free, write_text
 
 _DYING = 20.0  # seconds that the loader's processes of a killed run may live on, with its lock
 
@@ -31,6 +31,7 @@ def only_writer(folder: Path, what: str) -> Iterator[None]:
 
     Raises:
         Busy: another process writes; says which, and since when.
+        DataError: the lock is a link: the folder was made by somebody else.
         DiskError: the folder cannot be made.
 
     >>> import tempfile
@@ -40,6 +41,8 @@ def only_writer(folder: Path, what: str) -> Iterator[None]:
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / LOCK).is_symlink():
+            raise DataError(f"{folder / LOCK} is a link, which no lock of ours is. Remove it.")
         lock = _acquire(folder, what)
     except OSError as error:
         raise DiskError(f"Cannot write {folder}: {error.strerror or error}.") from error
@@ -79,7 +82,7 @@ def _write_holder(folder: Path) -> None:
         "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:300],
     }
-    (folder / HOLDER).write_text(json.dumps(said), encoding="utf-8")
+    write_text(folder / HOLDER, json.dumps(said))  # by a rename, which follows no link
 
 
 def _read_holder(folder: Path) -> dict[str, Any]:

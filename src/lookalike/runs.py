@@ -121,7 +121,9 @@ class Run:
         """Say so if :meth:`create` would refuse this folder; nothing is touched."""
         if self.folder.exists() and not self.folder.is_dir():
             raise RunError(f"{self.folder} is a file. Choose another folder: run=…")
-        if is_free(self.folder):
+        checkpoints = self.checkpoints
+        nothing_yet = not checkpoints.is_dir() or is_free(checkpoints)
+        if is_free(self.folder, (checkpoints.name,) if nothing_yet else ()):
             return
         if self.begun and not any(self.checkpoints.iterdir()):
             status = self.read_manifest()["status"]

@@ -11,7 +11,7 @@ from lookalike.data.datasets import folder, table_file
 from lookalike.data.datasets.table_files import write_table
 from lookalike.data.splits import class_disjoint
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, DiskError
 
 # ── image folders ───────────────────────────────────────────────────────────────────────────────
 
@@ -233,7 +233,7 @@ def test_tables_that_cannot_be_read_are_refused_by_name(tmp_path):
 def test_a_table_that_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "file").touch()
     table = Table.from_frame(pd.DataFrame({"path": ["a"], "label": [1]}))
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(DiskError, match="cannot be written"):
         write_table(table, tmp_path / "file" / "t.csv")
 
 

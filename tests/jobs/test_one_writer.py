@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.errors import Busy, ConfigError
+from lookalike.errors import Busy, ConfigError, DataError
 from lookalike.jobs import discover, export, publish, train
 from lookalike.jobs import index as index_jobs
 from lookalike.locks import only_writer
@@ -67,6 +67,22 @@ def test_a_finished_run_is_not_touched_while_another_writes(toy, finished):
             with pytest.raises(Busy, match=f"process {os.getpid()}"):
                 train.run(words, quiet=True, **options)
     assert contents(finished) == before
+
+
+def test_links_in_the_place_of_a_lock_are_not_followed(tmp_path):
+    own = tmp_path / "own.txt"
+    own.write_text("mine")
+    for name in (".lock", ".holder.json"):
+        folder = tmp_path / name.strip(".")
+        folder.mkdir()
+        (folder / name).symlink_to(own)
+        if name == ".lock":
+            with pytest.raises(DataError, match="is a link"), only_writer(folder, "run"):
+                pass
+        else:
+            with only_writer(folder, "run"):
+                pass
+        assert own.read_text() == "mine"
 
 
 def test_the_lock_of_a_killed_process_is_free(holder, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lookalike.errors import DataError
+from lookalike.errors import DataError, DiskError
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".parquet": None, ".pq": None}
 
@@ -105,10 +105,11 @@ def write_frame(frame: pd.DataFrame, file: Path) -> None:
     """Write rows as the file's ending says; the file appears whole or not at all.
 
     Raises:
-        DataError: another kind of file, or one that cannot be written.
+        DataError: another kind of file.
+        DiskError: the disk refuses.
     """
     separator = _separator(file)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -120,7 +121,7 @@ def write_frame(frame: pd.DataFrame, file: Path) -> None:
         finally:
             beside.unlink(missing_ok=True)
     except OSError as e:
-        raise DataError(f"{file}: cannot be written: {e.strerror or e}") from None
+        raise DiskError(f"{file}: cannot be written: {e.strerror or e}") from None
 
 
 def _separator(file: Path) -> str | None:

@@ -19,15 +19,7 @@ from lookalike.discover.decisions import read_decisions
 from lookalike.discover.hierarchy import hilander
 from lookalike.discover.open_world import open_world_rows
 from lookalike.errors import ConfigError, RunError, suggest
-from lookalike.files import (
-    HOLDER,
-    LOCK,
-    empty,
-    is_free,
-    refuse_links,
-    remove_tree,
-    write_text,
-)
+from lookalike.files import empty, is_free, refuse_links, remove_tree, write_text
 from lookalike.jobs.cluster import training_options
 from lookalike.jobs.parts import building
 from lookalike.jobs.parts.console import Console
@@ -137,8 +129,8 @@ def _prepared(overrides: Sequence[str]) -> tuple[Config, Path]:
 def _refuse_in_the_way(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file. Choose a folder: run=…")
-    if is_free(folder) or {p.name for p in folder.iterdir()} <= {*_FIRST, LOCK, HOLDER}:
-        return  # one that was killed before it had begun is begun again
+    if is_free(folder, _FIRST):
+        return
     if not (folder / "words.json").is_file():
         raise RunError(f"{folder} is not empty and holds no loop. Choose another: run=…")
     if not overwrite:

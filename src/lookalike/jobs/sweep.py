@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from lookalike.compose import check_words
 from lookalike.config import Config
 from lookalike.errors import (
+    Busy,
     ConfigError,
+    DiskError,
     Interrupted,
     LookalikeError,
     NumericsError,
@@ -182,6 +184,10 @@ def _trial(
         raise Interrupted(
             f"Stopped in trial {trial.number}; the same command goes on with it."
         ) from stop
+    except (Busy, DiskError) as error:  # the machine's fault, not the trial's, which stays open
+        raise type(error)(
+            f"trial {trial.number}: {error} Then the same command goes on."
+        ) from error
     except Exception as error:
         reason = str(error) or type(error).__name__
         trial.set_user_attr("reason", reason)

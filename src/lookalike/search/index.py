@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lookalike import __version__, trust
-from lookalike.errors import Busy, DataError, NumericsError
+from lookalike.errors import Busy, DataError
 from lookalike.ops.arrays import as_float32
 from lookalike.search import engines, generations
 from lookalike.search.arrays import read_array
@@ -35,7 +35,7 @@ from lookalike.search.hits import Hits
 from lookalike.search.manifest import KIND
 from lookalike.search.remote import Remote, open_vectors
 from lookalike.search.remote_writing import dropping_forgotten
-from lookalike.search.storage import Vectors, check_vectors, storage_loss
+from lookalike.search.storage import Vectors, check_range, check_vectors, storage_loss
 from lookalike.search.verifying import faults
 from lookalike.search.writing import (
     IDS,
@@ -247,14 +247,13 @@ class Index:
 
         Raises:
             DataError: queries of another width.
-            NumericsError: NaN among the queries.
+            NumericsError: NaN among the queries, or one longer than 1e12.
         """
         queries = as_float32(queries, "queries", single=True)
         if queries.shape[1] != self.vectors.width:
             wide = f"The queries are {queries.shape[1]} wide"
             raise DataError(f"{wide} and this index {self.vectors.width}.")
-        if not np.isfinite(queries).all():
-            raise NumericsError("The query's embedding holds NaN or infinity.")
+        check_range(queries, "The queries' embeddings")
         if isinstance(self.vectors, Remote):
             asked = min(top + (own is not None), len(self))
             limits = {"where": where, "allowed": allowed, "exact": exact}

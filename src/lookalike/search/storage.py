@@ -19,6 +19,7 @@ _TYPES = {"float32": "<f4", "float16": "<f2", "int8": "|i1", "binary": "|u1"}
 STORAGES = tuple(_TYPES)
 VECTORS = "vectors.npy"
 SCALES = "scales.npy"
+_LONGEST = 1e12  # norm of a vector
 CHUNK = 65_536  # rows widened to float32 at a time: 32 MB at width 128
 
 
@@ -41,8 +42,8 @@ def check_vectors(
 
     Raises:
         DataError: no vectors, another width, or another number of items.
-        NumericsError: NaN, infinity, or a number that float16, which ends at 65,504, would make
-            infinite.
+        NumericsError: NaN, infinity, a norm above 1e12, or a number that float16, which ends at
+            65,504, would make infinite.
     """
     if not vectors.size:
         raise DataError(f"An index needs (N, D) vectors, N above 0, not {vectors.shape}.")
@@ -50,14 +51,38 @@ def check_vectors(
         raise DataError(f"The vectors are {vectors.shape[1]} wide and this index {width}.")
     if len(vectors) != len(items):
         raise DataError(f"{len(vectors)} vectors for {len(items)} items.")
-    if len(rows := np.flatnonzero(~np.isfinite(vectors).all(axis=1))[:5].tolist()):
-        raise NumericsError(f"Embeddings hold NaN or infinity (rows {rows}).")
+    check_range(vectors, "Embeddings")
     most = np.finfo(np.float16).max
     if storage == "float16" and max(vectors.max(), -vectors.min()) > most:
         row = int(np.abs(vectors).max(axis=1).argmax())
         raise NumericsError(
             f"Row {row} holds {np.abs(vectors[row]).max():g}, but float16 ends at {most:g}: it"
             " would be infinite and win every search. Use storage float32, or normalise the vectors"
+        )
+
+
+def check_range(vectors: np.ndarray, what: str) -> None:
+    """Refuse rows whose products could overflow: engines sum squares of many of them.
+
+    Raises:
+        NumericsError: NaN, infinity, or a row longer than 1e12.
+
+    >>> check_range(np.full((1, 2), 1e30, "f4"), "Queries")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    lookalike.errors.NumericsError: Queries are too long to be compared (row 0: a norm ...
+    """
+    if len(rows := np.flatnonzero(~np.isfinite(vectors).all(axis=1))[:5].tolist()):
+        raise NumericsError(f"{what} hold NaN or infinity (rows {rows}).")
+    widest = np.abs(vectors).max(initial=0.0)
+    if widest * vectors.shape[1] ** 0.5 <= _LONGEST:
+        return  # none can be too long
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    row = int(norms.argmax())
+    if norms[row] > _LONGEST:
+        raise NumericsError(
+            f"{what} are too long to be compared (row {row}: a norm of {norms[row]:.3g}, at most "
+            f"{_LONGEST:g}). Normalise them: divide each by its norm."
         )
 
 

@@ -5,6 +5,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -33,6 +34,24 @@ template <typename A, typename B>
 void need_same(const A& a, const B& b) {
     need_rows(a, b);
     if (a.shape(1) != b.shape(1)) throw std::invalid_argument("arrays differ in columns");
+}
+
+// Items of a row are numbered in 32 bits.
+inline void need_countable(int64_t width) {
+    if (width >= INT32_MAX) throw std::invalid_argument("over 2^31 items in a row");
+}
+
+// Where each row's items begin, and where the last row's end: rising from 0 to `count`.
+inline void need_starts(const int64_t* starts, int64_t rows, int64_t count) {
+    bool good = starts[0] == 0 && starts[rows] == count;
+    for (int64_t i = 0; i < rows; ++i) good &= starts[i] <= starts[i + 1];
+    if (!good) throw std::invalid_argument("starts do not rise from 0 to the number of items");
+}
+
+inline void need_within(const int64_t* values, int64_t count, int64_t end) {
+    bool good = true;
+    for (int64_t i = 0; i < count; ++i) good &= values[i] >= 0 && values[i] < end;
+    if (!good) throw std::invalid_argument("an index is out of range");
 }
 
 }  // namespace lookalike

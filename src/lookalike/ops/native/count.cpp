@@ -20,7 +20,7 @@ namespace {
 template <typename T>
 using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <typename T>
-using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Grid = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 const CountKernels& kernels(const std::string& isa) {
     return LOOKALIKE_SELECT(isa, count_kernels);
@@ -30,9 +30,9 @@ const CountKernels& kernels(const std::string& isa) {
 // again.
 template <typename Score>
 int64_t count_ranks(nb::ndarray<const Score, nb::ndim<2>, nb::device::cpu> scores,
-                    Matrix<const double> bounds, Vector<const int64_t> starts,
-                    Vector<const int64_t> items, Matrix<const float> query,
-                    Matrix<const float> gallery, Vector<int64_t> above, Vector<int64_t> tied,
+                    Grid<const double> bounds, Vector<const int64_t> starts,
+                    Vector<const int64_t> items, Grid<const float> query,
+                    Grid<const float> gallery, Vector<int64_t> above, Vector<int64_t> tied,
                     Vector<int64_t> before, Vector<double> best, const std::string& isa,
                     int threads) {
     const int64_t rows = scores.shape(0), width = scores.shape(1), size = query.shape(1);
@@ -46,6 +46,9 @@ int64_t count_ranks(nb::ndarray<const Score, nb::ndim<2>, nb::device::cpu> score
         (width > 1 && scores.stride(1) != 1) ||
         (best.shape(0) != 0 && static_cast<int64_t>(best.shape(0)) != rows))
         throw std::invalid_argument("arrays differ in length");
+    need_countable(width);
+    need_starts(starts.data(), rows, items.shape(0));
+    need_within(items.data(), items.shape(0), width);
     const CountKernels& kernel = kernels(isa);
     const Score* s = scores.data();
     const double* e = bounds.data();

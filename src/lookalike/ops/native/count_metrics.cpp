@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "arrays.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;
@@ -19,7 +20,7 @@ namespace {
 template <typename T>
 using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <typename T>
-using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Grid = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 // What is noted for one level, before two numbers for each cut-off; and for all levels together.
 enum Binary { kRelevant, kAp, kApAtR, kHitsAtR, kFirst, kTrapezoid, kNdcg, kAsi, kExclusive, kBinary };
@@ -319,11 +320,11 @@ class Scorer {
 
 void rank_metrics(Vector<const int64_t> starts, Vector<const int64_t> items,
                   Vector<const int64_t> above, Vector<const int64_t> before,
-                  Matrix<const int64_t> query_codes, Matrix<const int64_t> gallery_codes,
+                  Grid<const int64_t> query_codes, Grid<const int64_t> gallery_codes,
                   Vector<const int64_t> levels, Vector<const int64_t> cuts,
                   Vector<const double> inverse_log, Vector<const double> discount,
                   Vector<const double> weights, bool shared, bool exclusive,
-                  bool trapezoid, Matrix<double> out, int threads) {
+                  bool trapezoid, Grid<double> out, int threads) {
     const int64_t queries = query_codes.shape(0);
     Inputs in{};
     in.starts = starts.data();
@@ -358,6 +359,15 @@ void rank_metrics(Vector<const int64_t> starts, Vector<const int64_t> items,
         static_cast<int64_t>(out.shape(0)) != queries ||
         in.out_width != in.level_count * (kBinary + 2 * in.cut_count) + kGraded)
         throw std::invalid_argument("arrays differ in length");
+    need_countable(in.width);
+    need_starts(in.starts, queries, pairs);
+    need_within(in.items, pairs, in.width);
+    need_within(in.above, pairs, in.width);
+    need_within(in.before, pairs, in.width);
+    for (int64_t p = 0; p < pairs; ++p)
+        if (in.above[p] + in.before[p] >= in.width)
+            throw std::invalid_argument("a rank is out of range");
+    need_within(in.levels, in.level_count, in.columns);
     nb::gil_scoped_release free;
     share_rows(queries, pairs / std::max<int64_t>(queries, 1) * 32, threads,
                [&in](int64_t first, int64_t last) {
