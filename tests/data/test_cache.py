@@ -155,6 +155,24 @@ def test_a_damaged_cache_is_refused(table, tmp_path):
         open_cache(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["jpeg", "raw"])
+def test_a_byte_that_the_disk_changed_is_found_when_it_is_read(table, tmp_path, encoding):
+    cache = build_cache(table, tmp_path / "cache", encoding=encoding)
+    (shard,) = (tmp_path / "cache").glob("*.shard")
+    data = bytearray(shard.read_bytes())
+    start = int(cache.paths[1].split("#")[1].split("+")[0])
+    data[start + 30] ^= 1
+    shard.write_bytes(data)
+    read_picture(cache.paths[0])
+    with pytest.raises(DataError, match="has changed on the disk"):
+        read_picture(cache.paths[1])
+    older = cache.paths[0].rpartition("+")[0]  # as earlier versions wrote places
+    assert read_picture(older).shape == read_picture(cache.paths[0]).shape
+    for place in ("1", "a+b", "1+-1", "1+2+zz", "9" * 40 + "+1"):
+        with pytest.raises(DataError, match="no place in a shard"):
+            read_picture(f"{shard}#{place}")
+
+
 def test_settings_that_cannot_be(table, tmp_path):
     for options in ({"shorter": 0}, {"quality": 101}, {"encoding": "png"}):
         with pytest.raises(ConfigError, match="cannot be"):

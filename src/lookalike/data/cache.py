@@ -1,8 +1,8 @@
 """A copy of a data set that loads several times faster: small pictures in a few large files.
 
 A cache is a folder: ``cache.json`` (what it was made from and how, with the size and SHA-256 of
-every shard), ``table.parquet`` (the rows, where ``path`` is ``00000.shard#OFFSET+LENGTH``) and the
-shards, which hold pictures end to end, as JPEG or as plain pixels.
+every shard), ``table.parquet`` (the rows, where ``path`` is ``00000.shard#OFFSET+LENGTH+CRC32``) and
+the shards, which hold pictures end to end, as JPEG or as plain pixels.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -280,7 +281,7 @@ class _Shards:
             self.number, self.offset = self.number + 1, 0
             self.stream = (self.base / f"{self.number:05d}.shard").open("wb")
         self.stream.write(data)
-        path = f"{self.number:05d}.shard#{self.offset}+{len(data)}"
+        path = f"{self.number:05d}.shard#{self.offset}+{len(data)}+{zlib.crc32(data):08x}"
         self.offset += len(data)
         return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -83,16 +84,19 @@ def read_picture(
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The encoded picture of a file, or of a place in a cache's shard, ``FILE.shard#START+SIZE``.
+    """The encoded picture of a file, or of a place in a cache's shard.
+
+    A place is ``FILE.shard#START+SIZE+CRC``; caches of earlier versions have no CRC-32.
 
     Raises:
-        DataError: no such file, one that cannot be read, or a shard that ends too early.
+        DataError: no such file, one that cannot be read, a shard that ends too early, or bytes that
+            the disk has changed.
     """
     file, _, place = str(path).partition(".shard#")
     try:
         if not place:
             return Path(path).read_bytes()
-        start, size = (int(number) for number in place.split("+"))
+        start, size, check = _read_place(place, path)
         with Path(f"{file}.shard").open("rb") as stream:
             stream.seek(start)
             data = stream.read(size)
@@ -102,7 +106,17 @@ def read_bytes(path: str | Path) -> bytes:
         raise DataError(f"{path}: cannot be read: {e.strerror or e}") from None
     if len(data) < size:
         raise DataError(f"{path}: the shard ends too early; build the cache anew")
+    if check is not None and zlib.crc32(data) != check:
+        raise DataError(f"{path}: the shard has changed on the disk; build the cache anew")
     return data
+
+
+def _read_place(place: str, path: str | Path) -> tuple[int, int, int | None]:
+    found = re.fullmatch(r"(\d{1,15})\+(\d{1,10})(?:\+([0-9a-f]{8}))?", place)
+    if found is None:
+        raise DataError(f"{path}: no place in a shard; build the cache anew")
+    start, size, check = found.groups()
+    return int(start), int(size), None if check is None else int(check, 16)
 
 
 def decode_picture(

@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from lookalike.errors import DataError
+from lookalike.search.blocks import Blocks
 
 
 def read_array(
@@ -22,7 +23,8 @@ def read_array(
         mapped: leave it on the disk, to be read where it is asked for.
 
     Raises:
-        DataError: missing, cut, or another array than this; the message says which.
+        DataError: missing, cut, changed on the disk (unless it is mapped), or another array than
+            this; the message says which.
 
     Example:
         >>> import tempfile
@@ -53,4 +55,7 @@ def read_array(
             f"{path} holds {found.dtype.str} {found.shape}{order}, not {wanted.str} {asked}. "
             f"{remedy}"
         )
-    return found if mapped else np.array(found)
+    if not mapped:
+        Blocks(path).check()
+        return np.array(found)
+    return found

@@ -22,6 +22,7 @@ from typing import Any
 from lookalike import documents, trust
 from lookalike.errors import Busy, DataError, DiskError
 from lookalike.files import refuse_links, remove_tree, sha256, write_text
+from lookalike.search.blocks import write_sums
 from lookalike.search.manifest import KIND, Manifest
 
 MANIFEST = "index.json"
@@ -142,6 +143,8 @@ def commit(
     try:
         part.mkdir(parents=True)
         write(part)
+        for path in sorted(part.iterdir()):
+            write_sums(path)
         files = {}
         for path in sorted(part.iterdir()):
             _sync(path)

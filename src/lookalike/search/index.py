@@ -29,6 +29,7 @@ from lookalike.errors import Busy, DataError
 from lookalike.ops.arrays import as_float32
 from lookalike.search import engines, generations
 from lookalike.search.arrays import read_array
+from lookalike.search.blocks import Blocks
 from lookalike.search.exact import nearest
 from lookalike.search.filters import matching
 from lookalike.search.hits import Hits
@@ -82,6 +83,7 @@ class Index:
         self.vectors: Vectors = open_vectors(place, manifest)
         self.ids: np.ndarray = read_array(place / IDS, "<i8", (count,))
         try:
+            Blocks(place / ITEMS).check()
             self._items = (place / ITEMS).read_bytes()
             items = pq.ParquetFile(pa.BufferReader(self._items))
             if items.metadata.num_rows != count:  # told before rows are made in memory

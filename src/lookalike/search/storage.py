@@ -14,6 +14,7 @@ import numpy as np
 
 from lookalike.errors import ConfigError, DataError, NumericsError, suggest
 from lookalike.search.arrays import read_array
+from lookalike.search.blocks import Blocks
 
 _TYPES = {"float32": "<f4", "float16": "<f2", "int8": "|i1", "binary": "|u1"}
 STORAGES = tuple(_TYPES)
@@ -156,6 +157,7 @@ class Stored:
         storage: which storage that is.
         width: numbers a vector.
         scales: of int8.
+        blocks: of the file that the codes are mapped from, checked as they are first read.
 
     >>> stored = Stored(np.eye(3, dtype="f2"), "float16", 3)
     >>> stored[np.array([2])].tolist()
@@ -163,9 +165,22 @@ class Stored:
     """
 
     def __init__(
-        self, codes: np.ndarray, storage: str, width: int, scales: np.ndarray | None = None
+        self,
+        codes: np.ndarray,
+        storage: str,
+        width: int,
+        scales: np.ndarray | None = None,
+        blocks: Blocks | None = None,
     ) -> None:
-        self.codes, self.storage, self.width, self.scales = codes, storage, width, scales
+        self._codes, self.storage, self.width, self.scales = codes, storage, width, scales
+        self._blocks, self._offset = blocks, int(getattr(codes, "offset", 0))
+
+    @property
+    def codes(self) -> np.ndarray:
+        """All of them, as they lie on the disk."""
+        if self._blocks is not None:
+            self._blocks.check()
+        return self._codes
 
     @classmethod
     def open(cls, folder: Path, storage: str, width: int) -> Stored:
@@ -179,23 +194,26 @@ class Stored:
         scales = None
         if storage == "int8":
             scales = read_array(folder / SCALES, "<f4", (len(codes),))
-        return cls(codes, storage, width, scales)
+        return cls(codes, storage, width, scales, Blocks(folder / VECTORS, codes.base))
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return len(self._codes)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and numbers a row."""
-        return len(self.codes), self.width
+        return len(self._codes), self.width
 
     @property
     def nbytes(self) -> int:
         """Bytes on disk."""
-        return self.codes.nbytes + (0 if self.scales is None else self.scales.nbytes)
+        return self._codes.nbytes + (0 if self.scales is None else self.scales.nbytes)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        codes = self.codes[rows]
+        if self._blocks is not None:
+            size = self._codes.itemsize * self._codes.shape[1]
+            self._blocks.check_rows(rows, self._offset, size, len(self))
+        codes = self._codes[rows]
         if self.storage == "float32":
             return codes
         if self.storage == "binary":

@@ -27,7 +27,7 @@ def faults(folder: Path, manifest: dict[str, Any], vectors: Vectors, ids: np.nda
     wrong = generations.check_files(folder, manifest, sums=True)
     if isinstance(vectors, Remote):
         wrong += vectors.verify()
-    elif not all(np.isfinite(part).all() for _, part in vectors.chunks()):
+    elif not wrong and not all(np.isfinite(part).all() for _, part in vectors.chunks()):
         wrong.append(f"{place}: vectors hold NaN or infinity")
     if (np.diff(ids) <= 0).any():
         wrong.append(f"{place / IDS}: ids do not rise")
