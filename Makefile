@@ -1,6 +1,6 @@
 # Six words: setup, demo, test, check, bench, docs. Each does the set-up it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench docs lock clean
+.PHONY: help setup demo test check sanitize bench docs lock clean
 SHELL := /bin/sh
 
 PYTHON ?= python3
@@ -15,6 +15,7 @@ help:
 	@echo "make demo    train, evaluate, report and search on the built-in pictures"
 	@echo "make test    run the test suite (FAST=1: without the slow tests)"
 	@echo "make check   format, lint, types, layers, spelling"
+	@echo "make sanitize  run the native kernels' tests under AddressSanitizer and UBSan"
 	@echo "make bench   measure losses, evaluation and engine beside their floors"
 	@echo "make docs    build the documentation into site/"
 
@@ -44,6 +45,9 @@ check: setup
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/codespell src docs examples benchmarks *.md
+
+sanitize: setup
+	VENV=$(VENV) sh scripts/sanitize.sh
 
 bench: setup
 	$(BIN)/python benchmarks/losses.py

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from lookalike import (
 from lookalike.config import Config
 from lookalike.errors import ConfigError, suggest
 from lookalike.files import write_text
+from lookalike.hydra_errors import first_line
 from lookalike.typed_paths import expand, expand_paths
 
 CONF = Path(__file__).parent / "conf"
@@ -36,9 +36,7 @@ OPEN_GROUPS = tuple(components.ROOMS)
 _OPTIONS = {f.name for f in fields(Config)}  # beside the groups, conf/ holds search spaces
 GROUPS = tuple(sorted(p.name for p in CONF.iterdir() if p.name in _OPTIONS))
 _TABLES = (".csv", ".parquet", ".tsv", ".pq")
-_CONVERSION = re.compile(r"Value '(.*)' of type '\w+' could not be converted to (\w+)")
 _LOG = logging.getLogger("lookalike")
-_KINDS = {"Integer": "whole number", "Float": "number", "Boolean": "true or false"}
 
 
 @dataclass(frozen=True)
@@ -160,15 +158,15 @@ def from_yaml(
     try:
         typed = OmegaConf.from_dotlist(words)
     except (YAMLError, OmegaConfBaseException, RecursionError) as error:
-        raise ConfigError(f"{' '.join(words)}: cannot be read ({_first_line(error)}).") from error
+        raise ConfigError(f"{' '.join(words)}: cannot be read ({first_line(error)}).") from error
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Config), stored)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{source}: {_first_line(error)}") from error
+        raise ConfigError(f"{source}: {first_line(error)}") from error
     try:
         config = cast("Config", OmegaConf.to_object(OmegaConf.merge(merged, typed)))
     except OmegaConfBaseException as error:
-        raise ConfigError(_first_line(error)) from error
+        raise ConfigError(first_line(error)) from error
     _keep_texts(config, parsed)
     ranges.check(config)
     return expand_paths(config, {override.key for override in parsed})
@@ -278,7 +276,7 @@ def _hydra(parsed: Sequence[Override]) -> Config:
             composed = hydra_compose(config_name="run", overrides=words)
         return cast("Config", OmegaConf.to_object(composed))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_first_line(error)) from error
+        raise ConfigError(first_line(error)) from error
 
 
 def _store_public_names(store: Any) -> None:
@@ -386,17 +384,3 @@ def _is_free(key: str) -> bool:
 
 def _quote(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    place = next((line for line in lines if line.startswith("full_key:")), "")
-    where = place.removeprefix("full_key:").strip()
-    cause = lines[0] if lines else type(error).__name__
-    if isinstance(error.__cause__, Exception) and "Error merging override" in cause:
-        override = cause.removeprefix("Error merging override ")
-        inner = _first_line(error.__cause__).removeprefix(f"{override.partition('=')[0]}: ")
-        return f"{override}: {inner}"
-    if found := _CONVERSION.fullmatch(cause):
-        cause = f"'{found[1]}' is no {_KINDS.get(found[2], found[2])}."
-    return f"{where}: {cause}" if where and where not in cause else cause

@@ -88,7 +88,7 @@ def _write_holder(folder: Path) -> None:
 def _read_holder(folder: Path) -> dict[str, Any]:
     try:
         said = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}  # it is just being written, or was written on a full disk
     return said if isinstance(said, dict) else {}
 

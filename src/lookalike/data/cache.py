@@ -1,8 +1,8 @@
 """A copy of a data set that loads several times faster: small pictures in a few large files.
 
 A cache is a folder: ``cache.json`` (what it was made from and how, with the size and SHA-256 of
-every shard), ``table.parquet`` (the rows, where ``path`` is ``00000.shard#OFFSET+LENGTH+CRC32``) and
-the shards, which hold pictures end to end, as JPEG or as plain pixels.
+every shard), ``table.parquet`` (the rows, where ``path`` is ``00000.shard#OFFSET+LENGTH+CRC32``)
+and the shards, which hold pictures end to end, as JPEG or as plain pixels.
 """
 
 from __future__ import annotations

@@ -41,10 +41,10 @@ class Blocks:
     >>> file = Path(tempfile.mkdtemp()) / "a.bin"
     >>> _ = file.write_bytes(b"abc")
     >>> write_sums(file)
-    >>> _ = file.write_bytes(b"abd")
+    >>> _ = file.write_bytes(b"ab")
     >>> Blocks(file).check()
     Traceback (most recent call last):
-    lookalike.errors.DataError: ...a.bin has changed on the disk (bytes 0 to 3). ...
+    lookalike.errors.DataError: ...a.bin has changed on the disk (bytes 0 to 2). ...
     """
 
     def __init__(self, path: Path, mapped: Any = None) -> None:

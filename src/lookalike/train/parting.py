@@ -103,7 +103,7 @@ def read_trace(file: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             row = None
         if number == 1 and isinstance(row, dict) and row.get("kind") == KIND:
             about = row

@@ -120,7 +120,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             if number == len(lines):
                 break
             raise RunError(f"--trace: {file}, line {number} is no JSON; name a new file.") from None

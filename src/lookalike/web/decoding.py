@@ -111,7 +111,7 @@ class Decoders:
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lookalike.web.worker"],
+            [sys.executable, "-P", "-m", "lookalike.web.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -268,7 +268,7 @@ class Service:
             "width": index.vectors.width,
             "engine": index.engine["name"],
             "storage": index.vectors.storage,
-            "backbone": index.manifest.get("model", {}).get("backbone"),
+            "backbone": (index.manifest.get("model") or {}).get("backbone"),
             "levels": index.levels,
             "labels": _label_counts(index),
             "changes": self.settings.changes,
@@ -321,14 +321,16 @@ class Service:
     def _file(self, index: Index, row: int) -> bytes:
         """The file of an item, if it lies below a root once every link is followed."""
         real = os.path.realpath(str(index.cell("path", row)))
-        roots = [*index.manifest.get("source", {}).get("roots", []), *self.settings.roots]
-        roots.append(str(self.folder / UPLOADS))
+        roots = [*self.settings.roots, str(self.folder / UPLOADS)]
+        if index.is_own:  # another's index could name any folder of this machine
+            roots += (index.manifest.get("source") or {}).get("roots", [])
         for root in roots:
             below = os.path.realpath(root)
             if real != below and os.path.commonpath([real, below]) == below:
                 break
         else:
-            raise Absent("the picture of this item lies outside the folders that may be shown")
+            hint = "" if index.is_own else "; of another's index, name them with --root"
+            raise Absent(f"the image of this item lies outside the folders that may be shown{hint}")
         try:
             return Path(real).read_bytes()
         except OSError as error:

@@ -34,7 +34,7 @@ class Pair:
     def model(self) -> tuple[object, ...]:
         """What the vectors depend on: an index with another of these needs its own model."""
         manifest = self.index.manifest
-        bound = manifest.get("model", {})
+        bound = manifest.get("model") or {}
         names = ("sha256", "origin", "preprocessing", "folder")
         return manifest["width"], manifest.get("precision"), *(bound.get(name) for name in names)
 

@@ -20,6 +20,7 @@ from PIL import Image
 from served import Site
 
 import lookalike
+from lookalike import trust
 from lookalike.errors import Busy, ConfigError, DiskError, Unreachable
 from lookalike.jobs import index as jobs
 from lookalike.models import weights
@@ -213,6 +214,22 @@ def test_marks_are_named_and_harmless_in_a_spreadsheet(index, query):
     assert {row[1] for row in rows[1:]} == {"'=HYPERLINK(1)", "'+1", "'@x", "'-2", "fox"}
     assert not any(cell.startswith(("=", "+", "@", "-")) for row in rows for cell in row)
     assert all(row[0].count("/") == 1 for row in rows[1:])  # CLASS/NAME
+
+
+def test_the_folders_of_anothers_index_are_not_believed(index, photos):
+    """Its manifest could name any folder, and its items any image of this machine."""
+    file = index.folder / "index.json"
+    manifest = json.loads(file.read_text())
+    assert manifest.pop(trust.MARK)
+    file.write_text(json.dumps(manifest))
+    with Site(index.folder) as site:
+        response = site.client.get("/api/items/3/thumbnail")
+        assert response.status_code == 404
+        assert "--root" in response.text
+        assert site.search(ids="3", box="0,0,9,9").status_code == 404
+        assert site.search(ids="3").status_code == 200
+    with Site(index.folder, roots=(str(photos),)) as site:
+        assert site.client.get("/api/items/3/thumbnail").status_code == 200
 
 
 # ── what is kept ────────────────────────────────────────────────────────────────────────────────

@@ -57,7 +57,7 @@ def _read(file: Path) -> dict[str, list[Any]]:
             content = json.loads(file.read_text(encoding="utf-8-sig"))
         except OSError as e:
             raise DataError(f"{file}: cannot be read: {e.strerror or e}") from None
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise DataError(f"{file}: is no JSON: {e}") from None
     else:
         content = unpickle.load(file)

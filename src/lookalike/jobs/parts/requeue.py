@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from lookalike import distributed
-from lookalike.compose import compose, read_config, to_yaml
+from lookalike.compose import compose, read_config
+from lookalike.config import Config
 from lookalike.errors import Busy, ConfigError, LookalikeError
 from lookalike.locks import only_writer
 from lookalike.runs import Run
@@ -78,8 +78,7 @@ def _is_free(key: str, free: Sequence[str]) -> bool:
 
 def _refuse_other_options(run: Run, overrides: Sequence[str], free: Sequence[str]) -> None:
     """A scheduler that repeats a command gives the same options; another run is another folder."""
-    stored = _flat(to_yaml(read_config(run.config)))
-    asked = _flat(to_yaml(compose(overrides)))
+    stored, asked = _flat(read_config(run.config)), _flat(compose(overrides))
     differ = [
         key
         for key in sorted(stored.keys() | asked.keys())
@@ -94,7 +93,7 @@ def _refuse_other_options(run: Run, overrides: Sequence[str], free: Sequence[str
         )
 
 
-def _flat(text: str) -> dict[str, Any]:
+def _flat(config: Config) -> dict[str, Any]:
     flat: dict[str, Any] = {}
 
     def walk(node: Any, path: str) -> None:
@@ -102,9 +101,9 @@ def _flat(text: str) -> dict[str, Any]:
             for name, child in node.items():
                 walk(child, f"{path}.{name}" if path else str(name))
         else:
-            flat[path] = node
+            flat[path] = list(node) if isinstance(node, tuple) else node
 
-    walk(yaml.safe_load(text), "")
+    walk(asdict(config), "")
     return flat
 
 
