@@ -24,4 +24,5 @@ cp build/sanitized/cmake/_native*.so build/sanitized/package/lookalike/ops/
 export LD_PRELOAD="$ASAN $UBSAN" ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
 export PYTHONMALLOC=malloc PYTHONPATH="$PWD/build/sanitized/package" OMP_NUM_THREADS=1
 "$PYTHON" -c 'import lookalike.ops._native as n; assert "sanitized" in n.__file__, n.__file__'
-exec "$PYTHON" -m pytest -q -p no:cacheprovider -n 2 --dist loadfile -m "not slow and not soak" "$@" tests/ops tests/metrics/test_exact_ranks.py
+# Sixteen gigabytes that are hardly touched would have two of shadow.
+exec "$PYTHON" -m pytest -q -k "not two_to_the_31 and not 32_bits" -p no:cacheprovider -n 2 --dist loadfile -m "not slow and not soak" "$@" tests/ops tests/metrics/test_exact_ranks.py
