@@ -207,7 +207,7 @@ def test_negatives_are_never_of_the_anchor_s_class():
             assert (labels[anchors[:4]] == labels[anchors[0]]).all()
             assert (labels[negatives] != labels[anchors][:, None]).all()
             assert 2 not in labels[batch]
-    assert "1 classes have fewer than 4 pictures, left out" in sampler.notes
+    assert "1 class has fewer than 4 pictures, left out" in sampler.notes
 
 
 def test_weights_with_opposite_points_are_finite():

@@ -189,7 +189,7 @@ def test_hierarchical_whole_classes():
 def test_hierarchical_small_super_class_repeats_and_says_so():
     labels = np.array([[0, 0], [0, 0], [1, 1], [1, 1], [2, 1], [2, 1], [3, 1], [3, 1]])
     sampler = HierarchicalSampler(labels, 2, 8, batches_per_super_pair=2)
-    assert "1 super-classes have fewer than 4 pictures and repeat them" in sampler.notes
+    assert "1 super-class has fewer than 4 pictures and repeats them" in sampler.notes
     for batch in sampler:
         assert Counter(labels[batch, 1].tolist()) == {0: 4, 1: 4}
 

@@ -199,7 +199,7 @@ def test_an_index_of_nothing_readable_is_refused(monkeypatch, capsys, finished, 
         monkeypatch, capsys, "index", "build", finished, tmp_path, "--out", tmp_path / "ix"
     )
     assert code == 1
-    assert "none of its 1 pictures can be read" in err
+    assert "none of its 1 picture can be read" in err
     assert not (tmp_path / "ix").exists()
 
 

@@ -214,7 +214,7 @@ def test_revisited_landmarks_through_the_verb(finished, pictures, tmp_path, caps
         for k, value in zip((1, 5, 10), numbers["mp_at_k"], strict=True):
             assert found["values"][f"{setup}_mp_at_{k}"] == pytest.approx(value, abs=1e-6)
     assert found["skipped"]["hard_map"] == 1 and found["skipped"]["medium_map"] == 0
-    assert "1 queries without a positive (hard)" in capsys.readouterr().out
+    assert "1 query without a positive (hard)" in capsys.readouterr().out
     # A gallery picture that cannot be read leaves the lists in order.
     (home / "jpg" / f"{names[3]}.jpg").write_bytes(b"broken")
     left = evaluate.run(finished, [*asked, "broken=skip"])["test"]

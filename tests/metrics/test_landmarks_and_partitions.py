@@ -195,7 +195,7 @@ def test_a_perfect_and_a_useless_clustering():
     assert all(same[name] == pytest.approx(1) for name in ("pairwise_f", "b_cubed_f", "nmi", "ami"))
     alone = clustering([0, 1, 2, 3], [0, 0, 1, 1])
     assert np.isnan(alone["pairwise_precision"]) and alone["pairwise_f"] == 0
-    with pytest.raises(DataError, match="pred has 1 items and true 2"):
+    with pytest.raises(DataError, match="pred has 1 item and true 2"):
         clustering([0], [0, 1])
     with pytest.raises(DataError, match="nothing to compare"):
         clustering([], [])

@@ -344,7 +344,7 @@ def test_errors_say_what_and_where():
         evaluate(x, labels, levels=[1])
     with pytest.raises(ConfigError, match="whole numbers from 1"):
         evaluate(x, labels, k=0)
-    with pytest.raises(ConfigError, match="coarsest first: 1 numbers"):
+    with pytest.raises(ConfigError, match="coarsest first: 1 number;"):
         evaluate(x, labels, relevance="map")
     with pytest.raises(KeyError, match="was not evaluated"):
         evaluate(x, labels, metrics="map")["recall_at_1"]

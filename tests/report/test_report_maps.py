@@ -113,5 +113,5 @@ def test_bad_input_is_refused() -> None:
         map_embeddings(np.ones((4, 2)), np.zeros(4), method="mds")  # pyright: ignore
     with pytest.raises(LookalikeError, match="at least 1"):
         map_embeddings(np.ones((0, 2)), np.zeros(0))
-    with pytest.raises(LookalikeError, match="1 pictures for 4"):
+    with pytest.raises(LookalikeError, match="1 picture for 4"):
         map_embeddings(np.ones((4, 2)), np.zeros(4), pictures=["a.png"])

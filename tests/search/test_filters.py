@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -68,3 +69,44 @@ def test_what_cannot_be_asked_is_refused(condition, words):
 
 def test_no_condition_is_all():
     assert matching(pa.table({"a": np.arange(3)}), []).tolist() == [True] * 3
+
+
+BARRED = {"label": ["a", "b", "a|b", "b|a", "c", None]}
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows"),
+    [
+        (r"label=a\|b", [2]),
+        (r"label!=a\|b", [0, 1, 3, 4, 5]),
+        ("label=a|b|b", [0, 1]),
+        (r"label=a\|b|c", [2, 4]),
+        (r"label=c|a\|b", [2, 4]),
+        ("label=a|b|c|c", [0, 1, 4]),
+        ("label=a|c", [0, 4]),
+        ("label~a|b", [2]),
+    ],
+)
+def test_a_bar_within_a_class_and_a_bar_between_classes(condition, rows):
+    found = matching(pa.table(BARRED), [condition])
+    assert np.flatnonzero(found).tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("condition", "whole", "apart"),
+    [
+        ("label=a|b", [2], [0, 1]),
+        ("label=b|a", [3], [0, 1]),
+        ("label!=a|b", [0, 1, 3, 4, 5], [2, 3, 4, 5]),
+        ("label=a|b|c", [2, 4], [0, 1, 4]),
+        ("label=c|a|b", [2, 4], [0, 1, 4]),
+    ],
+)
+def test_a_bar_that_can_mean_two_things_is_asked_about_and_each_answer_works(
+    condition, whole, apart
+):
+    items = pa.table(BARRED)
+    with pytest.raises(ConfigError, match="means") as refused:
+        matching(items, [condition])
+    answers = re.findall(r"(label!?=\S+) for", str(refused.value))
+    assert [np.flatnonzero(matching(items, [a])).tolist() for a in answers] == [whole, apart]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lookalike.data.decode import read_picture
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, counted
 from lookalike.files import write_text
 from lookalike.jobs.parts.console import Console
 from lookalike.report.contents import EvaluationSection, RunReport, Sheet
@@ -104,13 +104,13 @@ def _listed(index: Index, found: Audit) -> dict[str, Any]:
 
 def _summary(console: Console, found: Audit, column: str | None, k: int, same: float) -> None:
     copies = sum(len(group) for group in found.copies)
+    groups = counted(len(found.copies), "group")
+    console.say(f"copies    {copies:,} pictures in {groups} score {same:g} or more")
+    far = counted(len(found.outliers), "picture is", "pictures are")
+    console.say(f"outliers  {far} far from all others")
     console.say(
-        f"copies    {copies:,} pictures in {len(found.copies):,} groups score {same:g} or more"
-    )
-    console.say(f"outliers  {len(found.outliers):,} pictures are far from all others")
-    console.say(
-        f"hubs      {len(found.hubs):,} pictures are found by very many, {found.orphans:,} by none "
-        f"(skewness {found.skewness:.2f})"
+        f"hubs      {counted(len(found.hubs), 'picture is', 'pictures are')} found by very many, "
+        f"{found.orphans:,} by none (skewness {found.skewness:.2f})"
     )
     if found.agreement is None:
         console.say("labels    not judged: no class of three pictures or more has a label")
@@ -163,7 +163,8 @@ class _Page:
             title=title,
             command=command,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            subtitle=f"{len(self.index):,} pictures beside their {found.near.shape[1]} nearest",
+            subtitle=f"{counted(len(self.index), 'picture')} beside their "
+            f"{found.near.shape[1]} nearest",
             notes=notes,
         )
         return document(report, parts)

@@ -182,5 +182,6 @@ def _network(
     network = train_lander(vectors, code, options)
     kept = out.with_suffix(".lander.safetensors")
     save_lander(network, kept)
-    console.say(f"lander   trained on {len(names)} vectors of {code.max() + 1} classes: {kept}")
+    classes = counted(int(code.max()) + 1, "class", "classes")
+    console.say(f"lander   trained on {counted(len(names), 'vector')} of {classes}: {kept}")
     return network

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 from lookalike.jobs.parts.console import Console
 from lookalike.train.parting import (
     DOUBLE,
@@ -72,7 +72,7 @@ def sentences(found: Comparison, names: tuple[str, str], *, other_data: bool = F
     if found.first is None:
         worst = max(found.largest.values(), key=lambda one: one.relative)
         lines.append(
-            f"The two trainings agree over {found.common:,} steps to {worst.relative:.1e} "
+            f"The two trainings agree over {counted(found.common, 'step')} to {worst.relative:.1e} "
             f"(tolerance {found.tolerance:.0e})."
         )
     else:
@@ -85,7 +85,9 @@ def sentences(found: Comparison, names: tuple[str, str], *, other_data: bool = F
             lines.append(f"  largest at step {one.step}: {one.words()}")
     if found.steps[0] != found.steps[1]:
         a, b = found.steps
-        lines.append(f"They are of different length: {names[0]} {a:,} steps, {names[1]} {b:,}.")
+        lines.append(
+            f"They are of different length: {names[0]} {counted(a, 'step')}, {names[1]} {b:,}."
+        )
     if other_data:
         lines.append("They were trained on different tables: equal row numbers are other images.")
     return lines

@@ -12,7 +12,7 @@ from typing import Any
 from lookalike import distributed
 from lookalike.config import Config
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.errors import ConfigError, DataError, counted, suggest
 from lookalike.jobs.parts import building, classes, measuring, pairing, reranking
 from lookalike.jobs.parts.averages import means_of
 from lookalike.jobs.parts.benchmarks import Benchmark, benchmarks, own_config
@@ -264,8 +264,8 @@ def _whitened(
         model, options.whitening, options.whitening_size, training, config, under_way
     )
     under_way.console.say(
-        f"whitening: {options.whitening}, {model.width} dimensions, learned on {len(training):,} "
-        f"pictures of {table.name}"
+        f"whitening: {options.whitening}, {model.width} dimensions, learned on "
+        f"{counted(len(training), 'picture')} of {table.name}"
     )
     if options.save_model is not None and distributed.is_main():
         weights.save(model, options.save_model)

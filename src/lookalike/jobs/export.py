@@ -12,7 +12,7 @@ import numpy as np
 
 from lookalike import __version__
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError, ModelError, RunError, suggest
+from lookalike.errors import ConfigError, DataError, ModelError, RunError, counted, suggest
 from lookalike.files import is_free, replacing_folder, sha256, write_text
 from lookalike.jobs.index import read_source
 from lookalike.jobs.parts.benchmarks import own_config
@@ -167,8 +167,8 @@ def draw(table: Table, count: int) -> tuple[np.ndarray, np.ndarray]:
     """
     if len(table) < _FEWEST:
         raise DataError(
-            f"{table.name}: {len(table)} pictures do not tell whether two models agree; give at "
-            f"least {_FEWEST} by --pictures."
+            f"{table.name}: {counted(len(table), 'picture does', 'pictures do')} not tell whether "
+            f"two models agree; give at least {_FEWEST} by --pictures."
         )
     random = np.random.default_rng(0)
     labels = table.labels[:, 0] if table.levels else np.full(len(table), DISTRACTOR)

@@ -173,10 +173,9 @@ def verify(folder: str | Path, *, pictures: bool = True) -> None:
     missing = [p for p in index.items["path"] if not Path(p).is_file()] if pictures else []
     if wrong:
         raise RunError(f"{folder} is damaged:\n  " + "\n  ".join(wrong) + "\nBuild it again.")
+    files = counted(len(index.manifest["files"]), "file")
     also = ", the vectors in the server as sent" if "server" in index.manifest else ""
-    console.say(
-        f"{folder}: {len(index):,} pictures, {len(index.manifest['files'])} files as written{also}"
-    )
+    console.say(f"{folder}: {counted(len(index), 'picture')}, {files} as written{also}")
     if missing:
         named = ", ".join(missing[:3])
         console.say(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.errors import ConfigError, DataError, counted, suggest
 from lookalike.files import write_text
 from lookalike.jobs.parts.console import Console
 from lookalike.report.map_page import map_page
@@ -67,5 +67,5 @@ def run(
     title = f"Map of {Path(folder).name}"
     shown = [f"{Path(paths[row]).name} #{index.ids[row]}" for row in plane.rows.tolist()]
     write_text(Path(out), map_page(plane, title=title, names=shown))
-    console.say(f"map      {len(plane.rows):,} of {len(index):,} pictures, {plane.method}")
+    console.say(f"map      {len(plane.rows):,} of {counted(len(index), 'picture')}, {plane.method}")
     console.say(f"page     {out}")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lookalike.data.frames import read_frame
 from lookalike.discover.decisions import ACTIONS
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 from lookalike.files import write_text
 from lookalike.jobs.parts.console import Console
 from lookalike.report.markup import Html, join, tag
@@ -93,7 +93,8 @@ def run(clusters: Path, out: Path | None = None, *, most: int = 200, members: in
     page = out or clusters.with_name(f"{clusters.stem}.review.html")
     write_text(page, _document(clusters, boxes))
     console = Console()
-    console.say(f"page     {page}: {len(boxes)} of {table['cluster'].nunique()} clusters")
+    clustered = counted(table["cluster"].nunique(), "cluster")
+    console.say(f"page     {page}: {len(boxes)} of {clustered}")
     console.say("next     judge, download decisions.csv, then lookalike discover --resume")
     return page
 
@@ -109,7 +110,7 @@ def _box(part: pd.DataFrame, members: int) -> Html:
     choice = tag(
         "p",
         tag("b", f"Cluster {number}"),
-        tag("span", f"{len(order)} pictures, density {np.mean(part['density']):.2f}"),
+        tag("span", f"{counted(len(order), 'picture')}, density {np.mean(part['density']):.2f}"),
         tag("select", options, aria_label=f"Decision about cluster {number}"),
         tag("input", placeholder="cluster, name or number", aria_label=into),
         class_="choice",

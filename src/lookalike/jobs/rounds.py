@@ -43,7 +43,7 @@ from lookalike.discover.selection import (
     of_two_or_more,
     select_by_density,
 )
-from lookalike.errors import DataError, LookalikeError, RunError
+from lookalike.errors import DataError, LookalikeError, RunError, counted
 from lookalike.files import remove_tree, write_text
 from lookalike.jobs import train as training
 from lookalike.jobs.cluster import training_options
@@ -139,7 +139,7 @@ class Round:
                 split=self.rows["set"], label=self.rows["label"].fillna("-1").astype(str)
             )
             table = Table.from_frame(frame, name="heap", root="/")
-            self.say(f"embed    {len(table)} pictures")
+            self.say(f"embed    {counted(len(table), 'picture')}")
             if building.broken_policy(self.config) != "refuse":
                 raise LookalikeError(
                     "broken=skip: discover needs every picture; find the broken ones with "
@@ -162,7 +162,7 @@ class Round:
             options = dict(c.method_options)
             if c.method == "hilander":
                 options["network"] = self._lander(x, trained)
-            self.say(f"cluster  {len(used)} pictures by {c.method}")
+            self.say(f"cluster  {counted(len(used), 'picture')} by {c.method}")
             found = cluster(x[used], c.method, **options)
             facts = {**found.facts, "classes": self._classes(x, found.labels, options)}
             table = self.rows.iloc[heap][["path"]].reset_index(drop=True)
@@ -209,7 +209,8 @@ class Round:
             options = training_options(self.config.discover.lander, "discover.lander.")
             known = trained["label"].notna().to_numpy()
             labels = pd.factorize(trained["label"][known])[0]
-            self.say(f"lander   {known.sum()} vectors of {labels.max() + 1} classes")
+            classes = counted(int(labels.max()) + 1, "class", "classes")
+            self.say(f"lander   {counted(int(known.sum()), 'vector')} of {classes}")
             device = building.pick_device(self.config.device)
             save_lander(train_lander(x[known], labels, options, device=device), file)
         return load_lander(file, building.pick_device(self.config.device))
@@ -260,9 +261,8 @@ class Round:
             picked.loc[has, "label"] = [name for name in named if name is not None]
             picked.loc[has, "origin"] = "person"
         parts.append(picked)
-        self.say(
-            f"select   {len(picked)} of {len(fresh)} pictures, {picked['label'].nunique()} classes"
-        )
+        classes = counted(picked["label"].nunique(), "class", "classes")
+        self.say(f"select   {len(picked)} of {counted(len(fresh), 'picture')}, {classes}")
         write_frame(joined(parts), out)
 
     def _of(self, part: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from lookalike.discover.selection import (
     of_two_or_more,
     select_by_density,
 )
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, counted
 from lookalike.jobs.cluster import read, truth_of
 from lookalike.jobs.parts.console import Console
 
@@ -85,15 +85,16 @@ def run(
         if gate and vectors is not None:
             inside, name, _ = known_gate(x, names)(unit(vectors))
             parts.append(gated_rows(table[inside], name[inside], number))
-            console.say(f"gate     {int(inside.sum())} rows look like labelled classes")
+            console.say(
+                f"gate     {counted(int(inside.sum()), 'row')} like those of labelled classes"
+            )
             chosen &= ~inside
         if far is not None and vectors is not None:
             means = ClassMeans.of(x, names)
             away = far_from_known(unit(vectors), means, far)
             usual = float(np.median((1 - means.nearest(unit(vectors))[1]) / 2))
-            console.say(
-                f"far      {int(away.sum())} rows at {far:g} or more; half are at {usual:.3f}"
-            )
+            rows = counted(int(away.sum()), "row")
+            console.say(f"far      {rows} at {far:g} or more; half are at {usual:.3f}")
             chosen &= away
     kept, chosen = chosen, of_two_or_more(cluster, chosen)
     picked = table[chosen]
@@ -102,8 +103,8 @@ def run(
     )
     found = joined(parts)
     write_frame(found, out)
-    classes = picked["cluster"].nunique()
-    console.say(f"selected {len(picked)} of {len(table)} rows, {classes} new classes")
+    classes = counted(picked["cluster"].nunique(), "new class", "new classes")
+    console.say(f"selected {len(picked)} of {counted(len(table), 'row')}, {classes}")
     if pickle is not None and known is not None and vectors is not None:
         _pickle(known.rows, known.vectors, table, vectors, kept, label).save(pickle)
         console.say(f"pickle   {pickle}")

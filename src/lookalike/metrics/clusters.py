@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.errors import ConfigError, NumericsError
+from lookalike.errors import ConfigError, NumericsError, counted
 from lookalike.ops.arrays import as_float32
 
 _MOST_POINTS = 2**30  # faiss draws a sample above so many points a cluster; never do
@@ -48,7 +48,9 @@ def kmeans(
         if value < 1:
             raise ConfigError(f"{name}={value} must be at least 1")
     if clusters > len(vectors):
-        raise ConfigError(f"clusters={clusters}, but there are {len(vectors)} vectors")
+        raise ConfigError(
+            f"clusters={clusters}, but there {'is' if len(vectors) == 1 else 'are'} {counted(len(vectors), 'vector')}"
+        )
     import faiss
 
     machine = faiss.Kmeans(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lookalike.errors import ConfigError, DataError, LookalikeWarning, NumericsError
+from lookalike.errors import ConfigError, DataError, LookalikeWarning, NumericsError, counted
 from lookalike.metrics.labels import Members, is_nested, label_codes, union
 from lookalike.ops.arrays import as_matrix
 from lookalike.ops.tiles import UNIT_ROUNDOFF, Pairs, Vectors
@@ -74,7 +74,8 @@ def problem(
     query_codes, gallery_codes = label_codes(query_labels, gallery_labels)
     for name, codes, side in (("query", query_codes, q), ("gallery", gallery_codes, g)):
         if len(codes) != len(side.exact):
-            raise DataError(f"{name} has {len(side.exact)} vectors and {len(codes)} labels")
+            have = counted(len(side.exact), "vector")
+            raise DataError(f"{name} has {have} and {counted(len(codes), 'label')}")
     groups = None
     if sequences is not None:
         pair = sequences if isinstance(sequences, tuple) and len(sequences) == 2 else None

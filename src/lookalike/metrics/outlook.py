@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lookalike.errors import counted
+
 
 @dataclass(frozen=True)
 class Outlook:
@@ -32,9 +34,9 @@ of 128 queries
     def __str__(self) -> str:
         before = f"; {self.done:,} were ranked before" if self.done else ""
         return (
-            f"{self.queries:,} queries against {self.items:,} items: about "
-            f"{_duration(self.seconds)}, {_size(self.nbytes)} beside the vectors, "
-            f"tiles of {self.tile:,} queries{before}"
+            f"{counted(self.queries, 'query', 'queries')} against {counted(self.items, 'item')}: "
+            f"about {_duration(self.seconds)}, {_size(self.nbytes)} beside the vectors, "
+            f"tiles of {counted(self.tile, 'query', 'queries')}{before}"
         )
 
 

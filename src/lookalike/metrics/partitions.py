@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 from lookalike.metrics.information import information
 from lookalike.metrics.labels import label_codes
 
@@ -41,7 +41,7 @@ def clustering(pred: Any, true: Any) -> dict[str, float]:
     """
     a, b = _codes(pred, "pred"), _codes(true, "true")
     if len(a) != len(b):
-        raise DataError(f"pred has {len(a)} items and true {len(b)}")
+        raise DataError(f"pred has {counted(len(a), 'item')} and true {len(b)}")
     if len(a) == 0:
         raise DataError("there is nothing to compare: pred and true are empty")
     cells, together = np.unique(a * (b.max() + 1) + b, return_counts=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lookalike import distributed
-from lookalike.errors import ConfigError, suggest
+from lookalike.errors import ConfigError, counted, suggest
 from lookalike.metrics import formulas
 from lookalike.metrics.definitions import EMPTY, TIES, Request, select
 from lookalike.metrics.fused import Tables, can_fuse, fuse
@@ -140,8 +140,8 @@ def _weights(relevance: str, alpha: float | Sequence[float], levels: int) -> flo
     weights = [] if single else [float(a) for a in alpha]  # pyright: ignore[reportGeneralTypeIssues]
     if len(weights) != levels:
         raise ConfigError(
-            f"relevance='map' takes one alpha a level, coarsest first: {levels} numbers; "
-            f"got {alpha!r}"
+            f"relevance='map' takes one alpha a level, coarsest first: "
+            f"{counted(levels, 'number')}; got {alpha!r}"
         )
     return weights
 

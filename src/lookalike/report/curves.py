@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from lookalike.errors import counted
 from lookalike.report.figures import headlines, metric_title
 
 Row = Mapping[str, Any]
+_LOST = ("value that was not finite is", "values that were not finite are")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,7 @@ def charts(rows: Sequence[Row], *, levels: Sequence[str] = (), bins: int = 160) 
             line, dropped = thinned(train, key, epoch, bins)
             lost += dropped
             lines += [line] if line.x else []
-        note = f"{lost} values that were not finite are left out." if lost else ""
+        note = f"{counted(lost, *_LOST)} left out." if lost else ""
         if lines or lost:
             found.append(Chart(title=title, lines=lines, epochs=end, note=note))
     for split in dict.fromkeys(split for split, _ in tests):
@@ -138,6 +140,6 @@ def _evaluation(
         title=f"Metrics on {split}",
         lines=lines,
         epochs=end,
-        note=f"{lost} values that were not finite are left out." if lost else "",
+        note=f"{counted(lost, *_LOST)} left out." if lost else "",
         measured=True,
     )

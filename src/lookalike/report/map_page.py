@@ -11,7 +11,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 from lookalike.report.maps import EmbeddingMap
 from lookalike.report.markup import text
 from lookalike.report.pictures import Picture, thumbnail
@@ -52,9 +52,10 @@ def map_page(plane: EmbeddingMap, *, title: str, names: list[str]) -> str:
     shown = (
         f"{len(labels):,} of {plane.total:,}" if len(labels) < plane.total else f"{plane.total:,}"
     )
-    note = f"{shown} pictures of {len(codes):,} classes; {plane.method}. Close points look alike."
+    classes = counted(len(codes), "class", "classes")
+    note = f"{shown} pictures of {classes}; {plane.method}. Close points look alike."
     if unread:
-        note += f" {unread:,} pictures cannot be read."
+        note += f" {counted(unread, 'picture')} cannot be read."
     home = files("lookalike.report")
     script = home.joinpath("map_page.js").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

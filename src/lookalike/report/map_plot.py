@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 from lookalike.report.maps import EmbeddingMap
 from lookalike.report.markup import Html, tag
 from lookalike.report.pictures import data_uri, thumbnail
@@ -36,8 +36,9 @@ def draw_map(plane: EmbeddingMap, *, thumbnails: int = 70) -> Html:
     ordered = sorted(plane.names, key=lambda code: (code in style, code))
     groups = [_class(plane, spots, code, style.get(code)) for code in ordered]
     shown = f"{len(spots):,} of {plane.total:,}" if len(spots) < plane.total else f"{plane.total:,}"
+    classes = counted(len(plane.names), "class", "classes")
     summary = (
-        f"Map of {shown} embeddings of {len(plane.names)} classes. Named are the largest: "
+        f"Map of {shown} embeddings of {classes}. Named are the largest: "
         f"{', '.join(plane.names[code] for code in plane.largest)}."
     )
     pictures, unreadable = _pictures(plane, spots, thumbnails, style)
@@ -58,7 +59,8 @@ def draw_map(plane: EmbeddingMap, *, thumbnails: int = 70) -> Html:
     )
     note = f"{shown} embeddings, {plane.method}. Close points look alike to the model."
     if unreadable:
-        note += f" {unreadable} pictures could not be read and are left out."
+        lost = "picture could not be read and is", "pictures could not be read and are"
+        note += f" {counted(unreadable, *lost)} left out."
     return tag("figure", drawing, legend, tag("figcaption", note, class_="small"), class_="map")
 
 

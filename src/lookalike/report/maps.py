@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lookalike.errors import ConfigError, LookalikeError, NumericsError
+from lookalike.errors import ConfigError, LookalikeError, NumericsError, counted
 from lookalike.report.pictures import Picture
 
 Method = Literal["tsne", "pca", "umap"]
@@ -122,7 +122,8 @@ def _check(
             "they must be (N, D) and (N,), with N at least 1."
         )
     if pictures is not None and len(pictures) != len(x):
-        raise LookalikeError(f"map_embeddings: {len(pictures)} pictures for {len(x)} embeddings.")
+        given, wanted = counted(len(pictures), "picture"), counted(len(x), "embedding")
+        raise LookalikeError(f"map_embeddings: {given} for {wanted}.")
     broken = np.flatnonzero(~np.isfinite(x).all(axis=1))
     if len(broken):
         raise NumericsError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from lookalike.errors import counted
 from lookalike.report.figures import format_value, metric_title
 from lookalike.report.markup import Html, join, tag
 from lookalike.report.plots import short
@@ -29,7 +30,7 @@ def draw_parallel(report: SweepReport) -> Html | None:
     ]
     axes = [_axis(SIDE + GAP * i, name, report.axes[name]) for i, name in enumerate(names)]
     axes.append(_axis(SIDE + GAP * len(names), metric_title(report.metric), result))
-    words = f"The best {best} of {len(done)} finished trials are drawn strong."
+    words = f"The best {best} of {counted(len(done), 'finished trial')} are drawn strong."
     drawing = tag(
         "svg",
         *lines,

@@ -29,7 +29,8 @@ _ORDERED: dict[str, Callable[[Any, Any], Any]] = {
 def matching(items: pa.Table, conditions: Sequence[str]) -> np.ndarray:
     """The rows for which every condition holds.
 
-    ``column=a|b`` is any of the values (with a backslash before it, the bar is a letter),
+    ``column=a|b`` is any of the values (with a backslash before it, the bar is a letter; where a
+    value of the column holds that bar, both ways to write it are said),
     ``!=`` none of them, ``<``, ``<=``, ``>``, ``>=`` compare numbers, ``~`` finds a piece of text
     whatever its case. An empty cell matches only ``!=``.
 
@@ -108,17 +109,38 @@ def _read(items: pa.Table, condition: str) -> Condition:
             f"--where {column}{sign}…: {len(words):,} values; at most {MOST_WORDS:,} are taken. "
             "Put what they have in common into a column of its own."
         )
-    if len(words) > 1 and value in items[column].unique().to_pylist():
-        raise ConfigError(
-            f"--where {condition}: means {' or '.join(words)}, but '{column}' holds '{value}' too."
-            f" Write {column}{sign}{value.replace('|', chr(92) + '|')} for that one,"
-            f" {condition}|{words[-1]} for either of the others."
-        )
+    if len(words) > 1:
+        _refuse_two_meanings(items[column], condition, (column, sign, value))
     if sign != "~" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return Condition(column, sign, words, tuple(_number(word, condition) for word in words))
     if sign in _ORDERED:
         raise ConfigError(f"--where {condition}: '{column}' holds words; use = or ~.")
     return Condition(column, sign, words)
+
+
+def _refuse_two_meanings(cells: pa.ChunkedArray, condition: str, parts: Sequence[str]) -> None:
+    """Refuse bars that a value of the column holds too, unless the last word is written twice."""
+    column, sign, value = parts
+    held = {v for v in cells.unique().to_pylist() if isinstance(v, str) and "|" in v}
+    words = _alternatives(value)
+    if not held or (words[-1] == words[-2] and value not in held):
+        return
+    most = 1 + max(v.count("|") for v in held)
+    found, whole, start = [], [], 0
+    while start < len(words):
+        ends = range(min(len(words), start + most), start, -1)
+        end = next((e for e in ends if "|".join(words[start:e]) in held), start + 1)
+        name = "|".join(words[start:end])
+        if end > start + 1:
+            found.append(name)
+        whole.append(name.replace("|", "\\|"))
+        start = end
+    if found:
+        raise ConfigError(
+            f"--where {condition}: means {' or '.join(words)}, but '{column}' holds '{found[0]}'"
+            f" too. Write {column}{sign}{'|'.join(whole)} for that one, {condition}|{words[-1]}"
+            " for each by itself: the last word twice."
+        )
 
 
 def _alternatives(value: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as untyped
 
 from lookalike import trust
-from lookalike.errors import DataError, RunError
+from lookalike.errors import DataError, RunError, counted
 from lookalike.search.arrays import read_array
 from lookalike.search.exact import nearest
 from lookalike.search.filters import Condition, matching, read_conditions
@@ -160,7 +160,9 @@ class Remote:
             ("holds besides", np.setdiff1d(there, self.ids)),
         ):
             if len(ids):
-                wrong.append(f"{self._table} {what} {len(ids):,} items (first: {_named(ids)})")
+                wrong.append(
+                    f"{self._table} {what} {counted(len(ids), 'item')} (first: {_named(ids)})"
+                )
         if not wrong:
             changed = [
                 self.ids[start : start + len(part)][
@@ -170,9 +172,8 @@ class Remote:
             ]
             ids = np.concatenate(changed)
             if len(ids):
-                wrong.append(
-                    f"{self._table}: {len(ids):,} vectors have changed (first: {_named(ids)})"
-                )
+                vectors = counted(len(ids), "vector has", "vectors have")
+                wrong.append(f"{self._table}: {vectors} changed (first: {_named(ids)})")
         return wrong
 
     def refuse_stale(self) -> None:
@@ -226,7 +227,8 @@ class Remote:
 
     def _lost(self, ids: np.ndarray) -> DataError:
         return DataError(
-            f"{self._table} lacks {len(ids):,} items (first: {_named(ids)}). Build the index again."
+            f"{self._table} lacks {counted(len(ids), 'item')} (first: {_named(ids)}). "
+            "Build the index again."
         )
 
     @property

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lookalike.errors import ConfigError, DataError, NumericsError, suggest
+from lookalike.errors import ConfigError, DataError, NumericsError, counted, suggest
 from lookalike.search.arrays import read_array
 from lookalike.search.blocks import Blocks
 
@@ -51,7 +51,7 @@ def check_vectors(
     if width is not None and vectors.shape[1] != width:
         raise DataError(f"The vectors are {vectors.shape[1]} wide and this index {width}.")
     if len(vectors) != len(items):
-        raise DataError(f"{len(vectors)} vectors for {len(items)} items.")
+        raise DataError(f"{counted(len(vectors), 'vector')} for {counted(len(items), 'item')}.")
     check_range(vectors, "Embeddings")
     most = np.finfo(np.float16).max
     if storage == "float16" and max(vectors.max(), -vectors.min()) > most:

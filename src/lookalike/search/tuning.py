@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 from lookalike.search import engines
 from lookalike.search.hits import Hits
 from lookalike.search.index import Index
@@ -86,7 +86,7 @@ def tune(
         if name == "ivfpq" and len(index) < engines.FEWEST:
             continue
         if progress is not None:
-            progress(f"{name}: {len(index):,} vectors")
+            progress(f"{name}: {counted(len(index), 'vector')}")
         curve += _measure(index, name, drawn, true.rows, top)
     if remote is not None:
         if index.engine["index"] == "hnsw":

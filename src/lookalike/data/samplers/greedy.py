@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lookalike.data.samplers.base import BatchSampler, check_m, label_column, rows_by_class
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 
 
 class GreedyMPerClassSampler(BatchSampler):
@@ -71,10 +71,13 @@ class GreedyMPerClassSampler(BatchSampler):
             )
         self.batches = len(self._pass(random.Random(seed)))
         unused = sum(len(rows) for rows in self.classes) - self.batches * batch_size
+        batches = counted(self.batches, "batch", "batches")
+        fewer = counted(len(self.classes) - large, "class has", "classes have")
+        come = "comes" if len(self.classes) - large == 1 else "come"
         self.notes = (
-            f"{self.batches} batches an epoch, {batch_size // m} classes × {m} pictures;"
-            f" {unused} pictures unused",
-            *([f"{len(self.classes) - large} classes have fewer than {m} pictures and never come"]
+            f"{batches} an epoch, {batch_size // m} classes × {m} pictures;"
+            f" {counted(unused, 'picture')} unused",
+            *([f"{fewer} fewer than {m} pictures and never {come}"]
               if large < len(self.classes) else []),
         )  # fmt: skip
 

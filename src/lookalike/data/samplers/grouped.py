@@ -8,7 +8,7 @@ import numpy as np
 
 from lookalike.data.samplers.base import BatchSampler, check_m, label_column, rows_by_class
 from lookalike.data.samplers.mining import mine_negatives
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, counted
 
 
 class GroupedSampler(BatchSampler):
@@ -74,10 +74,12 @@ class GroupedSampler(BatchSampler):
             raise DataError(f"sampler: {self.length} anchors do not fill a batch of {batch_size}")
         self._mined: tuple[int, np.ndarray] | None = None
         small = int((sizes < m).sum())
+        batches = counted(len(self), "batch", "batches")
+        fewer = counted(small, "class has", "classes have")
         self.notes = (
-            f"{len(self)} batches an epoch of {batch_size} anchors, {m} of a class in a row,"
+            f"{batches} an epoch of {batch_size} anchors, {m} of a class in a row,"
             f" {negatives} negatives each; {self.per_class} pictures of each class",
-            *([f"{small} classes have fewer than {m} pictures, left out"] if small else []),
+            *([f"{fewer} fewer than {m} pictures, left out"] if small else []),
         )
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lookalike.data.samplers.base import BatchSampler, check_m, label_column
 from lookalike.data.samplers.class_rows import ClassRows
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 
 
 class HierarchicalSampler(BatchSampler):
@@ -74,14 +74,17 @@ class HierarchicalSampler(BatchSampler):
             raise ConfigError(f"sampler.batches: {batches} of {whole} batches cannot be")
         self.batches = batches
         small = sum(len(rows) < self.per_super for rows in self.members.values())
+        repeating = (
+            "{} super-class has fewer than {} pictures and repeats them"
+            if small == 1
+            else "{} super-classes have fewer than {} pictures and repeat them"
+        )
+        words = counted(len(self), "batch", "batches")
+        pairs = counted(len(self.tuples), "combination")
         self.notes = (
-            f"{len(self)} batches an epoch: {len(self.tuples)} combinations of {supers} of"
+            f"{words} an epoch: {pairs} of {supers} of"
             f" {len(self.members)} super-classes × {batches_per_super_pair}",
-            *(
-                [f"{small} super-classes have fewer than {self.per_super} pictures and repeat them"]
-                if small
-                else []
-            ),
+            *([repeating.format(small, self.per_super)] if small else []),
         )
 
     def __len__(self) -> int:

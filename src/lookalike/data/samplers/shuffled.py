@@ -46,8 +46,8 @@ class RandomSampler(BatchSampler):
             raise ConfigError("sampler.drop_last: several processes need whole batches; set true")
         if self.length < batch_size and drop_last:
             raise ConfigError(
-                f"sampler: {self.length} pictures do not fill one batch of {batch_size};"
-                " lower batch_size"
+                f"sampler: {counted(self.length, 'picture does', 'pictures do')} not fill one batch"
+                f" of {batch_size}; lower batch_size"
             )
         left = self.length % batch_size if drop_last else 0
         dropped = f", {counted(left, 'picture')} left out" if left else ""

@@ -20,7 +20,7 @@ from PIL import Image
 
 from lookalike.data.toy.names import Name, taxonomy
 from lookalike.data.toy.picture import VERSION, check, draw
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, counted
 
 Progress = Callable[[int, int], None]
 SETTINGS = "toy.json"
@@ -117,7 +117,7 @@ def drawn(
     if found != len(collection) or not (target / SETTINGS).is_file():
         raise DataError(
             f"toy: {target} should hold {len(collection)} pictures and {SETTINGS}, but holds"
-            f" {found} pictures; remove the folder and they are drawn again"
+            f" {counted(found, 'picture')}; remove the folder and they are drawn again"
         )
     return target
 

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table as Printed
 from rich.text import Text
 
+from lookalike.errors import counted
 from lookalike.jobs.parts.console import Console
 from lookalike.jobs.parts.measuring import Measured
 from lookalike.report.figures import format_value, headlines, metric_title, split_level
@@ -65,4 +66,5 @@ def show(console: Console, results: Mapping[str, Mapping[str, Any]]) -> None:
         table.add_row("mean over classes", "", *cells)
         console.out.print(table)
         if len(judged) > len(worst):
-            console.say(f"{len(judged) - len(worst)} better classes not shown; --json has all.")
+            hidden = counted(len(judged) - len(worst), "better class", "better classes")
+            console.say(f"{hidden} not shown; --json has all.")

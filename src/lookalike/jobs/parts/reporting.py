@@ -140,7 +140,8 @@ def _contract(one: Measured) -> list[str]:
     empty = dict.fromkeys(d.empty for d in ranked)
     lines += [f"Queries without a positive: {rule}." for rule in empty]
     if _zero(one) and (count := max(report.skipped.values(), default=0)):
-        lines.append(f"{count:,} such queries at most at one level.")
+        queries = counted(count, "such query", "such queries")
+        lines.append(f"{queries} at most at one level.")
     return lines
 
 

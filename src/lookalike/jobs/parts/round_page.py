@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lookalike.data.frames import read_frame
+from lookalike.errors import counted
 from lookalike.files import write_text
 from lookalike.jobs.rounds import Round, heap_classes
 from lookalike.metrics import clustering
@@ -196,7 +197,7 @@ def cluster_row(
             )
             for row in shown
         ],
-        title=f"{line.name}: {line.size} pictures",
+        title=f"{line.name}: {counted(line.size, 'picture')}",
         value=f"density {line.density:.2f}{mixed}",
     )
 
@@ -211,10 +212,11 @@ def _changes(one: Round, clusters: pd.DataFrame) -> Html | None:
     agreement = clustering(*code)["b_cubed_f"]
     table = read_frame(one.home / "train.parquet")
     fresh = table[table["round"] == one.number]
+    classes = counted(fresh["label"].nunique(), "class", "classes")
     facts = [
         ("Agreement with the partition before (B-cubed F)", f"{agreement:.3f}"),
         ("Clusters before and now", f"{code[1].max() + 1} → {code[0].max() + 1}"),
-        ("Pictures newly trained on", f"{len(fresh)} in {fresh['label'].nunique()} classes"),
+        ("Pictures newly trained on", f"{len(fresh):,} in {classes}"),
         ("Of these given a known class", str(int((fresh["origin"] == "gate").sum()))),
     ]
     return tag("dl", [tag("div", tag("dt", k), tag("dd", v)) for k, v in facts], class_="facts")

@@ -18,7 +18,7 @@ from lookalike.config import Config
 from lookalike.data.loader import eval_loader
 from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
-from lookalike.errors import RunError
+from lookalike.errors import RunError, counted
 from lookalike.jobs.parts import (
     accelerating,
     averages,
@@ -173,10 +173,9 @@ class Training:
             self.model.train()
             progress.micro_batch = accelerating.micro_batch(self.config, self.step, local)
         self.step.micro_batch = progress.micro_batch
-        if self.config.micro_batch == "auto":
-            self.console.say(
-                f"         {progress.micro_batch} pictures at a time, as memory has it"
-            )
+        if self.config.micro_batch == "auto" and progress.micro_batch is not None:
+            pictures = counted(progress.micro_batch, "picture")
+            self.console.say(f"         {pictures} at a time, as memory has it")
 
     def _begin(self, *, overwrite: bool) -> Progress:
         if distributed.is_main():
