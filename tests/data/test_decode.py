@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,11 @@ def test_a_thumbnail_needs_no_more_pixels_than_it_asks_for(turned, least, longer
     assert np.abs(less.astype(int) - expected).mean() < 2
     with pytest.raises(ValueError, match="the whole picture"):
         decode_picture(data, least=least, box=(0, 0, 9, 9))
+
+
+def test_no_other_file_opens_images():
+    """Sheets, reports, servers and indexes show the pixels that the network sees."""
+    source = Path(decode.__file__).parents[1]
+    calls = re.compile(r"Image\.open\(|\bdecode_jpeg\(|read_image\(|imread\(")
+    opening = {f.name for f in source.rglob("*.py") if calls.search(f.read_text("utf-8"))}
+    assert opening == {"decode.py"}

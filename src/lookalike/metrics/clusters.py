@@ -48,9 +48,8 @@ def kmeans(
         if value < 1:
             raise ConfigError(f"{name}={value} must be at least 1")
     if clusters > len(vectors):
-        raise ConfigError(
-            f"clusters={clusters}, but there {'is' if len(vectors) == 1 else 'are'} {counted(len(vectors), 'vector')}"
-        )
+        are = "is" if len(vectors) == 1 else "are"
+        raise ConfigError(f"clusters={clusters}, but there {are} {counted(len(vectors), 'vector')}")
     import faiss
 
     machine = faiss.Kmeans(

@@ -202,11 +202,11 @@ def _has_splits(parts: Sequence[tuple[str, ...]], base: Path, notes: list[str]) 
 def _refuse_inner_splits(
     parts: Sequence[tuple[str, ...]], files: Sequence[str], base: Path
 ) -> None:
-    """Refuse train and test below other folders: read as classes, they would be mixed."""
+    """Refuse two splits below other folders: read as classes, they would be mixed."""
     for depth in range(max(map(len, parts), default=0)):
         names = {p[depth] for p in parts if len(p) > depth and is_exact(p[depth])}
         spelt = {split_name(n) for n in names}
-        if "train" in spelt and len(spelt) > 1:
+        if len(spelt) > 1:
             above = {f.split("/")[0] for f in files}
             remedy = (
                 f"Name the folder that holds them: dataset={base / above.pop()}"
