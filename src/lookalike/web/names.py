@@ -23,7 +23,7 @@ class Names:
     def __init__(self, index: Index, folder: Path, roots: Sequence[str] = ()) -> None:
         self.index = index
         self._roots = [*(index.manifest.get("source") or {}).get("roots", [])]
-        here = [str(folder), str(folder.absolute()), os.path.realpath(folder)]
+        here = [str(folder.absolute()), os.path.realpath(folder)]
         self._places = sorted({*here, *self._roots, *roots, str(Path.home())}, key=len)[::-1]
 
     def name(self, path: str) -> str:
