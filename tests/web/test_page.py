@@ -125,7 +125,7 @@ def test_keys_alone_are_enough(opened, shared_index):
     tab.wait_for_selector("#found li.right")
     assert tab.locator("#found li.wrong").count() == 0
     marks = Path(shared_index.folder) / "marks" / "marks.csv"
-    assert "marks in the table" in tab.locator("#say").inner_text()
+    assert "mark in the table" in tab.locator("#say").inner_text()
     assert len(marks.read_text().splitlines()) >= 3
     answered(tab, lambda: tab.keyboard.press("Enter"))
     assert "searched with" in tab.locator("#shown").get_attribute("alt")
