@@ -60,7 +60,7 @@ def read_json(
         >>> _ = file.write_text('{"width": "wide"}')
         >>> read_json(file, dict[str, int])
         Traceback (most recent call last):
-        lookalike.errors.DataError: ...a.json: width: expected a whole number, got a text.
+        lookalike.errors.DataError: ...a.json: *: expected a whole number, got a text.
     """
     text = read_text(path, fault=fault, remedy=remedy, most=most)
     try:

@@ -59,7 +59,7 @@ def test_gldv2_hierarchy(gldv2):
     )
     table = datasets.gldv2(gldv2, hierarchy=True, index_clusters="index.csv")
     assert table.levels == ("landmark", "cluster", "overall_cluster") and len(table) == 7
-    assert "1 pictures of landmarks without a cluster left out" in table.notes
+    assert "1 picture of landmarks without a cluster left out" in table.notes
     assert table.frame["cluster"].tolist()[:4] == ["church", "church", "church", "lake"]
     assert table.split("test").labels[0, 1] == table.split("train").labels[0, 1]
 

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import typing
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +90,11 @@ def test_a_model_json_damaged_at_any_key(trained, tmp_path):
 
 @pytest.mark.slow
 def test_a_configuration_damaged_at_any_key(toy):
-    content = yaml.safe_load(to_yaml(compose(toy)))
+    content, seen = yaml.safe_load(to_yaml(compose(toy))), Counter()
     for place, other in damaged(content, Config):
+        seen[place] += 1
+        if seen[place] > 2:
+            continue  # every key, in two of the ways: each takes a while
         only_sentences(from_yaml, yaml.safe_dump(other), place)
 
 

@@ -23,7 +23,7 @@ from lookalike.errors import (
     RunError,
     printable,
 )
-from lookalike.files import refuse_links
+from lookalike.files import is_free, refuse_links
 from lookalike.jobs import train
 from lookalike.jobs.parts.spaces import (
     Space,
@@ -99,8 +99,7 @@ def run(
     _check_judge(config)
     if out is None:
         out = Path("runs") / f"sweep-{Path(name).stem}"
-    out.mkdir(parents=True, exist_ok=True)
-    refuse_links(out, [path.name for path in out.iterdir() if not path.name.startswith("trial-")])
+    _make(out)
     # Optuna takes half a second to import, and the trainings much longer.
     from lookalike.jobs.parts.studies import Trials, create_sampler, open_study
 
@@ -124,6 +123,19 @@ def run(
     page = _report(worker, space, overrides, config, facts)
     _conclude(opened, page, overrides)
     return page
+
+
+def _make(out: Path) -> None:
+    """Make the folder, unless it holds something else than a sweep."""
+    from lookalike.jobs.parts.studies import JOURNAL, LOCKS
+
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file. Choose another --out.")
+    begun = (out / JOURNAL).is_file() or (out / LOCKS).is_dir()
+    if not begun and not is_free(out):
+        raise RunError(f"{out} is not empty and holds no sweep. Choose another --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    refuse_links(out, [path.name for path in out.iterdir() if not path.name.startswith("trial-")])
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], str]:
