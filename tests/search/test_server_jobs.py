@@ -61,7 +61,7 @@ def test_from_pictures_to_an_answer(model, photos, tmp_path, postgres, capsys):
     jobs.verify(index.folder)
     jobs.info(index.folder)
     said = capsys.readouterr().out
-    assert "7 pictures, 3 files as written, the vectors in the server as sent" in said
+    assert "7 pictures, 6 files as written, the vectors in the server as sent" in said
     assert "engine    pgvector (index hnsw, links 8, construction 64, search 64)" in said
     assert f"table {index.manifest['server']['table']}" in said
     with pytest.raises(RunError, match="--overwrite"):

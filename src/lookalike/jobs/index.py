@@ -15,6 +15,7 @@ from lookalike.data.datasets.table_files import table_file
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, RunError, counted, suggest
 from lookalike.jobs.parts.console import Console
+from lookalike.search import generations
 from lookalike.search.encoders import describe, open_encoder, weights_folder
 from lookalike.search.engines import checked
 from lookalike.search.generations import writing
@@ -168,11 +169,17 @@ def verify(folder: str | Path, *, pictures: bool = True) -> None:
         RunError: something is wrong; the message names each.
     """
     console = Console()
-    index = Index.open(folder)
-    wrong = index.verify()
+    folder = Path(folder)
+    try:
+        index = Index.open(folder)
+    except DataError:
+        # Opening stops at the first fault that it sees: here each file is named that has one.
+        if wrong := generations.check_files(folder, generations.read_manifest(folder), sums=True):
+            raise _damaged(folder, wrong) from None
+        raise
+    if wrong := index.verify():
+        raise _damaged(folder, wrong)
     missing = [p for p in index.items["path"] if not Path(p).is_file()] if pictures else []
-    if wrong:
-        raise RunError(f"{folder} is damaged:\n  " + "\n  ".join(wrong) + "\nBuild it again.")
     files = counted(len(index.manifest["files"]), "file")
     also = ", the vectors in the server as sent" if "server" in index.manifest else ""
     console.say(f"{folder}: {counted(len(index), 'picture')}, {files} as written{also}")
@@ -182,6 +189,10 @@ def verify(folder: str | Path, *, pictures: bool = True) -> None:
             f"{counted(len(missing), 'picture')} no longer there (first: {named}), still "
             "found; `lookalike index update` removes them."
         )
+
+
+def _damaged(folder: Path, wrong: list[str]) -> RunError:
+    return RunError(f"{folder} is damaged:\n  " + "\n  ".join(wrong) + "\nBuild it again.")
 
 
 def tune(folder: str | Path, *, recall: float = 0.99, dry_run: bool = False) -> None:
