@@ -62,8 +62,8 @@ def test_roles_are_true_on_rows_to_evaluate_unless_given():
 
 
 def test_every_test_or_val_split_is_evaluated():
-    t = table(birds(split=["train", "test_small", "validation", "extra", " test "]))
-    assert t.splits == ["train", "test_small", "validation", "extra", "test"]
+    t = table(birds(split=["train", "test_small", "validation", "u_in", " test "]))
+    assert t.splits == ["train", "test_small", "validation", "u_in", "test"]
     assert t.evaluation_splits == ["test_small", "validation", "test"]
 
 

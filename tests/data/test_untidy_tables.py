@@ -80,7 +80,8 @@ BAD = {
     "is not UTF-8": rows("caf\xe9").encode("latin-1"),
     r"names 3 columns .* first row has 4 fields": "path,label,split\na.png,x,train,more\n",
     "'tran' is no split.*Did you mean 'train'": rows("x", split="tran"),
-    "'train' stands beside 'holdout'": rows("x") + "z.png,y,holdout\n",
+    "'train' is a known word for a split, 'holdout' beside it is not": rows("x")
+    + "z.png,y,holdout\n",
     "column 'Split' is not read": "path,label,Split\na.png,x,train\n",
     "column 'sequences' is not read": "path,label,split,sequences\na.png,x,train,1\n",
     "column 'isquery' is not read": "path,label,split,isquery\na.png,x,test,1\n",
@@ -109,9 +110,34 @@ def test_split_words_of_a_column(tmp_path):
     table = table_file(written(tmp_path, text))
     assert table.splits == ["train", "test", "val", "u_in"]
     assert table.evaluation_splits == ["test", "val"] and table.notes == ()
-    extra = table_file(written(tmp_path, text + "w.png,e,extra\n"))
-    assert "split 'extra': 1 image, neither trained on nor evaluated" in extra.notes
-    assert doctor.check(extra, pictures=False).found("unused").items == ("extra",)
+    for word in ("extra", "query", "holdout"):  # a table may be large: both are named, not a note
+        with pytest.raises(DataError, match=f"'Training', 'TEST', .* '{word}' beside them is not"):
+            table_file(written(tmp_path, text + f"w.png,e,{word}\n"))
+    own = table_file(written(tmp_path, rows("a", "b", split="heap")))  # to embed or to index
+    assert "split 'heap': 2 images, neither trained on nor evaluated" in own.notes
+    assert doctor.check(own, pictures=False).found("unused").items == ("heap",)
+
+
+@pytest.mark.parametrize("word", ["NaN", "nan", "NA", "None", "null", "<NA>"])
+def test_a_class_named_by_a_word_for_none_stays_one_and_is_a_problem(tmp_path, word):
+    text = rows("crow", word, word) + "t.png,crow,test\nu.png,wren,test\n"
+    table = table_file(written(tmp_path, text))
+    assert table.names() == ["crow", word, "wren"] and table.labels[:, 0].tolist() == [
+        0,
+        1,
+        1,
+        0,
+        2,
+    ]
+    assert f'"{word}" is read as the name of a class; write -1' in " ".join(table.notes)
+    report = doctor.check(table, pictures=False)
+    found = report.found("nameless")
+    assert not report.ok and found.what == f"class of 'label' is named \"{word}\""
+    assert found.items == (f'"{word}": 2 images',)
+    # What is no text is no label: the same word from a program is not there.
+    frame = pd.DataFrame({"path": ["a", "b"], "label": ["x", None], "split": "train"})
+    with pytest.raises(DataError, match="no label in column 'label' at row 1"):
+        Table.from_frame(frame)
 
 
 def test_query_and_gallery_are_the_sides_of_the_test(tmp_path):

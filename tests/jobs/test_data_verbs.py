@@ -69,6 +69,17 @@ def test_flat_pictures_and_classes_of_equal_pixels_are_found(say, tmp_path):
     code, out, _ = say("data", "check", tmp_path)
     assert code == 1 and "8 pictures are of one colour, or nearly" in out
     assert "1 picture is both in training and in evaluation" in out
+    apart = tmp_path / "apart"  # one blank scan among sound images, in a class like any other
+    for name in "ab":
+        (apart / name).mkdir(parents=True)
+        for i in range(2):
+            pixels = np.random.default_rng([ord(name), i]).integers(0, 256, (9, 9), np.uint8)
+            Image.fromarray(pixels).save(apart / name / f"{i}.png")
+    assert say("data", "check", apart)[0] == 0
+    Image.new("L", (9, 9), 255).save(apart / "b" / "2.png")
+    for words, expected in (((), 1), (("--exit-zero",), 0)):
+        code, out, _ = say("data", "check", apart, *words)
+        assert code == expected and "1 picture is of one colour, or nearly" in out
 
 
 @pytest.fixture

@@ -55,7 +55,11 @@ def clean_splits(frame: pd.DataFrame, where: str) -> pd.Series:
             " or a name of your own"
         )
     words = splits.unique()
-    split_words.refuse_misspelt(words, f"{where}: column 'split'")
+    split_words.refuse_unknown(
+        words,
+        f"{where}: column 'split'",
+        "Name all splits train, test… or val…; rows for neither 'unlabeled' or 'gallery'",
+    )
     return splits.map({word: split_words.split_name(word) for word in words}).astype("str")
 
 

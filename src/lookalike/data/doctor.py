@@ -35,11 +35,11 @@ def check(
 
     Problems (the report is not `ok`): files that are missing or cannot be decoded, a class below
     two coarser ones, one picture with two labels, one picture both in training and in evaluation,
-    and a split to evaluate without queries or without a gallery. Remarks: classes of one picture,
-    classes both in training and evaluation, a picture several times in a split, queries without a
-    positive, nearly equal pictures across the splits, pictures of one colour, splits that nothing
-    uses, and labels that are all but one. "One picture" means equal pixels, not equal names or
-    files.
+    pictures of one colour, classes named by a word for no label (``NaN``, ``null``), and a split to
+    evaluate without queries or without a gallery. Remarks: classes of one picture, classes both in
+    training and evaluation, a picture several times in a split, queries without a positive, nearly
+    equal pictures across the splits, splits that nothing uses, and labels that are all but one.
+    "One picture" means equal pixels, not equal names or files.
 
     Args:
         table: what to look over.
@@ -66,6 +66,7 @@ def check(
         *findings.unused(table),
         *findings.sideless(table),
         *findings.twins(table),
+        *findings.nameless(table),
     ]
     if pictures:
         seen = _read_all(table, near, workers, progress)

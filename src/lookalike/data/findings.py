@@ -13,6 +13,8 @@ from lookalike.data.columns import is_evaluation
 from lookalike.data.report import Finding
 from lookalike.data.split_words import OTHERS
 from lookalike.data.table import Table
+from lookalike.errors import counted
+from lookalike.ops.labels import reads_as_nothing
 
 _LISTED = 20
 _RIGHT = "keep the right row"
@@ -163,6 +165,30 @@ def twins(table: Table) -> Iterator[Finding]:
             )
 
 
+def nameless(table: Table) -> Iterator[Finding]:
+    """Classes whose name is a word for no label: ``NaN``, ``null``, ``None``."""
+    for i, level in enumerate(table.levels):
+        codes, counts = np.unique(table.labels[:, i], return_counts=True)
+        names = table.names(i)
+        sizes = {names[c]: int(n) for c, n in zip(codes, counts, strict=True) if c >= 0}
+        odd = [name for name in sizes if reads_as_nothing(str(name))]
+        if odd:
+            quoted = ", ".join(f'"{name}"' for name in odd)
+            yield Finding(
+                kind="nameless",
+                problem=True,
+                count=len(odd),
+                what=_agree(
+                    len(odd),
+                    f"class of '{level}' is named {quoted}",
+                    f"classes of '{level}' are named {quoted}",
+                ),
+                remedy="write -1 for an image without a label; a class needs a name that is not"
+                " also a word for none",
+                items=tuple(f'"{name}": {counted(sizes[name], "image")}' for name in odd),
+            )
+
+
 def _plain(name: str) -> str:
     folded = " ".join(re.split(r"[\s_-]+", unicodedata.normalize("NFKC", name).casefold().strip()))
     try:
@@ -217,7 +243,7 @@ def unusable(table: Table, kind: str, faults: dict[int, str]) -> Iterator[Findin
         listed = list(faults.items())[:_LISTED]
         yield Finding(
             kind=kind,
-            problem=kind != "flat",
+            problem=True,
             count=len(faults),
             what=_agree(len(faults), one, many),
             remedy=remedy,

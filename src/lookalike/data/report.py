@@ -50,8 +50,8 @@ class Finding:
 
     Attributes:
         kind: ``missing``, ``broken``, ``conflict``, ``leak``, ``contradiction``, ``copy``,
-            ``overlap``, ``singleton``, ``lonely``, ``near``, ``flat``, ``unused``, ``sideless``
-            or ``twins``.
+            ``overlap``, ``singleton``, ``lonely``, ``near``, ``flat``, ``unused``, ``sideless``,
+            ``twins`` or ``nameless``.
         problem: whether it spoils results, or is worth knowing only.
         count: how often.
         what, remedy: in words.

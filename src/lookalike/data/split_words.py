@@ -84,30 +84,45 @@ def _one_slip(a: str, b: str) -> bool:
     return rest_a[1:] == rest_b[1:] or rest_a[1:] == rest_b or rest_a == rest_b[1:] or swapped
 
 
-def refuse_misspelt(words: Iterable[str], where: str) -> None:
-    """Refuse a word that is a slip away from a known one: its rows would vanish from everything.
+def refuse_unknown(words: Iterable[str], where: str, remedy: str) -> None:
+    """Refuse split words that would make rows vanish from training and evaluation alike.
+
+    Those are a word that is a slip away from a known one, and a word of one's own beside a known
+    one. Words of one's own alone are a table to embed or to index, and pass.
+
+    Args:
+        words: the words as they are written.
+        where: what errors name.
+        remedy: what to do about a word of one's own beside a known one.
 
     Raises:
-        DataError: with the word and the one it is taken for.
+        DataError: with the word and the one it is taken for, or with both words.
+
+    >>> refuse_unknown(["train", "extra"], "rows.csv", "Rename it")
+    Traceback (most recent call last):
+    lookalike.errors.DataError: rows.csv: 'train' is a known word for a split, 'extra' beside it...
     """
-    for word in words:
+    listed = list(words)
+    for word in listed:
         if found := meant(word):
             raise DataError(
                 f"{where}: '{word}' is no split that is trained on or evaluated. Did you mean"
                 f" '{found}'? Write that, or a name of your own that does not look like it"
             )
-
-
-def refuse_strangers(names: Sequence[str], where: str, remedy: str) -> None:
-    """Refuse ``train`` beside words of one's own alone: such a run would never be evaluated.
-
-    Raises:
-        DataError: with both words.
-    """
-    strangers = [n for n in names if n != "train" and not is_known(n) and n not in OTHERS]
-    if "train" in names and strangers and not any(map(is_evaluated, names)):
-        listed = ", ".join(f"'{n}'" for n in strangers)
+    low = {word: word.strip().casefold() for word in listed}
+    sides = ROLES if set(ROLES) <= set(low.values()) else ()
+    known = [w for w in listed if is_known(w) or low[w] in sides]
+    strangers = [w for w in listed if w not in known and low[w] not in OTHERS]
+    if known and strangers:
+        one = "is a known word for a split" if len(known) == 1 else "are known words for splits"
+        other = f"beside {'it' if len(known) == 1 else 'them'}"
         raise DataError(
-            f"{where}: 'train' stands beside {listed}, and neither is evaluated: a split that is"
-            f" starts with test or val. {remedy}"
+            f"{where}: {_quoted(known)} {one}, {_quoted(strangers)} {other}"
+            f" {'is' if len(strangers) == 1 else 'are'} not: such images would be neither trained"
+            f" on nor evaluated. {remedy}"
         )
+
+
+def _quoted(words: Sequence[str], limit: int = 5) -> str:
+    more = f" and {len(words) - limit} more" if len(words) > limit else ""
+    return ", ".join(f"'{w}'" for w in words[:limit]) + more

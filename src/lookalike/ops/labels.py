@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DISTRACTOR = -1
 _NOTHING = frozenset(["", "-1", "-1.0"])
+_WORDS = frozenset(["nan", "na", "n/a", "none", "null", "<na>", "nat"])
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -60,6 +61,18 @@ def is_absent(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "biufc":
         return is_empty(values) | (values == DISTRACTOR)
     return np.fromiter((_is_absent(v) for v in values), bool, len(values))
+
+
+def reads_as_nothing(name: str) -> bool:
+    """Whether a label is a word by which programs write that there is none, in any case.
+
+    As a text it is a label like any other ("NA" is a country's code); but it may well be meant as
+    none, so that whoever reads a file says so.
+
+    >>> [reads_as_nothing(name) for name in ("NaN", "<NA>", "null", "Nan tern", "")]
+    [True, True, True, False, False]
+    """
+    return name.strip().casefold() in _WORDS
 
 
 def _is_empty(value: Any) -> bool:

@@ -22,7 +22,7 @@ from lookalike.data.split_words import (
     is_evaluated,
     is_exact,
     is_known,
-    refuse_strangers,
+    refuse_unknown,
     split_name,
 )
 from lookalike.data.splits import TestClasses, class_disjoint
@@ -90,9 +90,9 @@ def hugging_face(
                 f"{base}: no split '{strange[0]}'. {suggest(strange[0], frame['split'])}"
             )
         frame["split"] = frame["split"].replace(splits)
+    remedy = "Say what it is with dataset.splits={theirs: test}; 'unlabeled' is neither"
+    refuse_unknown(frame["split"].unique(), f"{base}: splits", remedy)
     frame["split"] = frame["split"].map(split_name)
-    remedy = "Say what it is with dataset.splits={theirs: test}"
-    refuse_strangers(list(frame["split"].unique()), f"{base}: splits", remedy)
     absent = int(frame[[*levels]].isin([-1, "-1"]).any(axis=1).sum())
     if absent:
         notes.append(f"{counted(absent, 'row')} without a label: distractors, which match nothing")

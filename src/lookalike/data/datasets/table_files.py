@@ -10,10 +10,9 @@ import pandas as pd
 from lookalike.data.columns import refuse_near_miss
 from lookalike.data.datasets.layout import unused
 from lookalike.data.frames import read_frame, write_frame
-from lookalike.data.split_words import refuse_strangers
 from lookalike.data.splits import TestClasses, class_disjoint
 from lookalike.data.table import Table
-from lookalike.ops.labels import is_absent
+from lookalike.ops.labels import is_absent, reads_as_nothing
 
 
 def table_file(
@@ -59,11 +58,11 @@ def table_file(
         split, note = class_disjoint(table.frame[table.levels[0]], test_classes, seed=seed)
         frame["split"] = split
         notes.append(f"no split column: {note}")
-    notes += [note for level in levels or ["label"] if (note := _mixed(frame, level))]
+    for level in levels or ["label"]:
+        notes += [note for note in (_mixed(frame, level), _nameless(frame, level)) if note]
     if levels is None and "category" in frame.columns:
         notes.append("column 'category' can be a coarser level: levels=[label,category]")
     table = _as_table(frame, file, levels, pictures, name, notes)
-    refuse_strangers(table.splits, f"{file}: column 'split'", "Rename it in the file")
     return table.with_notes(*unused(table))
 
 
@@ -77,6 +76,18 @@ def write_table(table: Table, file: str | Path) -> None:
     frame = table.frame.copy(deep=False)
     frame.attrs = {"levels": list(table.levels)}  # Parquet keeps them, CSV cannot
     write_frame(frame, Path(file))
+
+
+def _nameless(frame: pd.DataFrame, level: str) -> str | None:
+    """A statement where a label is a word for none, which is a class all the same."""
+    if level not in frame.columns or pd.api.types.is_numeric_dtype(frame[level]):
+        return None
+    odd = [w for w in frame[level].dropna().unique() if reads_as_nothing(str(w))]
+    if not odd:
+        return None
+    listed = ", ".join(f'"{word}"' for word in odd)
+    read = "is read as the name of a class" if len(odd) == 1 else "are read as names of classes"
+    return f"column '{level}': {listed} {read}; write -1 for an image without a label"
 
 
 def _mixed(frame: pd.DataFrame, level: str) -> str | None:
