@@ -92,7 +92,7 @@ def test_cub_faults_are_named(birds):
     ):
         cub(birds)
     (birds / "images.txt").write_text("1\n")
-    with pytest.raises(DataError, match=r"images.txt: line 1 has 1 fields, not 2: '1'"):
+    with pytest.raises(DataError, match=r"images.txt: line 1 has 1 field, not 2: '1'"):
         cub(birds)
     (birds / "images.txt").write_text("\n")
     with pytest.raises(DataError, match=r"images.txt: holds no lines"):

@@ -100,7 +100,7 @@ def test_a_broken_connection_is_continued(server, fetch):
 
 def test_a_stopped_fetch_is_continued_next_time(server, fetch, tmp_path):
     server.state["stops"] = [700_000]
-    with pytest.raises(DataError, match=r"not fetched in 1 attempts .* is kept in .*a.bin.part"):
+    with pytest.raises(DataError, match=r"not fetched in 1 attempt .* is kept in .*a.bin.part"):
         fetch(attempts=1)
     assert (tmp_path / "in/a.bin.part").stat().st_size == 700_000
     assert fetch(checksum=MD5).read_bytes() == CONTENT

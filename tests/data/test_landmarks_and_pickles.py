@@ -66,7 +66,7 @@ def test_gldv2_hierarchy(gldv2):
 
 def test_gldv2_faults(gldv2):
     text(gldv2 / "retrieval_solution_v2.1.csv", "id,images,Usage", "q100,zz99,Public")
-    with pytest.raises(DataError, match=r"zz99 is not in index_image_to_landmark.csv \(1 queries"):
+    with pytest.raises(DataError, match=r"zz99 is not in index_image_to_landmark.csv \(1 query"):
         datasets.gldv2(gldv2)
     text(gldv2 / "train_clean.csv", "landmark,images", "1,a")
     with pytest.raises(DataError, match=r"train_clean.csv: no column landmark_id"):
@@ -132,7 +132,7 @@ def test_revisited_faults(tmp_path):
     file = tmp_path / "gnd_roxford5k.pkl"
     for content, message in (
         ({"gnd": []}, "holds no imlist"),
-        (TRUTH | {"qimlist": ["a"]}, "2 ground truths for 1 queries"),
+        (TRUTH | {"qimlist": ["a"]}, "2 ground truths for 1 query"),
         (TRUTH | {"gnd": [{"bbx": 1}] * 2}, "query 0 has no easy, hard, junk"),
     ):
         file.write_bytes(pickle.dumps(content))

@@ -240,7 +240,7 @@ def test_grouped_refusals():
         GroupedSampler(labels_of([8, 8]), 4, 6)
     with pytest.raises(DataError, match="no class has 4 pictures"):
         GroupedSampler(labels_of([3, 3]), 4, 4)
-    with pytest.raises(DataError, match="4 anchors do not fill a batch of 8"):
+    with pytest.raises(DataError, match="4 anchors cannot fill a batch of 8"):
         GroupedSampler(labels_of([4, 1]), 4, 8)
     with pytest.raises(ConfigError, match="negatives: -1"):
         GroupedSampler(labels_of([4, 4]), 4, 8, negatives=-1)

@@ -90,7 +90,7 @@ def test_singletons_are_repeated_dropped_or_refused_and_counted():
     assert "2 classes have one picture, left out" in dropped.notes
     with pytest.raises(DataError, match="2 of 5 classes have one picture"):
         MPerClassSampler(labels, 4, 8, singletons="refuse")
-    with pytest.raises(DataError, match="all 3 classes have one picture"):
+    with pytest.raises(DataError, match="of 3 classes none has more than one picture"):
         MPerClassSampler([0, 1, 2], 2, 2, singletons="drop")
     with pytest.raises(ConfigError, match="'droop'"):
         MPerClassSampler(labels, 4, 8, singletons="droop")

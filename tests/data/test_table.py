@@ -188,7 +188,9 @@ def test_bad_requests_name_the_nearest():
 
 
 def test_a_picture_may_stand_in_several_test_splits_or_with_several_boxes():
-    frame = birds(path=["a", "b", "b", "d", "e"], split=["train", "test_1", "test_2", "train", "x"])
+    frame = birds(
+        path=["a", "b", "b", "d", "e"], split=["train", "test_1", "test_2", "train", "gallery"]
+    )
     assert len(table(frame)) == 5
     boxed = birds(path=["a", "b", "b", "d", "e"], x_1=0, x_2=[5, 5, 6, 5, 5], y_1=0, y_2=5)
     assert len(table(boxed)) == 5

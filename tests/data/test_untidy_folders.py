@@ -262,5 +262,8 @@ def test_rows_without_a_label_match_nothing_and_a_strange_code_is_named(tmp_path
 def test_a_split_nothing_evaluates_is_refused(tmp_path):
     parquet(tmp_path / "train.parquet", [1, 2], [0, 1])
     parquet(tmp_path / "heap.parquet", [3, 4], [0, 1])
-    with pytest.raises(DataError, match=r"'train' stands beside 'heap'.*dataset.splits"):
+    with pytest.raises(
+        DataError,
+        match=r"'train' is a .* 'heap' beside it is not.*dataset.splits",
+    ):
         hugging_face(tmp_path, cache=tmp_path / "cache")

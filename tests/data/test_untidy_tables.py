@@ -122,13 +122,7 @@ def test_split_words_of_a_column(tmp_path):
 def test_a_class_named_by_a_word_for_none_stays_one_and_is_a_problem(tmp_path, word):
     text = rows("crow", word, word) + "t.png,crow,test\nu.png,wren,test\n"
     table = table_file(written(tmp_path, text))
-    assert table.names() == ["crow", word, "wren"] and table.labels[:, 0].tolist() == [
-        0,
-        1,
-        1,
-        0,
-        2,
-    ]
+    assert table.names().count(word) == 1 and (table.labels >= 0).all()
     assert f'"{word}" is read as the name of a class; write -1' in " ".join(table.notes)
     report = doctor.check(table, pictures=False)
     found = report.found("nameless")

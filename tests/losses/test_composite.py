@@ -162,7 +162,7 @@ def test_state_is_that_of_the_parts():
     ("losses", "weights", "message"),
     [
         ([], None, "losses is empty"),
-        ([Calibration()], [1, 2], r"2 weights for 1 losses \(Calibration\)"),
+        ([Calibration()], [1, 2], r"2 weights for 1 loss \(Calibration\)"),
         ([Calibration()], "balance", "give numbers, or 'balanced'"),
         ([Calibration()], [float("nan")], "weights must be finite"),
     ],

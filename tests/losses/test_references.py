@@ -104,7 +104,7 @@ def test_copies_need_not_be_all_there():
         (([0], [23], [0], [1]), "names positive 23 to 23, but there are 23"),
         (([7], [0], [0], [1]), "names anchor 7 to 7, but there are 7"),
         (([0], [0], [0], [-1]), "names negative -1 to -1"),
-        (([0, 1], [0], [0], [1]), "2 anchors for 1 positives"),
+        (([0, 1], [0], [0], [1]), "2 anchors for 1 positive"),
         ("pairs", "not str"),
     ],
 )

@@ -173,7 +173,7 @@ def test_a_damaged_index_is_refused(tmp_path, vectors, items):
     (complaint,) = Index.open(tmp_path / "ix").verify()
     assert "vectors.npy: its content has changed" in complaint
     np.save(file, vectors[:40])
-    with pytest.raises(DataError, match=r"vectors\.npy: 1408 bytes, not 1728"):
+    with pytest.raises(DataError, match=r"vectors\.npy: 1,408 bytes, not 1,728"):
         Index.open(tmp_path / "ix")
     file.write_bytes(data[:100])
     with pytest.raises(DataError, match="100 bytes, not 1728"):

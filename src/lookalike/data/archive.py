@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 
 SMALL = 256 << 20  # bytes that any archive may unpack to
 RATIO = 200  # beyond them, how many times its size
@@ -115,12 +115,13 @@ class _Swollen:
         self.bytes += size
         if self.members > MOST_MEMBERS:
             raise DataError(
-                f"{self.archive}: refused, for it has more than {MOST_MEMBERS:,} members"
+                f"{self.archive}: refused, for it has more than {counted(MOST_MEMBERS, 'member')}"
             )
         if self.bytes > self.most:
             raise DataError(
                 f"{self.archive}: refused, for it swells to {self.bytes / 1e6:,.0f} MB or more,"
-                f" over {RATIO} times its size; if it is sound, unpack it yourself, and name the"
+                f" over {RATIO} times its size; if it is sound, unpack it yourself, and"
+                " name the"
                 " folder"
             )
         if self.bytes > self.free:

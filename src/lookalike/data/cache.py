@@ -115,7 +115,10 @@ class _Form(NamedTuple):
 
     def __str__(self) -> str:
         stored = "plain pixels" if self.quality is None else f"JPEG quality {self.quality}"
-        return f"shorter side cut down to {self.shorter} pixels by a bicubic filter, {stored}"
+        return (
+            f"shorter side cut down to {counted(self.shorter, 'pixel')} by a bicubic filter,"
+            f" {stored}"
+        )
 
 
 def open_cache(folder: str | Path, *, verify: bool = False) -> Table:
@@ -134,7 +137,9 @@ def open_cache(folder: str | Path, *, verify: bool = False) -> Table:
         file = base / shard["file"]
         size = file.stat().st_size if file.exists() else -1
         if size != shard["bytes"]:
-            state = "is missing" if size < 0 else f"has {size} bytes, not {shard['bytes']}"
+            state = (
+                "is missing" if size < 0 else f"has {counted(size, 'byte')}, not {shard['bytes']:,}"
+            )
             raise DataError(f"{file}: the shard {state}; build the cache anew")
         if verify and _digest(file) != shard["sha256"]:
             raise DataError(f"{file}: the shard is damaged (its checksum differs); build it anew")

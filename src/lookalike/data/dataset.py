@@ -142,7 +142,8 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     sizes = {tuple(item["picture"].shape) for item in sound}
     if len(sizes) > 1:
         raise DataError(
-            f"pictures of one batch have {len(sizes)} sizes, such as {sorted(sizes)[:2]}; end the"
+            f"pictures of one batch have {counted(len(sizes), 'size')}, such as"
+            f" {sorted(sizes)[:2]}; end the"
             " transform in one size (transforms.evaluation(size)) or use batch_size=1"
         )
     broken = {row: reason for item in items for row, reason in item["broken"].items()}

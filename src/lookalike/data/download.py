@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 
 _CHUNK = 1 << 18
 
@@ -95,7 +95,9 @@ def _gather(
             reason = str(getattr(e, "reason", e) or type(e).__name__)
         if attempt == attempts:
             kept = f"; what came is kept in {part} and continued next time" if part.exists() else ""
-            raise DataError(f"{url}: not fetched in {attempts} attempts ({reason}){kept}")
+            raise DataError(
+                f"{url}: not fetched in {counted(attempts, 'attempt')} ({reason}){kept}"
+            )
         after = part.stat().st_size if part.exists() else 0
         time.sleep(0 if after > before else wait_s * 2 ** (attempt - 1))
 

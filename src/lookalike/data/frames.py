@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lookalike.errors import DataError, DiskError
+from lookalike.errors import DataError, DiskError, counted
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".parquet": None, ".pq": None}
 
@@ -95,8 +95,10 @@ def _header(file: Path, separator: str) -> list[str]:
         )
     if len(first) > len(header) and any(field.strip() for field in first[len(header) :]):
         raise DataError(
-            f"{file}: the header names {len(header)} columns ({', '.join(header)}), but the first"
-            f" row has {len(first)} fields; name them all, or quote fields that hold a separator"
+            f"{file}: the header names {counted(len(header), 'column')} ({', '.join(header)}), but"
+            " the first"
+            f" row has {counted(len(first), 'field')}; name them all, or quote fields that hold a"
+            " separator"
         )
     return header
 

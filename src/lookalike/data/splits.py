@@ -116,7 +116,8 @@ def _count(wanted: float, classes: int) -> int:
     count = (round(wanted * classes) if is_share else int(wanted)) if possible else 0
     if not possible:
         raise ConfigError(
-            f"test_classes: {wanted} of {classes} classes cannot be; give a share from 0.0 to 1.0,"
+            f"test_classes: {wanted} of {counted(classes, 'class', 'classes')} cannot be; give a"
+            " share from 0.0 to 1.0,"
             " a whole number of classes, their names, or all"
         )
     if wanted and classes > 1:
@@ -191,7 +192,7 @@ def k_fold(
         ConfigError: a fold that is not there, or more folds than there is to divide.
     """
     if folds < 2 or not 0 <= fold < folds:
-        raise ConfigError(f"dataset.fold: {fold} of {folds} folds cannot be")
+        raise ConfigError(f"dataset.fold: {fold} of {counted(folds, 'fold')} cannot be")
     rng = np.random.default_rng([seed, folds])
     fine = table.labels[:, 0]
     if by == "class":
@@ -209,7 +210,7 @@ def k_fold(
     test = part == fold
     if test.all() or not test.any():
         raise ConfigError(
-            f"dataset.folds: {folds} folds by {by} leave fold {fold} or the rest empty"
+            f"dataset.folds: {counted(folds, 'fold')} by {by} leave fold {fold} or the rest empty"
         )
     split = np.where(test, "test", "train")
     return _divided(table, split, test, f"fold {fold} of {folds} by {by}, seed {seed}")

@@ -198,7 +198,7 @@ class Table:
         """The rows of a boolean mask ``(N,)`` or of integer positions, with the same code book."""
         rows = np.asarray(rows)
         if rows.dtype == bool and rows.shape != (len(self),):
-            raise DataError(f"{self.name}: a mask of {rows.shape} for {len(self)} rows")
+            raise DataError(f"{self.name}: a mask of {rows.shape} for {counted(len(self), 'row')}")
         taken = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
         return replace(self, frame=self.frame.iloc[taken], labels=self.labels[taken])
 

@@ -19,7 +19,7 @@ from torchvision.transforms import InterpolationMode, v2
 from lookalike.data.decode import MAX_PIXELS
 from lookalike.data.jitter import ColorJitter
 from lookalike.data.steps import CheckedStep, named_step
-from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.errors import ConfigError, DataError, counted, suggest
 
 Size = int | tuple[int, int]
 
@@ -312,7 +312,7 @@ def _mode(interpolation: str, known: tuple[str, ...]) -> InterpolationMode:
 def _check_crop(side: tuple[int, int], resize: Any) -> None:
     if any(whole < part for whole, part in zip(_pair(resize, "resize"), side, strict=True)):
         raise ConfigError(
-            f"transform.resize: {resize} is smaller than the crop of {max(side)} pixels"
+            f"transform.resize: {resize} is smaller than the crop of {counted(max(side), 'pixel')}"
         )
 
 

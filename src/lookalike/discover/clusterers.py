@@ -13,7 +13,7 @@ from lookalike.discover.hierarchy import Clustering
 from lookalike.discover.hierarchy import hilander as run_hilander
 from lookalike.discover.lander_files import load_lander
 from lookalike.discover.neighbours import nearest_neighbours, unit
-from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.errors import ConfigError, DataError, counted, suggest
 
 _MOST_PAIRS = 20_000  # vectors whose full distance matrix fits: 3.2 GB of float64 pairs
 
@@ -83,7 +83,8 @@ def agglomerative(
 
     if len(x) > _MOST_PAIRS:
         raise ConfigError(
-            f"agglomerative needs all pairs of {len(x):,} vectors; above {_MOST_PAIRS:,} use "
+            f"agglomerative needs all pairs of {counted(len(x), 'vector')}; above {_MOST_PAIRS:,}"
+            " use "
             "hilander, kmeans or components"
         )
     if linkage not in ("average", "complete", "single"):

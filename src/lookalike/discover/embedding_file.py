@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lookalike.data.frames import read_frame, write_frame
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 from lookalike.files import write_with
 
 _KINDS = (".npy", ".safetensors")
@@ -69,7 +69,10 @@ class Embeddings:
             pd.DataFrame({"row": np.arange(len(vectors))}) if table is None else read_frame(table)
         )
         if len(rows) != len(vectors):
-            raise DataError(f"{path}: {len(vectors)} vectors, but {table} has {len(rows)} rows")
+            raise DataError(
+                f"{path}: {counted(len(vectors), 'vector')}, but {table} has"
+                f" {counted(len(rows), 'row')}"
+            )
         return cls(vectors.astype(np.float32, copy=False), rows)
 
 

@@ -14,7 +14,7 @@ from lookalike.discover.graph import Graph, knn_graph
 from lookalike.discover.lander import Lander
 from lookalike.discover.levels import member_means
 from lookalike.discover.neighbours import nearest_neighbours, unit
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,8 @@ def _takes_means(network: Lander | EdgeLander, width: int) -> bool:
         return False
     if network.width not in (width, 2 * width):
         raise DataError(
-            f"this LANDER takes vectors of {network.width} numbers, and the embeddings have "
+            f"this LANDER takes vectors of {counted(network.width, 'number')}, and the embeddings"
+            " have "
             f"{width}. Train one on embeddings of the same model."
         )
     return network.width == 2 * width

@@ -15,7 +15,7 @@ from lookalike.discover.lander_loss import balanced, lander_loss
 from lookalike.discover.levels import Level, training_levels
 from lookalike.discover.neighbours import unit
 from lookalike.discover.traits import edge_traits
-from lookalike.errors import ConfigError, DataError, NumericsError, suggest
+from lookalike.errors import ConfigError, DataError, NumericsError, counted, suggest
 
 _INPUTS = ("similarities", "vectors")
 _OPTIMIZERS = ("adamw", "sgd")
@@ -145,7 +145,7 @@ def train_lander(
     o = options or TrainingOptions()
     x, labels = unit(features), np.asarray(labels)
     if labels.shape != (len(x),):
-        raise DataError(f"{len(x)} vectors, and labels of shape {labels.shape}")
+        raise DataError(f"{counted(len(x), 'vector')}, and labels of shape {labels.shape}")
     if len(np.unique(labels)) == len(labels):
         raise DataError("no two vectors have one label; LANDER learns from pairs of a class")
     generator = torch.Generator().manual_seed(o.seed)
@@ -183,7 +183,10 @@ def _parts(
                 shown = edge_traits(level.graph.to(device), shown)
             parts.append(_Part(level, shown, generator, o.batch_size))
     if not parts:
-        raise DataError(f"{len(x)} vectors are too few for a graph of k={list(o.k)} neighbours")
+        raise DataError(
+            f"{counted(len(x), 'vector is', 'vectors are')} too few for a graph of k={list(o.k)}"
+            " neighbours"
+        )
     return parts
 
 

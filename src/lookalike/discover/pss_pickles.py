@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lookalike.data import unpickle
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 from lookalike.files import write_with
 
 TRAINING, SELECTED, UNUSED = 0, 1, 2
@@ -75,7 +75,8 @@ class PSSFile:
         )
         if features.ndim != 2 or len(labels) != len(features) or len(truth) != len(features):
             raise DataError(
-                f"{file}: {features.shape} features, {len(labels)} and {len(truth)} labels"
+                f"{file}: {features.shape} features, {len(labels)} and"
+                f" {counted(len(truth), 'label')}"
             )
         return cls(paths, features, labels, truth, masks)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,9 @@ def select_by_density(labels: np.ndarray, density: np.ndarray, threshold: float)
     [True, False, False]
     """
     if len(labels) != len(density):
-        raise DataError(f"{len(labels)} clusters and {len(density)} densities")
+        raise DataError(
+            f"{counted(len(labels), 'cluster')} and {counted(len(density), 'density', 'densities')}"
+        )
     return (np.asarray(density) > threshold) & (np.asarray(labels) >= 0)
 
 

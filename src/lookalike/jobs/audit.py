@@ -105,7 +105,7 @@ def _listed(index: Index, found: Audit) -> dict[str, Any]:
 def _summary(console: Console, found: Audit, column: str | None, k: int, same: float) -> None:
     copies = sum(len(group) for group in found.copies)
     groups = counted(len(found.copies), "group")
-    console.say(f"copies    {copies:,} pictures in {groups} score {same:g} or more")
+    console.say(f"copies    {counted(copies, 'picture')} in {groups} score {same:g} or more")
     far = counted(len(found.outliers), "picture is", "pictures are")
     console.say(f"outliers  {far} far from all others")
     console.say(
@@ -138,7 +138,7 @@ class _Page:
             self._part(
                 "Nearly the same",
                 "Groups that are joined by very high scores: copies, or one thing seen twice.",
-                [(group[0], f"{len(group):,} pictures") for group in found.copies],
+                [(group[0], f"{counted(len(group), 'picture')}") for group in found.copies],
                 {group[0]: group[1:] for group in found.copies},
             ),
             self._part(

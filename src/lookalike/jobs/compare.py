@@ -13,7 +13,7 @@ import numpy as np
 
 from lookalike.compose import read_config
 from lookalike.config import EvaluationConfig
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, counted
 from lookalike.files import write_text, write_with
 from lookalike.jobs.parts.comparing import change_sheets, changed_queries, load, require_same_rows
 from lookalike.jobs.parts.console import Console
@@ -219,11 +219,12 @@ def _method(baseline: str, over: str, tests: int, exchanges: int) -> list[str]:
         f"Change: the run's figure minus that of {baseline}, on the same queries.",
         f"Interval: 95 % paired bootstrap over {what}; each interval stands for itself.",
         f"p: how often exchanging the two runs at random, {what} at a time, makes a difference at "
-        f"least as large ({exchanges:,} exchanges, two-sided).",
+        f"least as large ({counted(exchanges, 'exchange')}, two-sided).",
     ]
     if tests > 1:
         lines.append(
-            f"p (Holm): corrected for the {tests} tests of this comparison, every metric of every "
+            f"p (Holm): corrected for the {counted(tests, 'test')} of this comparison, every"
+            " metric of every "
             "run; metrics that agree on every query are one test. A difference is called real "
             f"where it is at most {_ALPHA}. --metric, chosen beforehand, makes fewer tests."
         )
@@ -241,7 +242,8 @@ def _notes(report: ComparisonReport, over: str, tests: int) -> list[str]:
     narrower = " --over queries asks less: whether they differ on these classes, not on others."
     return [
         f"{units} {over} are too few to show anything: no p-value can be below {least:.2g}, nor, "
-        f"corrected for {tests} tests, below {min(1.0, least * tests):.2g}. Name fewer metrics "
+        f"corrected for {counted(tests, 'test')}, below {min(1.0, least * tests):.2g}. Name fewer"
+        " metrics "
         f"with --metric, or evaluate on more {over}." + (narrower if over == "classes" else "")
     ]
 

@@ -8,6 +8,7 @@ import sys
 from importlib import metadata
 
 from lookalike import __version__
+from lookalike.errors import counted
 from lookalike.jobs.parts.console import Console
 
 _PACKAGES = (
@@ -36,7 +37,9 @@ def run() -> None:
         except metadata.PackageNotFoundError:
             console.say(f"           {package}: not installed")
     console.say(
-        f"machine    {platform.system()} {platform.machine()}, {os.cpu_count()} cores, torch uses "
+        f"machine    {platform.system()} {platform.machine()},"
+        f" {counted(os.cpu_count() or 1, 'core')},"
+        " torch uses "
         f"{torch.get_num_threads()}"
     )
     if torch.cuda.is_available():

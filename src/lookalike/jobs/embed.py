@@ -61,7 +61,8 @@ def run(
         pss_features(found, table.levels[0]).save(pickle)
         console.say(f"pickle   {pickle}")
     console.say(
-        f"embedded {counted(len(found.rows), 'picture')}, {found.vectors.shape[1]} numbers each"
+        f"embedded {counted(len(found.rows), 'picture')},"
+        f" {counted(found.vectors.shape[1], 'number')} each"
     )
     console.say(f"written  {out} and {out.with_suffix('.parquet')}")
     return found

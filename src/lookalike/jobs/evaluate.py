@@ -264,7 +264,7 @@ def _whitened(
         model, options.whitening, options.whitening_size, training, config, under_way
     )
     under_way.console.say(
-        f"whitening: {options.whitening}, {model.width} dimensions, learned on "
+        f"whitening: {options.whitening}, {counted(model.width, 'dimension')}, learned on "
         f"{counted(len(training), 'picture')} of {table.name}"
     )
     if options.save_model is not None and distributed.is_main():

@@ -113,7 +113,8 @@ def run(
     table = _table(Path(model), pictures, overrides)
     chosen, rest = draw(table, count)
     console.say(
-        f"export   {encoder.backbone}, {encoder.width} numbers, {encoder.size} px, to {kind}"
+        f"export   {encoder.backbone}, {counted(encoder.width, 'number')}, {encoder.size} px, to"
+        f" {kind}"
     )
     with replacing_folder(out) as part:
         _write_graphs(encoder, to, part, table.where(rest) if int8 else None)
@@ -259,7 +260,8 @@ def compare(one: Encoder, other: Encoder, table: Table, console: Console | None 
         _map_at_r(others, labels),
     )
     console.say(
-        f"parity   {parity.pictures:,} pictures of {parity.data}: numbers differ by at most "
+        f"parity   {counted(parity.pictures, 'picture')} of {parity.data}: numbers differ by at"
+        " most "
         f"{parity.largest_difference:.2g}, cosines are at least {parity.smallest_cosine:.5f}, "
         f"{parity.top_10_agreement:.2%} of the ten nearest agree"
     )

@@ -110,7 +110,9 @@ def build(
         storage=storage,
     )
     journal.remove()
-    console.say(f"{out}: {counted(len(index), 'picture')}, {vectors.shape[1]} numbers each")
+    console.say(
+        f"{out}: {counted(len(index), 'picture')}, {counted(vectors.shape[1], 'number')} each"
+    )
     if storage != "float32":
         loss = index.manifest["storage_loss"]
         console.say(
@@ -139,7 +141,9 @@ def info(folder: str | Path) -> None:
     size = sum(file["bytes"] for file in about["files"].values())
     remote = about.get("server")
     size += 0 if remote is None else index.vectors.nbytes
-    console.say(f"pictures  {len(index):,}, {about['width']} numbers each, {size / 1e6:,.1f} MB")
+    console.say(
+        f"pictures  {len(index):,}, {counted(about['width'], 'number')} each, {size / 1e6:,.1f} MB"
+    )
     console.say(f"made      {about['created']} by lookalike {about['lookalike']}")
     if about["changed"] != about["created"]:
         console.say(f"changed   {about['changed']}")

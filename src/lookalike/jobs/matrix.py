@@ -19,7 +19,7 @@ from rich.table import Table as Printed
 from lookalike.config import Config
 from lookalike.data.decode import read_picture
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.errors import ConfigError, DataError, counted, suggest
 from lookalike.files import write_with
 from lookalike.jobs.parts import building
 from lookalike.jobs.parts.benchmarks import benchmarks
@@ -109,7 +109,8 @@ def run(
     for side in sides:
         if width is not None and not 0 < width <= side.model.width:
             raise ConfigError(
-                f"--width {width}: the embeddings of {side.name} have {side.model.width} numbers"
+                f"--width {width}: the embeddings of {side.name} have"
+                f" {counted(side.model.width, 'number')}"
             )
     first, _ = _folder_and_size(folders[0])
     asked = benchmarks(first, overrides)
@@ -300,7 +301,7 @@ def _upgrades(
 def _show(console: Console, result: dict[str, Any]) -> None:
     """A table a metric, then the upgrades."""
     models = result["models"]
-    cut = "" if result["width"] is None else f" at {result['width']} numbers"
+    cut = "" if result["width"] is None else f" at {counted(result['width'], 'number')}"
     names = list(result["cells"][0][0]["values"])
     for metric in names:
         printed = Printed(

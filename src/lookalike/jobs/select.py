@@ -120,7 +120,10 @@ def _clustered(clusters: Path, embeddings: Path | None) -> tuple[pd.DataFrame, n
             raise DataError(f"{clusters}: no column '{column}'; give a table of lookalike cluster")
     vectors = None if embeddings is None else read(embeddings).vectors
     if vectors is not None and len(vectors) != len(table):
-        raise DataError(f"{embeddings}: {len(vectors)} vectors for {len(table)} rows of {clusters}")
+        raise DataError(
+            f"{embeddings}: {counted(len(vectors), 'vector')} for {counted(len(table), 'row')} of"
+            f" {clusters}"
+        )
     return table, vectors
 
 
@@ -128,7 +131,9 @@ def _of_pickle(file: Path, number: int) -> pd.DataFrame:
     """The pseudo-label table of a cluster pickle of PSS."""
     held = PSSFile.load(file)
     if len(held.masks) != len(held.paths):
-        raise DataError(f"{file}: {len(held.masks)} masks for {len(held.paths)} rows")
+        raise DataError(
+            f"{file}: {counted(len(held.masks), 'mask')} for {counted(len(held.paths), 'row')}"
+        )
     rows = pd.DataFrame({"path": held.paths, "label": held.truth.astype(str)})
     known = labelled_rows(rows[held.masks == TRAINING])
     chosen = of_two_or_more(held.labels, held.masks == SELECTED)

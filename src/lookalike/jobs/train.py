@@ -9,7 +9,7 @@ from pathlib import Path
 from lookalike import components, distributed
 from lookalike.compose import compose, read_config
 from lookalike.config import Config
-from lookalike.errors import ConfigError, Interrupted, RunError, lost_worker
+from lookalike.errors import ConfigError, Interrupted, RunError, counted, lost_worker
 from lookalike.jobs.parts.requeue import RESUMABLE, Resume, decide, named_folder, writing
 from lookalike.runs import Run, next_folder
 
@@ -184,8 +184,8 @@ def check(config: Config) -> None:
         )
     if config.batch_size % distributed.world_size():
         raise ConfigError(
-            f"batch_size={config.batch_size} does not divide over {distributed.world_size()} "
-            "processes."
+            f"batch_size={config.batch_size} does not divide over"
+            f" {counted(distributed.world_size(), 'process', 'processes')}."
         )
 
 

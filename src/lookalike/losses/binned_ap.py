@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lookalike.errors import LookalikeError, suggest
+from lookalike.errors import LookalikeError, counted, suggest
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.rank_loss import Reduction, RowLoss
 from lookalike.ops.binned_rows import BinnedRows
@@ -130,7 +130,9 @@ class SoftBinAP(RowLoss):
             chunk_size=chunk_size,
         )
         if nq < 2 or low >= high:
-            raise LookalikeError(f"SoftBinAP: nq={nq} bins from {low} to {high} cannot be.")
+            raise LookalikeError(
+                f"SoftBinAP: nq={counted(nq, 'bin')} from {low} to {high} cannot be."
+            )
         scores = {
             "ignore": binned_ap,
             "aware": tie_aware_ap,

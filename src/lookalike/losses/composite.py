@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lookalike.errors import ConfigError, LookalikeError
+from lookalike.errors import ConfigError, LookalikeError, counted
 from lookalike.losses.average_precision import SupAP
 from lookalike.losses.calibration import Calibration
 from lookalike.losses.calling import call, takes_pairs
@@ -123,7 +123,8 @@ class WeightedSum(nn.Module):
             return
         if len(self.weights) != len(self.losses):
             raise ConfigError(
-                f"{name}: {len(self.weights)} weights for {len(self.losses)} losses "
+                f"{name}: {counted(len(self.weights), 'weight')} for"
+                f" {counted(len(self.losses), 'loss', 'losses')} "
                 f"({', '.join(self.losses)})."
             )
         if not all(map(math.isfinite, self.weights)):

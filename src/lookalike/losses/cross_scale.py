@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lookalike.errors import ConfigError, LookalikeError
+from lookalike.errors import ConfigError, LookalikeError, counted
 from lookalike.losses.class_vectors import ProxyLoss
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import FLOOR, one_plus
@@ -85,7 +85,8 @@ class CrossScale(ProxyLoss):
             margins = _MARGINS.get(levels) or torch.linspace(0.25, 0.45, levels).tolist()
         if len(margins) != levels:
             raise ConfigError(
-                f"CrossScale: {len(margins)} margins, but the hierarchy has {levels} level(s)."
+                f"CrossScale: {counted(len(margins), 'margin')}, but the hierarchy has {levels}"
+                " level(s)."
             )
         self.scale = scale
         self.margins = tuple(margins)
@@ -118,7 +119,7 @@ class CrossScale(ProxyLoss):
         labels, table = batch.query_labels, self.hierarchy
         if labels.shape[1] not in (1, table.shape[1]):
             raise LookalikeError(
-                f"CrossScale: labels have {labels.shape[1]} columns; the hierarchy has "
+                f"CrossScale: labels have {counted(labels.shape[1], 'column')}; the hierarchy has "
                 f"{table.shape[1]}. Give all of them, or the finest alone."
             )
         match = labels[:, :1] == table[None, :, 0]

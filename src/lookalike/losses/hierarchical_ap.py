@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from lookalike.errors import LookalikeError
+from lookalike.errors import LookalikeError, counted
 from lookalike.losses import relevance as relevances
 from lookalike.losses.average_precision import average_precision
 from lookalike.losses.inputs import Pairing
@@ -104,7 +104,8 @@ class SmoothHAP(RankLoss):
         """The row function, once the number of levels is known to fit."""
         if isinstance(self.alpha, tuple) and len(self.alpha) != positives.levels:
             raise LookalikeError(
-                f"{type(self).__name__}: alpha has {len(self.alpha)} weights and the labels "
+                f"{type(self).__name__}: alpha has {counted(len(self.alpha), 'weight')} and the"
+                " labels "
                 f"{positives.levels} level(s)."
             )
         return super().rows(positives, pairing)

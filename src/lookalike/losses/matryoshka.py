@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 from lookalike.losses.calling import call, takes_pairs
 from lookalike.losses.composite import WeightedSum, Weights
 
@@ -50,7 +50,9 @@ class Prefix(nn.Module):
 
     def _cut(self, x: Tensor) -> Tensor:
         if x.shape[1] < self.width:
-            raise ConfigError(f"width={self.width}: the embeddings have {x.shape[1]} numbers.")
+            raise ConfigError(
+                f"width={self.width}: the embeddings have {counted(x.shape[1], 'number')}."
+            )
         return F.normalize(x[:, : self.width], dim=1)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lookalike.errors import ConfigError, LookalikeError, suggest
+from lookalike.errors import ConfigError, LookalikeError, counted, suggest
 from lookalike.losses.calling import call
 from lookalike.losses.inputs import columns, real
 from lookalike.losses.pairs import OwnCopies
@@ -145,8 +145,9 @@ class CrossBatchMemory(nn.Module):
         codes = columns("CrossBatchMemory", labels, len(x), "labels").to(x.device)
         if len(x) > self.memory_size or x.shape[1] != self.embedding_size:
             raise LookalikeError(
-                f"CrossBatchMemory: a batch of {len(x)} embeddings {x.shape[1]} wide does not go "
-                f"into {self.memory_size} rows of {self.embedding_size}."
+                f"CrossBatchMemory: a batch of {counted(len(x), 'embedding')} {x.shape[1]} wide"
+                " does not go "
+                f"into {counted(self.memory_size, 'row')} of {self.embedding_size}."
             )
         self._fit(x, codes)
         rows = self._place(len(x)).to(x.device)

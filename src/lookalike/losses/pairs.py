@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lookalike.errors import LookalikeError
+from lookalike.errors import LookalikeError, counted
 from lookalike.losses.inputs import Pairing, pair
 from lookalike.ops.labels import DISTRACTOR, same_label
 
@@ -141,8 +141,9 @@ def _mined(loss: str, batch: Pairing, indices_tuple: Any) -> Mined:
             )
     if len(a1) != len(p) or len(a2) != len(n):
         raise LookalikeError(
-            f"{loss}: indices_tuple has {len(a1)} anchors for {len(p)} positives and {len(a2)} "
-            f"for {len(n)} negatives; they go in pairs."
+            f"{loss}: indices_tuple has {counted(len(a1), 'anchor')} for"
+            f" {counted(len(p), 'positive')} and {len(a2)} "
+            f"for {counted(len(n), 'negative')}; they go in pairs."
         )
     return Mined((a1, p, a2, n), triplets=len(indices_tuple) == 3)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lookalike.errors import LookalikeError
+from lookalike.errors import LookalikeError, counted
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.rank_loss import RankLoss, Reduction, cut_offs, positive
 from lookalike.ops.labels import same_label
@@ -71,7 +71,9 @@ class RecallAtK(RankLoss):
         self.k = cut_offs(name, "k", k)
         temps = tuple(temp_k) if isinstance(temp_k, Sequence) else (temp_k,) * len(self.k)
         if len(temps) != len(self.k):
-            raise LookalikeError(f"{name}: temp_k has {len(temps)} numbers for {len(self.k)} k.")
+            raise LookalikeError(
+                f"{name}: temp_k has {counted(len(temps), 'number')} for {len(self.k)} k."
+            )
         self.temp_k = tuple(positive(name, "temp_k", temp) for temp in temps)
         self.temp_s = positive(name, "temp_s", temp_s)
         self.simmix = simmix

@@ -85,7 +85,7 @@ def problem(
         a, b = label_codes(one, other, ("sequences of the queries", "sequences of the gallery"))
         if len(a) != len(q.exact) or len(b) != len(g.exact):
             raise DataError(
-                f"sequences name {len(a)} queries and {len(b)} gallery items; "
+                f"sequences name {counted(len(a), 'query', 'queries')} and {len(b)} gallery items; "
                 f"there are {len(q.exact)} and {len(g.exact)}"
             )
         groups = (a[:, 0], Members(b[:, 0]))
@@ -112,7 +112,9 @@ def vectors(query: Any, gallery: Any | None) -> tuple[Vectors, Vectors]:
     q = _tensor(query, "query")
     g = q if gallery is None else _tensor(gallery, "gallery")
     if q.shape[1] != g.shape[1]:
-        raise DataError(f"query vectors have {q.shape[1]} dimensions, gallery ones {g.shape[1]}")
+        raise DataError(
+            f"query vectors have {counted(q.shape[1], 'dimension')}, gallery ones {g.shape[1]}"
+        )
     q_norms = _norms(q, "query")
     g_norms = q_norms if g is q else _norms(g, "gallery")
     spread = np.concatenate([q_norms, g_norms])
@@ -156,8 +158,9 @@ def _norms(tensor: torch.Tensor, name: str) -> np.ndarray:
         bad = np.flatnonzero(~np.isfinite(norms))
         shown = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
         raise NumericsError(
-            f"{name}: {len(bad)} of {len(norms)} vectors hold NaN or infinity (rows {shown}). "
-            "Look at those pictures, or at the loss that trained this model."
+            f"{name}: {len(bad):,} of {counted(len(norms), 'vector')}"
+            f" {'holds' if len(bad) == 1 else 'hold'} NaN or infinity (rows {shown}). Look at"
+            " those pictures, or at the loss that trained this model."
         )
     return norms
 
@@ -171,8 +174,9 @@ def _own_rows(exclude_self: Any, queries: int, items: int, *, alone: bool) -> np
             return np.full(queries, -1)
         if queries > items:
             raise DataError(
-                f"exclude_self=True means that gallery row i is query i, but there are {queries} "
-                f"queries and {items} gallery items; give the gallery row of each query instead"
+                f"exclude_self=True means that gallery row i is query i, but there are"
+                f" {counted(queries, 'query', 'queries')} and {items} gallery items; give the"
+                " gallery row of each query instead"
             )
         return np.arange(queries)
     rows = (
@@ -181,7 +185,8 @@ def _own_rows(exclude_self: Any, queries: int, items: int, *, alone: bool) -> np
     rows = np.asarray(rows)
     if rows.shape != (queries,) or rows.dtype.kind not in "iu":
         raise DataError(
-            f"exclude_self must be a bool or the gallery row of each of the {queries} queries "
+            "exclude_self must be a bool or the gallery row of each of the"
+            f" {counted(queries, 'query', 'queries')} "
             f"(-1 for none), got {rows.dtype} of shape {rows.shape}"
         )
     if len(rows) and (rows.min() < -1 or rows.max() >= items):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 from lookalike.metrics.contract import Definition
 from lookalike.metrics.definitions import explain
 from lookalike.metrics.inputs import problem
@@ -84,7 +84,9 @@ def evaluate_landmarks(
 
 def _check_rows(ground_truth: Sequence[Mapping[str, Any]], queries: int, items: int) -> None:
     if len(ground_truth) != queries:
-        raise DataError(f"{queries} queries, but the ground truth of {len(ground_truth)}")
+        raise DataError(
+            f"{counted(queries, 'query', 'queries')}, but the ground truth of {len(ground_truth)}"
+        )
     for number, truth in enumerate(ground_truth):
         for key in ("easy", "hard", "ok", "junk"):
             rows = np.asarray(truth.get(key, ()), np.int64).reshape(-1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lookalike.errors import ConfigError, DataError, NumericsError
+from lookalike.errors import ConfigError, DataError, NumericsError, counted
 
 # What counts as found and what is taken out of the ranking, for each setup.
 _REVISITED = {
@@ -98,7 +98,7 @@ def _rankings(given: Any, queries: int) -> list[np.ndarray]:
         if array.shape[1] != queries:
             raise DataError(
                 f"ranks have shape {array.shape} (database × queries), but the ground truth "
-                f"names {queries} queries"
+                f"names {counted(queries, 'query', 'queries')}"
             )
         return list(array.T)
     if array.dtype.kind != "f":
@@ -106,7 +106,7 @@ def _rankings(given: Any, queries: int) -> list[np.ndarray]:
     if array.shape[0] != queries:
         raise DataError(
             f"scores have shape {array.shape} (queries × database), but the ground truth "
-            f"names {queries} queries"
+            f"names {counted(queries, 'query', 'queries')}"
         )
     if np.isnan(array).any():
         raise NumericsError(f"scores hold NaN, first in row {int(np.isnan(array).any(1).argmax())}")

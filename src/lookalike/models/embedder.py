@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 from lookalike.models.backbones import create_backbone, feature_map
 from lookalike.models.pooling import GeM, create_pool, l2_normalize
 from lookalike.models.precision import at_least_float32
@@ -158,7 +158,8 @@ class Embedder(nn.Module):
         """
         if self.whitening is not None or self.projection is not None:
             raise ConfigError(
-                f"The model's embedding of {self.width} numbers has a linear map behind it already "
+                f"The model's embedding of {counted(self.width, 'number')} has a linear map behind"
+                " it already "
                 f"and cannot be projected to {width}. Drop model.whitening."
             )
         self.projection = nn.Linear(self.width, width)

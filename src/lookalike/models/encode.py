@@ -13,7 +13,7 @@ import torch
 from lookalike.data import loader as loading
 from lookalike.data.decode import as_pixels
 from lookalike.data.table import Table
-from lookalike.errors import DataError, NumericsError
+from lookalike.errors import DataError, NumericsError, counted
 from lookalike.models.precision import autocast
 from lookalike.models.scales import check_scales
 
@@ -130,7 +130,8 @@ def embed(
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(bad):
         raise NumericsError(
-            f"The model gives NaN or infinity for {len(bad)} of {len(embeddings)} pictures (rows "
+            f"The model gives NaN or infinity for {len(bad)} of"
+            f" {counted(len(embeddings), 'picture')} (rows "
             f"{bad[:5].tolist()}). Its weights are broken; train again with a lower learning rate."
         )
     return embeddings

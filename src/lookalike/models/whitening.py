@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lookalike.errors import ConfigError, DataError, NumericsError
+from lookalike.errors import ConfigError, DataError, NumericsError, counted
 from lookalike.models.embedder import Embedder
 from lookalike.ops.arrays import as_matrix
 
@@ -51,7 +51,9 @@ def pca_whitening(x: Any) -> Whitening:
     values, directions = values[::-1], directions[:, ::-1]
     varied = values > max(values[0], 0.0) * len(values) * np.finfo(np.float64).eps
     if not varied.any():
-        raise DataError(f"x: all {len(vectors)} vectors are the same; there is nothing to whiten")
+        raise DataError(
+            f"x: {counted(len(vectors), 'vector')} without a difference; there is nothing to whiten"
+        )
     return mean, directions[:, varied].T / np.sqrt(values[varied])[:, None]
 
 
@@ -91,7 +93,9 @@ def learned_whitening(x: Any, query: Any, positive: Any) -> Whitening:
     vectors = _vectors(x)
     q, p = (_rows(rows, len(vectors), n) for rows, n in ((query, "query"), (positive, "positive")))
     if len(q) != len(p) or not len(q):
-        raise DataError(f"query names {len(q)} rows and positive {len(p)}; give one pair or more")
+        raise DataError(
+            f"query names {counted(len(q), 'row')} and positive {len(p)}; give one pair or more"
+        )
     mean = vectors[q].mean(axis=0)
     noise = vectors[q] - vectors[p]
     lower = _cholesky(noise.T @ noise / len(q))
@@ -119,7 +123,9 @@ def whiten(x: Any, mean: np.ndarray, projection: np.ndarray, size: int | None = 
     """
     vectors = _vectors(x)
     if vectors.shape[1] != len(mean):
-        raise DataError(f"x has {vectors.shape[1]} dimensions, the whitening {len(mean)}")
+        raise DataError(
+            f"x has {counted(vectors.shape[1], 'dimension')}, the whitening {len(mean)}"
+        )
     y = (vectors - mean) @ _cut(projection, size).T
     return y / (np.linalg.norm(y, axis=1, keepdims=True) + _EPS)
 
@@ -149,7 +155,9 @@ def add_whitening(
     3
     """
     if model.spec.whitening is not None:
-        raise ConfigError(f"the model has a whitening to {model.spec.whitening} dimensions already")
+        raise ConfigError(
+            f"the model has a whitening to {counted(model.spec.whitening, 'dimension')} already"
+        )
     if len(mean) != model.width:
         raise DataError(f"the model is {model.width} wide, the whitening {len(mean)}")
     kept = _cut(projection, size)
@@ -217,5 +225,7 @@ def _cholesky(scatter: np.ndarray) -> np.ndarray:
 
 def _cut(projection: np.ndarray, size: int | None) -> np.ndarray:
     if size is not None and not 1 <= size <= len(projection):
-        raise ConfigError(f"size={size}: the whitening has 1 to {len(projection)} dimensions")
+        raise ConfigError(
+            f"size={size}: the whitening has 1 to {counted(len(projection), 'dimension')}"
+        )
     return np.asarray(projection, np.float64)[:size]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lookalike.errors import counted
 from lookalike.report.contents import EvaluationSection
 from lookalike.report.figures import format_estimate, format_value, metric_title
 
@@ -71,9 +72,11 @@ def model_card(card: Card) -> str:
     parts = [
         _metadata(card),
         f"# {card.title}",
-        f"An embedding model for look-alike pictures: {card.backbone}, {card.parameters:,} "
-        f"parameters, {card.size} × {card.size} pixels in, unit vectors of {card.width} numbers "
-        "out. The dot product of two vectors is the cosine of the angle between them; the higher, "
+        f"An embedding model for look-alike pictures: {card.backbone}, "
+        f"{counted(card.parameters, 'parameter')}, {card.size} × {card.size} pixels in, unit"
+        " vectors"
+        f" of {counted(card.width, 'number')} out. The dot product of two vectors is the cosine of"
+        " the angle between them; the higher, "
         "the more alike.",
         "## Use",
         _use(card),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lookalike.errors import counted
 from lookalike.report.contents import Sheet
 from lookalike.report.figures import Interval, format_value, metric_title
 
@@ -135,7 +136,7 @@ class ComparisonReport:
 
 def _some(names: Sequence[str]) -> str:
     """A few names, or how many there are."""
-    return "; ".join(names) if len(names) <= _NAMED else f"{len(names)} metrics"
+    return "; ".join(names) if len(names) <= _NAMED else f"{counted(len(names), 'metric')}"
 
 
 def format_difference(value: float) -> str:

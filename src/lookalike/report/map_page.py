@@ -49,11 +49,10 @@ def map_page(plane: EmbeddingMap, *, title: str, names: list[str]) -> str:
         "thumbs": thumbs,
     }
     unread = sum(not thumb for thumb in thumbs) if plane.pictures is not None else 0
-    shown = (
-        f"{len(labels):,} of {plane.total:,}" if len(labels) < plane.total else f"{plane.total:,}"
-    )
+    few = f"{len(labels):,} of " if len(labels) < plane.total else ""
     classes = counted(len(codes), "class", "classes")
-    note = f"{shown} pictures of {classes}; {plane.method}. Close points look alike."
+    shown = f"{few}{counted(plane.total, 'picture')}"
+    note = f"{shown} of {classes}; {plane.method}. Close points look alike."
     if unread:
         note += f" {counted(unread, 'picture')} cannot be read."
     home = files("lookalike.report")

@@ -35,10 +35,11 @@ def draw_map(plane: EmbeddingMap, *, thumbnails: int = 70) -> Html:
     style = {code: i % COLOURS for i, code in enumerate(plane.largest)}
     ordered = sorted(plane.names, key=lambda code: (code in style, code))
     groups = [_class(plane, spots, code, style.get(code)) for code in ordered]
-    shown = f"{len(spots):,} of {plane.total:,}" if len(spots) < plane.total else f"{plane.total:,}"
+    few = f"{len(spots):,} of " if len(spots) < plane.total else ""
+    shown = f"{few}{counted(plane.total, 'embedding')}"
     classes = counted(len(plane.names), "class", "classes")
     summary = (
-        f"Map of {shown} embeddings of {classes}. Named are the largest: "
+        f"Map of {shown} of {classes}. Named are the largest: "
         f"{', '.join(plane.names[code] for code in plane.largest)}."
     )
     pictures, unreadable = _pictures(plane, spots, thumbnails, style)
@@ -57,7 +58,7 @@ def draw_map(plane: EmbeddingMap, *, thumbnails: int = 70) -> Html:
         None if len(plane.names) == len(style) else tag("li", _swatch(None), "other classes"),
         class_="legend",
     )
-    note = f"{shown} embeddings, {plane.method}. Close points look alike to the model."
+    note = f"{shown}, {plane.method}. Close points look alike to the model."
     if unreadable:
         lost = "picture could not be read and is", "pictures could not be read and are"
         note += f" {counted(unreadable, *lost)} left out."

@@ -127,7 +127,9 @@ def _check(
     broken = np.flatnonzero(~np.isfinite(x).all(axis=1))
     if len(broken):
         raise NumericsError(
-            f"map_embeddings: {len(broken)} embeddings hold NaN or infinity, first row {broken[0]}."
+            f"map_embeddings: {counted(len(broken), 'embedding holds', 'embeddings hold')} NaN or"
+            " infinity, first row"
+            f" {broken[0]}."
         )
 
 
@@ -182,7 +184,7 @@ def _umap(x: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], str]:
     near = min(15, len(x) - 1)
     mapper: Any = UMAP(n_neighbors=near, random_state=seed, n_jobs=1)
     plane = np.asarray(mapper.fit_transform(x), np.float64)
-    return _principal(plane, 2), f"UMAP, {near} neighbours"
+    return _principal(plane, 2), f"UMAP, {counted(near, 'neighbour')}"
 
 
 def _unit_square(plane: NDArray[np.float64]) -> NDArray[np.float64]:

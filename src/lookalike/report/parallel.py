@@ -37,7 +37,7 @@ def draw_parallel(report: SweepReport) -> Html | None:
         *axes,
         viewBox=f"0 0 {width} {HEIGHT}",
         role="img",
-        aria_label=f"Parallel coordinates of {len(done)} trials. {words}",
+        aria_label=f"Parallel coordinates of {counted(len(done), 'trial')}. {words}",
         style=f"min-width:{width}px",
     )
     scroll = tag("div", drawing, class_="scroll", tabindex=0, role="region", aria_label="Trials")

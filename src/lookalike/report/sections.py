@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 from lookalike.report.contents import EvaluationSection, RunReport, Sheet
 from lookalike.report.map_plot import draw_map
 from lookalike.report.markup import Html, join, tag
@@ -104,13 +104,15 @@ def confusion_table(section: EvaluationSection) -> Html | None:
     if not found.pairs:
         return tag(
             "p",
-            f"None: each of the {found.queries:,} queries has a nearest neighbour of "
+            f"None: each of the {counted(found.queries, 'query', 'queries')} has a nearest"
+            " neighbour of "
             "its own class.",
         )
     share = found.wrong / found.queries
     words = (
-        f"{found.wrong:,} of {found.queries:,} queries ({share:.0%}) have a nearest neighbour of "
-        f"another class, in {found.distinct:,} combinations. "
+        f"{found.wrong:,} of {counted(found.queries, 'query', 'queries')} ({share:.0%})"
+        f" {'has' if found.wrong == 1 else 'have'} a nearest neighbour of another class, in"
+        f" {counted(found.distinct, 'combination')}. "
         + ("These are all." if len(found.pairs) == found.distinct else "The commonest:")
     )
     columns = ["Query is", "Nearest is", "Queries", "The other way", "Examples: query, nearest"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 from lookalike.search.index import Index
 
 _BLOCK = 1024
@@ -103,7 +103,8 @@ def audit(
     """
     if not 2 <= k < len(index):
         raise ConfigError(
-            f"--k {k}: give a number of neighbours from 2 and below the {len(index)} pictures."
+            f"--k {k}: give a number of neighbours from 2 and below the"
+            f" {counted(len(index), 'picture')}."
         )
     near, scores = _neighbours(index, k, progress)
     outliers = _outliers(scores)

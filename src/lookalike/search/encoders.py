@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from lookalike.errors import ConfigError, DataError, ModelError
+from lookalike.errors import ConfigError, DataError, ModelError, counted
 from lookalike.search.exported import ExportedEncoder, is_exported
 
 if TYPE_CHECKING:
@@ -201,7 +201,8 @@ def refuse_stranger(
         raise ModelError(f"{where} says of no model, so no picture can be searched in it.")
     if encoder.width != manifest["width"]:
         raise ModelError(
-            f"The model gives {encoder.width} numbers a picture, {where} holds {manifest['width']}."
+            f"The model gives {counted(encoder.width, 'number')} a picture, {where} holds"
+            f" {manifest['width']}."
         )
     origin = bound.get("origin", bound["sha256"])
     if student or encoder.teacher == origin:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.errors import ConfigError, DataError, counted, suggest
 from lookalike.search.arrays import read_array
 from lookalike.search.hits import Hits, best
 from lookalike.search.servers import SERVERS, open_server, server_options
@@ -53,7 +53,8 @@ def engine_spec(name: str, count: int, width: int, **options: Any) -> dict[str, 
     if name == "ivfpq":
         if count < FEWEST:
             raise ConfigError(
-                f"--engine ivfpq learns from at least {FEWEST} vectors; there are {count}. Use "
+                f"--engine ivfpq learns from at least {counted(FEWEST, 'vector')}; there are"
+                f" {count}. Use "
                 "--engine exact."
             )
         parts = next(p for p in (width // 2, width // 4, width) if p and width % p == 0)

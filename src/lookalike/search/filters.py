@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as untyped
 
-from lookalike.errors import ConfigError, DataError, suggest
+from lookalike.errors import ConfigError, DataError, counted, suggest
 
 pc: Any = untyped  # its functions are made when it is loaded
 
@@ -106,7 +106,8 @@ def _read(items: pa.Table, condition: str) -> Condition:
     words = _alternatives(value) if sign in ("=", "!=") else (value,)
     if len(words) > MOST_WORDS:
         raise ConfigError(
-            f"--where {column}{sign}…: {len(words):,} values; at most {MOST_WORDS:,} are taken. "
+            f"--where {column}{sign}…: {counted(len(words), 'value')}; at most {MOST_WORDS:,} are"
+            " taken. "
             "Put what they have in common into a column of its own."
         )
     if len(words) > 1:

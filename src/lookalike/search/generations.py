@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike import documents, trust
-from lookalike.errors import Busy, DataError, DiskError
+from lookalike.errors import Busy, DataError, DiskError, counted
 from lookalike.files import refuse_links, remove_tree, sha256, write_text
 from lookalike.search.blocks import write_sums
 from lookalike.search.manifest import KIND, Manifest
@@ -77,7 +77,7 @@ def check_files(folder: Path, manifest: dict[str, Any], *, sums: bool = False) -
         if not path.is_file():
             wrong.append(f"{path}: missing")
         elif path.stat().st_size != said["bytes"]:
-            wrong.append(f"{path}: {path.stat().st_size} bytes, not {said['bytes']}")
+            wrong.append(f"{path}: {counted(path.stat().st_size, 'byte')}, not {said['bytes']:,}")
         elif sums and sha256(path) != said["sha256"]:
             wrong.append(f"{path}: its content has changed")
     return wrong

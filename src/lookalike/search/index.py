@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lookalike import __version__, trust
-from lookalike.errors import Busy, DataError
+from lookalike.errors import Busy, DataError, counted
 from lookalike.ops.arrays import as_float32
 from lookalike.search import engines, generations
 from lookalike.search.arrays import read_array
@@ -87,7 +87,7 @@ class Index:
             self._items = (place / ITEMS).read_bytes()
             items = pq.ParquetFile(pa.BufferReader(self._items))
             if items.metadata.num_rows != count:  # told before rows are made in memory
-                raise ValueError(f"it has {items.metadata.num_rows} rows")
+                raise ValueError(f"it has {counted(items.metadata.num_rows, 'row')}")
             self.columns: pa.Table = items.read()
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(
@@ -95,7 +95,7 @@ class Index:
             ) from error
         if len(self.vectors) != count or "path" not in self.columns.column_names:
             raise DataError(
-                f"{folder}: {len(self.vectors)} vectors and items of "
+                f"{folder}: {counted(len(self.vectors), 'vector')} and items of "
                 f"{', '.join(self.columns.column_names)}, where the manifest says {count} with a "
                 "path. Build the index again."
             )

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from lookalike import documents, trust
-from lookalike.errors import ConfigError, DataError, RunError
+from lookalike.errors import ConfigError, DataError, RunError, counted
 from lookalike.search.pgvector_filters import expression, where
 from lookalike.search.postgresql import ADDRESS, connect, connected, public_address
 from lookalike.search.servers import (
@@ -50,7 +50,8 @@ def refuse_width(width: int, index: str) -> None:
     if width > _WIDEST[index]:
         remedy = "Use index=exact, or a narrower model." if index == "hnsw" else "Use another."
         raise ConfigError(
-            f"engine pgvector: index={index} takes vectors of at most {_WIDEST[index]:,} numbers; "
+            f"engine pgvector: index={index} takes vectors of at most"
+            f" {counted(_WIDEST[index], 'number')}; "
             f"these have {width:,}. {remedy}"
         )
 

@@ -18,7 +18,7 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from lookalike import documents, trust
-from lookalike.errors import ConfigError, DataError, Unreachable
+from lookalike.errors import ConfigError, DataError, Unreachable, counted
 from lookalike.search.filters import Condition
 from lookalike.search.servers import (
     ADDRESSES,
@@ -72,7 +72,8 @@ def refuse_width(width: int, index: str) -> None:
     """
     if width > _WIDEST:
         raise ConfigError(
-            f"engine qdrant: index={index} takes vectors of at most {_WIDEST:,} numbers; these "
+            f"engine qdrant: index={index} takes vectors of at most {counted(_WIDEST, 'number')};"
+            " these "
             f"have {width:,}. Use another."
         )
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lookalike import distributed
-from lookalike.errors import NumericsError
+from lookalike.errors import NumericsError, counted
 from lookalike.files import write_text, write_with
 from lookalike.train import health
 from lookalike.train.step import SupervisedStep
@@ -180,7 +180,8 @@ class Watch:
             return "Weights and embeddings are finite: the loss itself made it."
         broken = (~self._embeddings.isfinite().flatten(1).all(dim=1)).sum()
         return (
-            f"The weights are finite, {int(broken)} of {len(self._embeddings)} embeddings are not."
+            f"The weights are finite, {int(broken)} of"
+            f" {counted(len(self._embeddings), 'embedding')} {'is' if broken == 1 else 'are'} not."
         )
 
 

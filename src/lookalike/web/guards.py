@@ -11,6 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
+from lookalike.errors import counted
 from lookalike.web.settings import Settings
 
 COOKIE = "lookalike_token"
@@ -129,7 +130,7 @@ class Guard:
         return None
 
     def _large(self) -> str:
-        return f"the request is larger than {self.settings.max_body:,} bytes"
+        return f"the request is larger than {counted(self.settings.max_body, 'byte')}"
 
     def _refuse_token(self, said: list[str], client: str) -> tuple[int, str] | None:
         """Wrong tokens are counted, and one who sent many is not even told of a right one."""

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.compute as untyped
 from PIL import Image
 
-from lookalike.errors import ConfigError, DataError, LookalikeError, RunError
+from lookalike.errors import ConfigError, DataError, LookalikeError, RunError, counted
 from lookalike.files import write_with
 from lookalike.search.asking import Question, ask, ask_fused, describe_hits
 from lookalike.search.encoders import Encoder
@@ -234,7 +234,8 @@ class Service:
             raise Forbidden("this server keeps no marks; start it without --no-marks")
         if self.marks.lines() >= self.settings.max_marks:
             raise Full(
-                f"there are {self.settings.max_marks:,} marks, as many as this server may keep; "
+                f"there are {counted(self.settings.max_marks, 'mark')}, as many as this server may"
+                " keep; "
                 "take marks.jsonl away, or start it with a larger --max-marks"
             )
         index = self.present()
@@ -290,7 +291,8 @@ class Service:
         """The question with conditions on paths decided by the names that are told."""
         if len(question.where) > _CONDITIONS or any(len(c) > _CONDITION for c in question.where):
             raise ConfigError(
-                f"where: at most {_CONDITIONS} conditions of {_CONDITION:,} characters are taken"
+                f"where: at most {counted(_CONDITIONS, 'condition')} of"
+                f" {counted(_CONDITION, 'character')} are taken"
             )
         here = [text for text in question.where if split_condition(text)[0] == "path"]
         if not here:
@@ -308,8 +310,9 @@ class Service:
         taken = sum(f.stat().st_size for k in kept if k.is_dir() for f in k.iterdir())
         if taken + size > self.settings.max_stored:
             raise Full(
-                f"the images that this server keeps take {taken:,} of {self.settings.max_stored:,} "
-                "bytes; remove some, or start it with a larger --max-stored"
+                f"the images that this server keeps take {taken:,} of"
+                f" {counted(self.settings.max_stored, 'byte')}; remove some, or start it with a"
+                " larger --max-stored"
             )
 
     def _row(self, index: Index, number: int) -> int:

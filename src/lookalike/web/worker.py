@@ -17,7 +17,7 @@ import simplejpeg
 from PIL import Image
 
 from lookalike.data.decode import decode_picture
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _MEMORY = 4 << 30  # address space: an image of 100 million pixels and its copies
@@ -79,10 +79,12 @@ def check_size(width: int, height: int, limits: dict[str, Any]) -> None:
     longer, shorter = max(width, height), max(1, min(width, height))
     if width * height > limits["pixels"]:
         raise DataError(
-            f"the image has {width * height:,} pixels; the limit is {limits['pixels']:,}"
+            f"the image has {counted(width * height, 'pixel')}; the limit is {limits['pixels']:,}"
         )
     if longer > limits["side"]:
-        raise DataError(f"the image is {longer:,} pixels long; the limit is {limits['side']:,}")
+        raise DataError(
+            f"the image is {counted(longer, 'pixel')} long; the limit is {limits['side']:,}"
+        )
     if longer > limits["aspect"] * shorter:
         raise DataError(
             f"the image of {width:,} × {height:,} pixels is too thin; its longer side may be "
@@ -91,7 +93,7 @@ def check_size(width: int, height: int, limits: dict[str, Any]) -> None:
     if limits["resized"] ** 2 * longer / shorter > limits["pixels"]:
         raise DataError(
             f"the image of {width:,} × {height:,} pixels would grow beyond "
-            f"{limits['pixels']:,} pixels when it is resized for the model"
+            f"{counted(limits['pixels'], 'pixel')} when it is resized for the model"
         )
 
 

@@ -15,7 +15,7 @@ from scipy.io.matlab import MatReadError
 from lookalike.data.datasets.layout import against_official, existing
 from lookalike.data.datasets.published_levels import CAR_TYPE, CAR_TYPES
 from lookalike.data.table import Table
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 
 _LAYOUT = (
     "cars_annos.mat and car_ims/ (car_ims.tgz unpacked), or devkit/cars_train_annos.mat,"
@@ -51,7 +51,10 @@ def cars196(
     frame = _one_file(base) if (base / "cars_annos.mat").exists() else _split_files(base)
     numbers = frame["class"].to_numpy(np.int64)
     if not 1 <= numbers.min() <= numbers.max() <= len(CAR_TYPE):
-        raise DataError(f"{base}: class {numbers.max()}, but Cars196 has {len(CAR_TYPE)} classes")
+        raise DataError(
+            f"{base}: class {numbers.max()}, but Cars196 has"
+            f" {counted(len(CAR_TYPE), 'class', 'classes')}"
+        )
     names = _class_names(base) or [""] * len(CAR_TYPE)
     frame["model"] = [f"{n:03d} {names[n - 1]}".strip() for n in numbers]
     frame["type"] = [CAR_TYPES[CAR_TYPE[n - 1] - 1] for n in numbers]

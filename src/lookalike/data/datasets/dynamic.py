@@ -9,7 +9,7 @@ import pandas as pd
 
 from lookalike.data.datasets.layout import existing, lines
 from lookalike.data.table import Table
-from lookalike.errors import DataError
+from lookalike.errors import DataError, counted
 
 _LEVELS = ("fine", "middle", "coarse")
 _COLUMNS = ("coarse", "middle", "fine")  # of the published files, behind the file's name
@@ -92,9 +92,9 @@ def _labelled(base: Path, folder: str, split: str, prefix: str) -> pd.DataFrame:
     if counts["fine"] < max(counts.values()):
         found = ", ".join(f"{count:,} {level}" for level, count in counts.items())
         raise DataError(
-            f"{file}: has {found} classes, but the fine level must have the most. The columns are "
-            f"fname, {', '.join(_COLUMNS)}; if yours stand in another order, name them so in the "
-            "first line."
+            f"{file}: there are {found} classes, but the fine level must have the most. The columns"
+            f" are fname, {', '.join(_COLUMNS)}; if yours stand in another order, name them so in"
+            " the first line."
         )
     part = pd.DataFrame({level: prefix + rows[level] for level in _LEVELS})
     part["path"] = f"{folder}/imgs/" + rows["path"]
@@ -111,7 +111,7 @@ def _columns(file: Path, levels: tuple[str, ...]) -> pd.DataFrame:
     first, *others = [*lines(file)] or [""]
     words, count = _fields(first), 1 + len(levels)
     if len(words) < count:
-        raise DataError(f"{file}: has {len(words)} columns, not {count}: {words}")
+        raise DataError(f"{file}: has {counted(len(words), 'column')}, not {count}: {words}")
     order = ["path", *(_level_in(word) for word in words[1:count])]
     if sorted(order[1:], key=str) != sorted(levels):
         order = ["path", *levels]

@@ -162,7 +162,8 @@ def _configured(
     if config is None and len(names) > 1:
         listed = ", ".join(shown)
         notes.append(
-            f"{len(names)} configurations, all read: {listed}; one alone: dataset.config={shown[0]}"
+            f"{counted(len(names), 'configuration')}, all read: {listed}; one alone:"
+            f" dataset.config={shown[0]}"
         )
     return notes, chosen
 
@@ -196,7 +197,10 @@ def _label(value: Any, names: list[str] | None, place: str) -> Any:
     if absent:
         return "-1"
     if not 0 <= value < len(names):
-        raise DataError(f"{place}: class {value}, but the file names {len(names)} classes, from 0")
+        raise DataError(
+            f"{place}: class {value}, but the file names"
+            f" {counted(len(names), 'class', 'classes')}, from 0"
+        )
     return names[value]
 
 

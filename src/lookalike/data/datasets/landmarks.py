@@ -86,7 +86,8 @@ def _evaluation(base: Path, pictures: str) -> list[pd.DataFrame]:
     if landmark.isna().any():
         raise DataError(
             f"{base / 'retrieval_solution_v2.1.csv'}: {first[landmark.isna()].iloc[0]} is not in"
-            f" index_image_to_landmark.csv ({int(landmark.isna().sum())} queries concerned)"
+            " index_image_to_landmark.csv"
+            f" ({counted(int(landmark.isna().sum()), 'query', 'queries')} concerned)"
         )
     query = pd.DataFrame({"id": answered["id"], "landmark": landmark.astype("int64")})
     gallery = index.rename(columns={"landmark_id": "landmark"})[["id", "landmark"]]

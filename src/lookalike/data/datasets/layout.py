@@ -62,7 +62,8 @@ def fields(file: Path, count: int, *, header: int = 0) -> list[list[str]]:
         row = line.split(maxsplit=count - 1)
         if len(row) < count:
             raise DataError(
-                f"{file}: line {number + 1} has {len(row)} fields, not {count}: {line[:80]!r}"
+                f"{file}: line {number + 1} has {counted(len(row), 'field')}, not {count}:"
+                f" {line[:80]!r}"
             )
         rows.append(row)
     if not rows:
@@ -93,7 +94,7 @@ def against_official(counts: Mapping[str, int], official: Mapping[str, int]) -> 
     ['not the official set: train has 3,428 of 5,864 pictures']
     """
     off = [
-        f"{split} has {counts.get(split, 0):,} of {size:,} pictures"
+        f"{split} has {counts.get(split, 0):,} of {counted(size, 'picture')}"
         for split, size in official.items()
         if counts.get(split, 0) != size
     ]

@@ -10,7 +10,7 @@ import pandas as pd
 from lookalike.data import unpickle
 from lookalike.data.datasets.layout import against_official, existing
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError
+from lookalike.errors import ConfigError, DataError, counted
 
 LISTS = ("easy", "hard", "junk")  # columns of the table, see `revisited`
 _OFFICIAL = {
@@ -94,7 +94,7 @@ def _read(root: str | Path, collection: str) -> tuple[Path, dict[str, Any]]:
     if len(truth["gnd"]) != len(truth["qimlist"]):
         raise DataError(
             f"{base / marker}: {len(truth['gnd'])} ground truths for"
-            f" {len(truth['qimlist'])} queries"
+            f" {counted(len(truth['qimlist']), 'query', 'queries')}"
         )
     for number, entry in enumerate(truth["gnd"]):
         missing = [key for key in ("bbx", *LISTS) if key not in entry]

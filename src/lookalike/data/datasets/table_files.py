@@ -12,6 +12,7 @@ from lookalike.data.datasets.layout import unused
 from lookalike.data.frames import read_frame, write_frame
 from lookalike.data.splits import TestClasses, class_disjoint
 from lookalike.data.table import Table
+from lookalike.errors import counted
 from lookalike.ops.labels import is_absent, reads_as_nothing
 
 
@@ -99,7 +100,10 @@ def _mixed(frame: pd.DataFrame, level: str) -> str | None:
     numbers = int(pd.to_numeric(text, errors="coerce").notna().sum())
     if 0 < numbers < len(text):
         words = "is a number" if numbers == 1 else "are numbers"
-        return f"column '{level}': {numbers} of {len(text)} labels {words}; all count as text"
+        return (
+            f"column '{level}': {numbers} of {counted(len(text), 'label')} {words}; all count as"
+            " text"
+        )
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch.utils.data import Sampler
 
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 
 # Row numbers of each global batch: ``(batches, batch_size)``, or a list where the last is shorter.
 Plan: TypeAlias = np.ndarray | Sequence[np.ndarray]
@@ -31,10 +31,13 @@ class BatchSampler(Sampler[list[int]], ABC):
         if batch_size < 1:
             raise ConfigError(f"sampler.batch_size: {batch_size} must be at least 1")
         if not 0 <= rank < world:
-            raise ConfigError(f"sampler: rank {rank} of {world} processes cannot be")
+            raise ConfigError(
+                f"sampler: rank {rank} of {counted(world, 'process', 'processes')} cannot be"
+            )
         if batch_size % world:
             raise ConfigError(
-                f"sampler.batch_size: {batch_size} cannot be split over {world} processes;"
+                f"sampler.batch_size: {batch_size} cannot be split over"
+                f" {counted(world, 'process', 'processes')};"
                 f" give a multiple of {world}"
             )
         self.batch_size, self.seed, self.rank, self.world = batch_size, seed, rank, world

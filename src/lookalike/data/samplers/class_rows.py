@@ -25,12 +25,16 @@ class ClassRows:
             )
         if self.single and singletons == "refuse":
             raise DataError(
-                f"sampler: {self.single} of {len(values)} classes have one picture, which nothing"
-                " can match; add pictures, or set sampler.singletons to 'drop' or 'repeat'"
+                f"sampler: {self.single:,} of {counted(len(values), 'class', 'classes')}"
+                f" {'has' if self.single == 1 else 'have'} one picture, which nothing can match;"
+                " add pictures, or set sampler.singletons to 'drop' or 'repeat'"
             )
         kept = sizes > 1 if singletons == "drop" else np.ones(len(values), bool)
         if not kept.any():
-            raise DataError(f"sampler: all {len(values)} classes have one picture; none is left")
+            raise DataError(
+                f"sampler: of {counted(len(values), 'class', 'classes')} none has more than one"
+                " picture; none is left"
+            )
         order = np.argsort(inverse, kind="stable")
         order = order[kept[inverse[order]]]
         self.flat = numbers[known][order]
@@ -70,10 +74,10 @@ class ClassRows:
         small = int(((self.sizes < m) & (self.sizes > 1)).sum())
         if small:
             verbs = "has {0} and repeats" if small == 1 else "have {0} and repeat"
-            words = verbs.format(f"2 to {m - 1} pictures")
+            words = verbs.format(f"2 to {counted(m - 1, 'picture')}")
             notes.append(f"{counted(small, 'class', 'classes')} {words} them")
         if self.single:
-            done = "left out" if self.singletons == "drop" else f"repeated {m} times"
+            done = "left out" if self.singletons == "drop" else f"repeated {counted(m, 'time')}"
             verb = "has" if self.single == 1 else "have"
             classes = counted(self.single, "class", "classes")
             notes.append(f"{classes} {verb} one picture, {done}")

@@ -66,8 +66,9 @@ class GreedyMPerClassSampler(BatchSampler):
         large = sum(len(rows) >= m for rows in self.classes)
         if large * m < batch_size:
             raise ConfigError(
-                f"sampler: a batch of {batch_size} with m={m} needs {batch_size // m} classes of at"
-                f" least {m} pictures, but there are {large}; lower batch_size or m"
+                f"sampler: a batch of {batch_size} with m={m} needs"
+                f" {counted(batch_size // m, 'class', 'classes')} of at"
+                f" least {counted(m, 'picture')}, but there are {large}; lower batch_size or m"
             )
         self.batches = len(self._pass(random.Random(seed)))
         unused = sum(len(rows) for rows in self.classes) - self.batches * batch_size
@@ -75,9 +76,10 @@ class GreedyMPerClassSampler(BatchSampler):
         fewer = counted(len(self.classes) - large, "class has", "classes have")
         come = "comes" if len(self.classes) - large == 1 else "come"
         self.notes = (
-            f"{batches} an epoch, {batch_size // m} classes × {m} pictures;"
+            f"{batches} an epoch, {counted(batch_size // m, 'class', 'classes')} ×"
+            f" {counted(m, 'picture')};"
             f" {counted(unused, 'picture')} unused",
-            *([f"{fewer} fewer than {m} pictures and never {come}"]
+            *([f"{fewer} fewer than {counted(m, 'picture')} and never {come}"]
               if large < len(self.classes) else []),
         )  # fmt: skip
 

@@ -65,21 +65,24 @@ class GroupedSampler(BatchSampler):
         values, sizes = np.unique(column[column >= 0], return_counts=True)
         self.kept = np.flatnonzero(np.isin(column, values[sizes >= m]))
         if not len(self.kept):
-            raise DataError(f"sampler: no class has {m} pictures")
+            raise DataError(f"sampler: no class has {counted(m, 'picture')}")
         self.column = column[self.kept]
         self.values = values[sizes >= m]
         self.per_class = int(sizes[sizes >= m].min()) // m * m
         self.length = min(query_size, len(self.kept), self.per_class * len(self.values))
         if self.length < batch_size:
-            raise DataError(f"sampler: {self.length} anchors do not fill a batch of {batch_size}")
+            raise DataError(
+                f"sampler: {counted(self.length, 'anchor')} cannot fill a batch of {batch_size}"
+            )
         self._mined: tuple[int, np.ndarray] | None = None
         small = int((sizes < m).sum())
         batches = counted(len(self), "batch", "batches")
         fewer = counted(small, "class has", "classes have")
         self.notes = (
-            f"{batches} an epoch of {batch_size} anchors, {m} of a class in a row,"
-            f" {negatives} negatives each; {self.per_class} pictures of each class",
-            *([f"{fewer} fewer than {m} pictures, left out"] if small else []),
+            f"{batches} an epoch of {counted(batch_size, 'anchor')}, {m} of a class in a row,"
+            f" {counted(negatives, 'negative')} each; {counted(self.per_class, 'picture')} of each"
+            " class",
+            *([f"{fewer} fewer than {counted(m, 'picture')}, left out"] if small else []),
         )
 
     def __len__(self) -> int:

@@ -71,7 +71,9 @@ class HierarchicalSampler(BatchSampler):
         self.tuples = list(combinations(self.members, supers))
         whole = len(self.tuples) * batches_per_super_pair
         if batches is not None and not 1 <= batches <= whole:
-            raise ConfigError(f"sampler.batches: {batches} of {whole} batches cannot be")
+            raise ConfigError(
+                f"sampler.batches: {batches} of {counted(whole, 'batch', 'batches')} cannot be"
+            )
         self.batches = batches
         small = sum(len(rows) < self.per_super for rows in self.members.values())
         repeating = (

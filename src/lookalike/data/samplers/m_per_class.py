@@ -65,8 +65,9 @@ class MPerClassSampler(BatchSampler):
         count = len(self.classes)
         if count < self.classes_per_batch:
             raise ConfigError(
-                f"sampler: a batch of {batch_size} with m={m} needs {self.classes_per_batch}"
-                f" classes, but there are {count}; lower batch_size to {count * m} or raise m"
+                f"sampler: a batch of {batch_size} with m={m} needs"
+                f" {counted(self.classes_per_batch, 'class', 'classes')}, but there are {count};"
+                f" lower batch_size to {count * m} or raise m"
             )
         full_pass = -(-count // self.classes_per_batch)
         if batches is not None and batches < 1:
@@ -75,8 +76,9 @@ class MPerClassSampler(BatchSampler):
         turns = self.batches * self.classes_per_batch / count
         words = counted(self.batches, "batch", "batches")
         self.notes = (
-            f"{words} an epoch, each {self.classes_per_batch} classes × {m} pictures;"
-            f" each of {count} classes comes {turns:.1f} times",
+            f"{words} an epoch, each {counted(self.classes_per_batch, 'class', 'classes')} ×"
+            f" {counted(m, 'picture')};"
+            f" each of {counted(count, 'class', 'classes')} comes {turns:.1f} times",
             *self.classes.notes(m),
         )
 

@@ -116,7 +116,8 @@ def drawn(
     found = sum(name.endswith(".png") for _, _, files in os.walk(target) for name in files)
     if found != len(collection) or not (target / SETTINGS).is_file():
         raise DataError(
-            f"toy: {target} should hold {len(collection)} pictures and {SETTINGS}, but holds"
+            f"toy: {target} should hold {counted(len(collection), 'picture')} and {SETTINGS}, but"
+            " holds"
             f" {counted(found, 'picture')}; remove the folder and they are drawn again"
         )
     return target

@@ -12,7 +12,7 @@ from lookalike.config import EvaluationConfig
 from lookalike.data.columns import BOX
 from lookalike.data.datasets.table_files import table_file
 from lookalike.data.table import Table
-from lookalike.errors import DataError, RunError, suggest
+from lookalike.errors import DataError, RunError, counted, suggest
 from lookalike.jobs.parts.measuring import Measured, measure_vectors
 from lookalike.metrics.compare import Comparison
 from lookalike.report.contents import Sheet
@@ -54,7 +54,8 @@ def load(folder: str | Path, split: str, c: EvaluationConfig) -> Measured:
         raise RunError(f"{files[1]} cannot be read ({error}); evaluate the run again") from error
     if embeddings.ndim != 2 or len(embeddings) != len(rows):
         raise RunError(
-            f"{kept}: {len(rows)} rows, but vectors of shape {embeddings.shape}; evaluate again: "
+            f"{kept}: {counted(len(rows), 'row')}, but vectors of shape {embeddings.shape};"
+            " evaluate again: "
             f"lookalike evaluate {folder} --split {split}"
         )
     return measure_vectors(split, rows, embeddings, c)
@@ -86,7 +87,8 @@ def require_same_rows(first: Table, other: Table, names: tuple[str, str]) -> Non
     for column, mine, theirs in zip(columns, kept, kept[len(columns) :], strict=False):
         if len(mine) != len(theirs):
             raise DataError(
-                f"{a} was measured on {len(first)} rows, {b} on {len(other)}; paired differences "
+                f"{a} was measured on {counted(len(first), 'row')}, {b} on {len(other)}; paired"
+                " differences "
                 f"need the same. {remedy}"
             )
         if len(differ := np.flatnonzero(mine != theirs)):

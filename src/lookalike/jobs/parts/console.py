@@ -113,7 +113,7 @@ class Console:
         model = training.model
         size = sum(p.numel() for p in model.parameters())
         self.say(
-            f"model    {model.spec.backbone}, {size:,} parameters, "
+            f"model    {model.spec.backbone}, {counted(size, 'parameter')}, "
             f"{model.width}-wide embeddings, {model.spec.size} px, on {training.device}"
         )
         self.say(

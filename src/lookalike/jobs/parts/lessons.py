@@ -14,7 +14,7 @@ from lookalike.data import transforms
 from lookalike.data.coupled import CoupledDataset, CoupledViews
 from lookalike.data.loader import Loader, train_loader
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, suggest
+from lookalike.errors import ConfigError, counted, suggest
 from lookalike.jobs.parts import building, teachers
 from lookalike.jobs.parts.stored import store
 from lookalike.jobs.parts.teachers import Tutor
@@ -187,7 +187,8 @@ def _coupled_loader(
     share = config.batch_size // distributed.world_size()
     if c.mixup and distributed.is_active() and share % c.group:
         raise ConfigError(
-            f"distillation.group={c.group}: each process has {share} pictures of a batch, and a "
+            f"distillation.group={c.group}: each process has {counted(share, 'picture')} of a"
+            " batch, and a "
             "group of partners in mix-up must lie within one. Set a group that divides it."
         )
     options = config.transform.train

@@ -94,9 +94,10 @@ def evaluated_table(folder: Path, one: Benchmark) -> tuple[Benchmark, Table]:
     kept = record(folder)
     unwritten = "the figures are printed, and those in the run's folder stay"
     if kept is None:
+        size = counted(before["pictures"], "image") if "pictures" in before else "of unknown size"
         note = (
-            f"the data changed since the run ({before.get('pictures', '?')} images, now"
-            f" {len(table)}), and it is too old to know which rows trained it: classes that it was"
+            f"the data changed since the run ({size}, now {len(table):,}), and it is too old to"
+            " know which rows trained it: classes that it was"
             f" trained on may be among those tested; {unwritten}"
         )
         return replace(one, own=False), table.with_notes(note)

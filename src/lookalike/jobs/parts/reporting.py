@@ -269,7 +269,7 @@ def _facts(
             f"fingerprint {data['fingerprint']}",
         ),
         *(("Note", note) for note in data["notes"]),
-        ("Model", f"{config.model.backbone}, {manifest['parameters']:,} parameters"),
+        ("Model", f"{config.model.backbone}, {counted(manifest['parameters'], 'parameter')}"),
         ("Pictures", f"{config.transform.size} × {config.transform.size} pixels"),
         (
             "Training",

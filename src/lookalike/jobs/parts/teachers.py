@@ -8,7 +8,7 @@ from typing import Any
 
 from lookalike import components
 from lookalike.config import Config
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, counted
 from lookalike.jobs.parts.pairing import load_model
 from lookalike.models import published, published_network, weights
 from lookalike.models.embedder import Embedder, create_model
@@ -54,7 +54,9 @@ def tutor_of(config: Config, student: Embedder) -> Tutor | None:
     teacher, width = found.model, found.model.width
     notes = [f"teacher  {teacher.spec.backbone}, {width}-wide embeddings, {teacher.spec.size} px"]
     if student.width != width:
-        notes.append(f"         the student's {student.width} numbers are projected to {width}")
+        notes.append(
+            f"         the student's {counted(student.width, 'number')} are projected to {width}"
+        )
         student.project(width)
         student.to(student.device)
     return replace(found, notes=tuple(notes))

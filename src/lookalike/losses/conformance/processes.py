@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lookalike.distributed import gather
+from lookalike.errors import counted
 
 Work = tuple[nn.Module, Tensor, Tensor]  # a loss in float64, embeddings, labels (or a teacher's)
 _PATIENCE = timedelta(seconds=120)  # for another process to arrive at a gather
@@ -102,7 +103,9 @@ def _start(work: Mapping[str, Work], processes: int) -> list[dict[str, dict[str,
         try:
             said = [process.communicate(timeout=_LIMIT)[1] for process in started]
         except subprocess.TimeoutExpired as error:
-            raise AssertionError(f"'distributed': no end after {_LIMIT} seconds") from error
+            raise AssertionError(
+                f"'distributed': no end after {counted(_LIMIT, 'second')}"
+            ) from error
         finally:
             for process in started:
                 process.kill()

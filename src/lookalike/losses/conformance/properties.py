@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lookalike.errors import counted
 from lookalike.losses.conformance.probe import (
     DoesNotApply,
     Probe,
@@ -172,9 +173,11 @@ def _reference(probe: Probe) -> None:
     for size in (5, 30):
         ref, ref_y = probe.batch(2, torch.arange(size) * 7 % 6)
         want = probe.run(x, y, ref_emb=ref, ref_labels=ref_y)
-        expect_finite(want, f"{size} references")
+        expect_finite(want, f"{counted(size, 'reference')}")
         turned = probe.run(x, y, ref_emb=ref.flip(0), ref_labels=ref_y.flip(0))
-        expect_equal(turned[:2], want[:2], f"with {size} references backwards and as they came")
+        expect_equal(
+            turned[:2], want[:2], f"with {counted(size, 'reference')} backwards and as they came"
+        )
 
 
 def _needs_references(probe: Probe) -> None:
