@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,8 +24,6 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 # The name of a file or folder right there: no path, nothing hidden, and no way up.
 PlainName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
-
-_AT = re.compile(r"(?P<what>.*?)(?: - at `(?P<key>.*)`)?", re.DOTALL)
 
 
 class Document(msgspec.Struct):
@@ -60,7 +59,7 @@ def read_json(
         >>> _ = file.write_text('{"width": "wide"}')
         >>> read_json(file, dict[str, int])
         Traceback (most recent call last):
-        lookalike.errors.DataError: ...a.json: *: expected a whole number, got a text.
+        lookalike.errors.DataError: ...a.json: width: expected a whole number, got a text.
     """
     text = read_text(path, fault=fault, remedy=remedy, most=most)
     try:
@@ -144,14 +143,60 @@ def check(
     except RecursionError as error:
         raise fault(_said(source, "is nested too deeply", remedy)) from error
     except (msgspec.ValidationError, ValueError, TypeError) as error:
-        parts = _AT.fullmatch(str(error))
-        what, key = (str(error), "") if parts is None else (parts["what"], parts["key"] or "")
+        what = str(error).split(" - at `")[0]
+        key = _place(str(error), content, schema)
         if missing := re.fullmatch("Object missing required field `(.*)`", what):
-            key, what = f"{key}.{missing[1]}", "is missing"
+            key, what = f"{key}.{missing[1]}".lstrip("."), "is missing"
         else:
             what = _in_words(what)
-        key = key.replace("[...]", ".*").lstrip("$").lstrip(".")
         raise fault(_said(source, f"{key}: {what}" if key else what, remedy, colon=True)) from error
+
+
+def _place(text: str, content: Any, schema: Any) -> str:
+    """Where msgspec's sentence finds the fault, with the names of entries that it leaves out.
+
+    For an entry of a mapping it writes ``[...]``. Entries are read in their order, so the wrong one
+    is the last of the shortest beginning of that mapping which gives the same sentence.
+
+    >>> _place("Expected `int`, got `str` - at `$[...]`", {"a": 1, "b": "2"}, dict[str, int])
+    'b'
+    """
+    found = re.search(r" - at (`key` in )?`\$(.*)`$", text)
+    if found is None:
+        return ""
+    path: list[Any] = []
+    steps = found[2] + ("[...]" if found[1] else "")
+    for name, number in re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", steps):
+        if number == "...":
+            path.append(_wrong_entry(text, content, schema, path))
+        else:
+            path.append(name or int(number))
+    return ".".join(str(step)[:100] for step in path)
+
+
+def _wrong_entry(text: str, content: Any, schema: Any, path: list[Any]) -> Any:
+    entries = content
+    for step in path:
+        entries = entries[step]
+    entries = list(entries.items())
+
+    def is_wrong(last: int) -> bool:
+        try:
+            msgspec.convert(_replaced(content, path, dict(entries[: last + 1])), schema)
+        except (msgspec.ValidationError, ValueError, TypeError) as error:
+            return str(error) == text
+        return False
+
+    return entries[bisect_left(range(len(entries) - 1), True, key=is_wrong)][0]
+
+
+def _replaced(content: Any, path: list[Any], part: Any) -> Any:
+    """A copy of nested content with another part at a path."""
+    if not path:
+        return part
+    copy = content.copy()
+    copy[path[0]] = _replaced(content[path[0]], path[1:], part)
+    return copy
 
 
 _KINDS = {
