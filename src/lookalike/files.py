@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import platform
 import re
 import shutil
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from lookalike.errors import DiskError, RunError
@@ -15,6 +18,10 @@ from lookalike.errors import DiskError, RunError
 # What a writer leaves in a folder while it writes; see `lookalike.locks`.
 LOCK = ".lock"
 HOLDER = ".holder.json"
+# A temporary file or folder: the place's name, its writer's process and machine (not in old ones).
+_LEFT = re.compile(
+    r"\.(?P<name>.+)\.(?P<pid>\d+)(-(?P<machine>[0-9a-f]{8}))?\.(?P<kind>part|before)"
+)
 
 
 def is_free(folder: Path, begun: Container[str] = ()) -> bool:
@@ -32,7 +39,7 @@ def is_free(folder: Path, begun: Container[str] = ()) -> bool:
     return all(
         path.name in (LOCK, HOLDER)
         or path.name in begun
-        or re.fullmatch(r"\..+\.\d+\.part", path.name)
+        or ((left := _LEFT.fullmatch(path.name)) and left["kind"] == "part")
         for path in folder.iterdir()
     )
 
@@ -46,6 +53,71 @@ def empty(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def is_living(pid: int) -> bool:
+    """Whether a process of this machine lives; where that cannot be known, it does.
+
+    A killed process whose parent has not asked for its end yet is dead.
+
+    >>> is_living(os.getpid())
+    True
+    """
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+@cache
+def _machine() -> str:
+    """Eight hexadecimal digits for where a process's number means that process."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())  # a container counts its own
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
+
+
+def temporary(path: Path, kind: str = "part") -> Path:
+    """The hidden sibling that this process writes to on behalf of a path.
+
+    What a dead process of this machine left for the same path is removed first, and a whole folder
+    that it had put aside is put back where nothing took its place. A living writer's is kept, and
+    so is that of another machine, of which nothing can be known.
+
+    Args:
+        path: the file or folder that is to be written.
+        kind: ``"part"``, what becomes it; ``"before"``, what it was.
+
+    Raises:
+        OSError: the disk refuses.
+
+    >>> temporary(Path("index.json")).name.startswith(".index.json.")
+    True
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        said = _LEFT.fullmatch(left.name)
+        if said is None or said["name"] != path.name or said["machine"] != _machine():
+            continue
+        if is_living(int(said["pid"])):
+            continue
+        if said["kind"] == "before" and not (path.exists() or path.is_symlink()):
+            left.replace(path)
+        elif left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}-{_machine()}.{kind}")
 
 
 @contextmanager
@@ -64,10 +136,11 @@ def replacing(path: Path) -> Iterator[Path]:
     >>> target.read_text()
     'whole'
     """
-    sibling = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sibling = temporary(path)
     try:
         with _naming(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             yield sibling
             with sibling.open("rb") as file:
                 os.fsync(file.fileno())
@@ -87,9 +160,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     Raises:
         DiskError: the disk refuses (full, read-only, …); the message names the folder.
     """
-    filled = path.is_dir() and is_free(path)
-    sibling = (path / path.name if filled else path).with_name(f".{path.name}.{os.getpid()}.part")
-    before = path.with_name(f".{path.name}.{os.getpid()}.before")
+    with _naming(path):
+        before = temporary(path, "before")
+        filled = path.is_dir() and is_free(path)
+        sibling = temporary(path / path.name if filled else path)
     try:
         with _naming(path):
             shutil.rmtree(sibling, ignore_errors=True)

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lookalike.errors import Busy, DataError, DiskError
-from lookalike.files import HOLDER, LOCK, is_free, write_text
+from lookalike.files import HOLDER, LOCK, is_free, is_living, write_text
 
 _DYING = 20.0  # seconds that the loader's processes of a killed run may live on, with its lock
 
@@ -96,25 +96,8 @@ def _read_holder(folder: Path) -> dict[str, Any]:
 def _is_dead(holder: dict[str, Any]) -> bool:
     """Whether the holder ran on this machine and is no more."""
     pid = holder.get("pid")
-    here = holder.get("host") == platform.node() and os.name == "posix"
-    if not here or not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    """A killed process whose parent has not asked for its end yet is dead too."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] in ("Z", "X")
+    here = holder.get("host") == platform.node()
+    return here and isinstance(pid, int) and pid > 0 and not is_living(pid)
 
 
 def _describe(holder: dict[str, Any]) -> str:

@@ -233,7 +233,7 @@ def test_tables_that_cannot_be_read_are_refused_by_name(tmp_path):
 def test_a_table_that_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "file").touch()
     table = Table.from_frame(pd.DataFrame({"path": ["a"], "label": [1]}))
-    with pytest.raises(DiskError, match="cannot be written"):
+    with pytest.raises(DiskError, match="Cannot write"):
         write_table(table, tmp_path / "file" / "t.csv")
 
 

@@ -7,13 +7,13 @@ import lzma
 import os
 import shutil
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from lookalike.errors import DataError, counted
+from lookalike.files import temporary
 
 SMALL = 256 << 20  # bytes that any archive may unpack to
 RATIO = 200  # beyond them, how many times its size
@@ -59,8 +59,9 @@ def unpack(archives: Sequence[Path], target: Path) -> None:
         raise DataError(f"{target}: is there already; remove it first")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        beside.chmod(0o755)  # mkdtemp makes it private, which the rename would keep
+        beside = temporary(target)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
     except OSError as e:
         raise DataError(f"{target}: cannot be made: {e.strerror or e}") from None
     try:

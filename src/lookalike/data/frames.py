@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lookalike.errors import DataError, DiskError, counted
+from lookalike.errors import DataError, counted
+from lookalike.files import replacing
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".parquet": None, ".pq": None}
 
@@ -111,19 +111,11 @@ def write_frame(frame: pd.DataFrame, file: Path) -> None:
         DiskError: the disk refuses.
     """
     separator = _separator(file)
-    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if separator is None:
-                frame.to_parquet(beside, index=False)
-            else:
-                frame.to_csv(beside, sep=separator, index=False)
-            beside.replace(file)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as e:
-        raise DiskError(f"{file}: cannot be written: {e.strerror or e}") from None
+    with replacing(file) as beside:
+        if separator is None:
+            frame.to_parquet(beside, index=False)
+        else:
+            frame.to_csv(beside, sep=separator, index=False)
 
 
 def _separator(file: Path) -> str | None:
