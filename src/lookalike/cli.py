@@ -23,7 +23,6 @@ app.add_typer(cli_data.data_app, name="data")
 app.add_typer(cli_search.index_app, name="index")
 
 Overrides = cli_data.Overrides
-AutoResume = cli_discover.AutoResume
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
@@ -31,17 +30,12 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 @opens_files
 def train(
     overrides: Overrides = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with run=FOLDER. --resume=auto: begin, go on, or be done."
-        ),
-    ] = False,
-    auto_resume: AutoResume = False,
+    resume: cli_discover.Resume = False,
+    auto_resume: cli_discover.AutoResume = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that is in run=FOLDER.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Plain lines, no progress bar.")] = False,
+    quiet: cli_discover.Quiet = False,
     trace: Annotated[
         Path | None,
         typer.Option(

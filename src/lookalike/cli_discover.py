@@ -11,7 +11,14 @@ Out = Annotated[Path, typer.Option("--out", help="The file to write.")]
 Label = Annotated[str, typer.Option("--label", help="Column of true labels, where there is one.")]
 # Also spelt --resume=auto, which `cli.main` understands: a flag of typer takes no value.
 AUTO = "--auto-resume"
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on with run=FOLDER. --resume=auto: begin, go on, or be done."
+    ),
+]
 AutoResume = Annotated[bool, typer.Option(AUTO, hidden=True)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Plain lines, no progress bar.")]
 
 
 def embed(
@@ -123,17 +130,12 @@ def discover(
             metavar="[OPTION=VALUE]...", help="As for train, and discover.rounds, discover.…"
         ),
     ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with run=FOLDER. --resume=auto: begin, go on, or be done."
-        ),
-    ] = False,
+    resume: Resume = False,
     auto_resume: AutoResume = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the loop that is in run=FOLDER.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Plain lines, no progress bar.")] = False,
+    quiet: Quiet = False,
     decisions: Annotated[
         Path | None, typer.Option("--decisions", help="A review's CSV, for the next round.")
     ] = None,
