@@ -47,6 +47,7 @@ def test_split_words_in_any_case_and_their_synonyms(tmp_path, words):
 
 
 STRANGERS = [
+    (("train", "eval", "test"), "'eval' and 'test' both mean the split 'test'"),
     (("train", "holdout"), "'train' is the name of a split, 'holdout' beside it is not"),
     (("train", "tets"), "'tets' beside it is not. Did you mean 'test'"),
     (("train", "test", "extra"), "'extra' beside it is not"),

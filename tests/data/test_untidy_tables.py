@@ -82,6 +82,8 @@ BAD = {
     "'tran' is no split.*Did you mean 'train'": rows("x", split="tran"),
     "'train' is a known word for a split, 'holdout' beside it is not": rows("x")
     + "z.png,y,holdout\n",
+    "'test' and 'Eval' both mean the split 'test'": rows("x", split="test") + "z.png,y,Eval\n",
+    "names column 'label' 2 times": "path,label, label\na.png,x,y\n",
     "column 'Split' is not read": "path,label,Split\na.png,x,train\n",
     "column 'sequences' is not read": "path,label,split,sequences\na.png,x,train,1\n",
     "column 'isquery' is not read": "path,label,split,isquery\na.png,x,test,1\n",

@@ -109,6 +109,7 @@ def refuse_unknown(words: Iterable[str], where: str, remedy: str) -> None:
                 f"{where}: '{word}' is no split that is trained on or evaluated. Did you mean"
                 f" '{found}'? Write that, or a name of your own that does not look like it"
             )
+    refuse_synonyms(listed, where)
     low = {word: word.strip().casefold() for word in listed}
     sides = ROLES if set(ROLES) <= set(low.values()) else ()
     known = [w for w in listed if is_known(w) or low[w] in sides]
@@ -121,6 +122,24 @@ def refuse_unknown(words: Iterable[str], where: str, remedy: str) -> None:
             f" {'is' if len(strangers) == 1 else 'are'} not: such images would be neither trained"
             f" on nor evaluated. {remedy}"
         )
+
+
+def refuse_synonyms(words: Iterable[str], where: str) -> None:
+    """Refuse two words that would become one split, as ``eval`` beside ``test``.
+
+    Capitals alone make no second word: ``Test`` and ``test`` are one split.
+
+    Raises:
+        DataError: with both words and the split that they mean.
+    """
+    seen: dict[str, str] = {}
+    for word in words:
+        other = seen.setdefault(split_name(word), word)
+        if other.strip().casefold() != word.strip().casefold():
+            raise DataError(
+                f"{where}: '{other}' and '{word}' both mean the split '{split_name(word)}'. Write"
+                f" one word if they are one split, or {split_name(word)}_1 and {split_name(word)}_2"
+            )
 
 
 def _quoted(words: Sequence[str], limit: int = 5) -> str:

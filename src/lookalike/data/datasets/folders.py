@@ -11,7 +11,15 @@ from typing import NamedTuple
 import pandas as pd
 
 from lookalike.data.datasets.layout import existing, some, unused
-from lookalike.data.split_words import OTHERS, ROLES, is_exact, is_known, meant, split_name
+from lookalike.data.split_words import (
+    OTHERS,
+    ROLES,
+    is_exact,
+    is_known,
+    meant,
+    refuse_synonyms,
+    split_name,
+)
 from lookalike.data.splits import TestClasses, class_disjoint
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, counted
@@ -70,6 +78,7 @@ def folder(
     frame = pd.DataFrame({"path": files}, dtype="str")
     parts = [PurePosixPath(f).parts[:-1] for f in files]
     if _has_splits(parts, base, notes):
+        refuse_synonyms(sorted({p[0] for p in parts}), str(base))
         frame["split"] = [split_name(p[0]) for p in parts]
         parts = [p[1:] for p in parts]
         roles, parts = _roles(frame["split"], parts)
