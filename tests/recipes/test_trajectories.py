@@ -8,6 +8,9 @@ milestones are small, all else is the recipe.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -17,31 +20,46 @@ import trajectory_law as law
 from lookalike.compose import compose
 from lookalike.losses import NormSoftmax
 
-EXACT, TABLES = 1e-9, 2e-8  # TABLES: the originals' own tables of relevance are float32
+EXACT = 1e-9
+PAGES = Path(__file__).parents[2] / "docs" / "from"
 
-# record: recipe, network, tolerance of losses and of movement
+# record: recipe, network, page and first words of the row that says how equal it is
 RANK = {
-    "roadmap_cub": ("roadmap/cub", "resnet18", EXACT),
-    "roadmap_sop": ("roadmap/sop", "resnet18", EXACT),
-    "roadmap_cub_deit": ("roadmap/cub_deit", "deit_small_distilled", EXACT),
-    "suprank_sop": ("suprank/sop", "resnet18", TABLES),
-    "suprank_sop_r50": ("suprank/sop", "resnet50", TABLES),
-    "suprank_inat_base": ("suprank/inat_base", "resnet18", TABLES),
-    "suprank_cub": ("suprank/cub", "resnet18", EXACT),
-    "suprank_gldv2": ("suprank/gldv2", "resnet18", EXACT),
-    "happier_sop": ("suprank/sop", "resnet34", TABLES),
-    "happier_inat_base": ("happier/inat_base", "resnet34", TABLES),
-    "dyml_vehicle": ("suprank/dyml_vehicle", "resnet34", TABLES),
-    "dyml_animal": ("suprank/dyml_animal", "resnet34", EXACT),
-    "dyml_product": ("suprank/dyml_product", "resnet34", EXACT),
+    "roadmap_cub": ("roadmap/cub", "resnet18", "roadmap", "`roadmap/cub`"),
+    "roadmap_sop": ("roadmap/sop", "resnet18", "roadmap", "`roadmap/sop`"),
+    "roadmap_cub_deit": (
+        "roadmap/cub_deit",
+        "deit_small_distilled",
+        "roadmap",
+        "`roadmap/cub_deit`",
+    ),
+    "suprank_sop": ("suprank/sop", "resnet18", "suprank", "`suprank/sop`, ResNet-18"),
+    "suprank_sop_r50": ("suprank/sop", "resnet50", "suprank", "`suprank/sop`, ResNet-50"),
+    "suprank_inat_base": ("suprank/inat_base", "resnet18", "suprank", "`suprank/inat_base`"),
+    "suprank_cub": ("suprank/cub", "resnet18", "suprank", "`suprank/cub`"),
+    "suprank_gldv2": ("suprank/gldv2", "resnet18", "suprank", "`suprank/gldv2`"),
+    "happier_sop": ("suprank/sop", "resnet34", "happier", "`suprank/sop`"),
+    "happier_inat_base": ("happier/inat_base", "resnet34", "happier", "`happier/inat_base`"),
+    "dyml_vehicle": ("suprank/dyml_vehicle", "resnet34", "suprank", "`suprank/dyml_vehicle`"),
+    "dyml_animal": ("suprank/dyml_animal", "resnet34", "suprank", "`suprank/dyml_animal`"),
+    "dyml_product": ("suprank/dyml_product", "resnet34", "suprank", "`suprank/dyml_product`"),
 }
 RATES = {"net": "backbone", "fc": "head"}
+
+
+def said(page: str, row: str) -> tuple[float, float]:
+    """How far losses and weights may be apart: what the page says, and a digit for the machine."""
+    lines = (PAGES / f"{page}.md").read_text().splitlines()
+    (line,) = [line for line in lines if re.match(rf"\| {re.escape(row)}.*\| \d+ \|", line)]
+    losses, weights = (float(cell) for cell in line.split(" | ")[2:4])
+    return max(10 * losses, 1e-12), max(10 * weights, 1e-12)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RANK)
 def test_a_rank_recipe_trains_as_the_original(name, tmp_path):
-    recipe, network, tolerance = RANK[name]
+    recipe, network, *row = RANK[name]
+    tolerance, tolerance_of_weights = said(*row)
     found = trajectories.record(name)
     pictures = law.images(int(found["seed_pictures"]), int(found["size"]))
     assert pictures.astype(np.int64).sum() == found["pictures_sum"]
@@ -73,11 +91,13 @@ def test_a_rank_recipe_trains_as_the_original(name, tmp_path):
         if f"moved_first:{theirs}" in found:
             first = found[f"moved_first:{theirs}"]
             np.testing.assert_allclose(
-                step.ravel()[: len(first)], first, atol=10 * tolerance * np.abs(first).max()
+                step.ravel()[: len(first)],
+                first,
+                atol=10 * tolerance_of_weights * np.abs(first).max(),
             )
     # A random probe of a difference is on the average as long as the difference.
     for group, square in apart.items():
-        assert np.sqrt(square) <= 5 * tolerance * np.sqrt(moved[group]) + 1e-15, group
+        assert np.sqrt(square) <= tolerance_of_weights * np.sqrt(moved[group]) + 1e-15, group
 
 
 # ── Positive Proxy, Smooth-AP, PSS ──────────────────────────────────────────────────────────────
