@@ -68,6 +68,15 @@ def test_whole_numbers_of_any_length_stay_what_they_are():
     assert wide.tolist() == [2**63, 2**63 + 1]
 
 
+def test_what_is_masked_is_no_label():
+    masked = np.ma.masked_array([4, 7, 7], [False, True, False])
+    assert label_columns(masked, "labels")[0].tolist() == [4, -1, 7]
+    assert label_columns(np.ma.masked_array(["a", "b"], [False, True]), "labels")[0].tolist() == [
+        "a",
+        "",
+    ]
+
+
 BAD = {
     "row 1 is 1.5, not a whole number": [1, 1.5],
     "not an exact whole number": [1.0, 2.0**60],
@@ -77,6 +86,8 @@ BAD = {
     "rows of 1 and 2 levels": [[1], [1, 2]],
     "is int; give one label a row": 5,
     "is str; give one label a row": "abc",
+    "is set; give one label a row, in order": {1, 2},
+    "is dict; give one label a row": {0: "a", 1: "b"},
     "must have shape": np.zeros((2, 2, 2), int),
 }
 

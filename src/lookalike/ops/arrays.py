@@ -70,7 +70,7 @@ def _array(value: Any, name: str) -> np.ndarray:
     if hasattr(value, "__array__"):
         array = np.asarray(value)
         return _numbers(array) if array.dtype.kind != "O" else _stacked(list(array), name)
-    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | dict | set | frozenset) or not isinstance(value, Iterable):
         raise DataError(f"{name} is {type(value).__name__}; give vectors of shape (N, D)")
     return _stacked(list(value), name)
 

@@ -8,7 +8,7 @@ alone: a bird of known species and unknown genus matches its species, and no gen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,10 +131,14 @@ def _array(labels: Any, name: str) -> np.ndarray:
     if hasattr(labels, "detach"):  # a tensor
         labels = labels.detach().cpu()
         return (labels.double() if labels.is_floating_point() else labels).numpy()
-    if isinstance(labels, str | bytes) or not (
+    if isinstance(labels, str | bytes | Mapping | Set) or not (
         hasattr(labels, "__array__") or isinstance(labels, Iterable)
     ):
-        raise DataError(f"{name} is {type(labels).__name__}; give one label a row")
+        raise DataError(f"{name} is {type(labels).__name__}; give one label a row, in order")
+    if np.ma.isMaskedArray(labels):  # what is masked is not there
+        values = np.ma.getdata(labels).astype(object)
+        values[np.ma.getmaskarray(labels)] = None
+        return values
     if hasattr(labels, "__array__"):
         return np.asarray(labels)
     rows = [_row(row) for row in labels]
