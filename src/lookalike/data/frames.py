@@ -103,8 +103,9 @@ def _header(file: Path, separator: str) -> list[str]:
     named = [name.strip() for name in header if name.strip()]
     if twice := sorted({name for name in named if named.count(name) > 1}):
         raise DataError(
-            f"{file}: its first line names column '{twice[0]}' {named.count(twice[0])} times, and"
-            " only one would be read; rename or drop the others"
+            f"{file}: its first line names column '{twice[0]}'"
+            f" {counted(named.count(twice[0]), 'time')}, and only one would be read; rename or drop"
+            " the others"
         )
     return header
 
