@@ -62,9 +62,7 @@ def test_a_step_is_its_three_pieces_and_the_slope_its_derivative(name):
 
 
 @pytest.mark.parametrize("name", STEPS)
-@pytest.mark.parametrize(
-    "shape", [(3, 1, 1), (5, 17, 3), (4, 1100, 2), (2, 513, 20), (3, 1300, 170)]
-)
+@pytest.mark.parametrize("shape", [(3, 1, 1), (5, 17, 3), (4, 1100, 2), (2, 513, 20)])
 def test_sums_and_slopes_are_those_of_plain_torch_in_double(face, name, shape):
     queries, width, depth = shape
     step = STEPS[name]
@@ -91,24 +89,6 @@ def test_torch_sums_are_plain_loops(name):
         for p in range(2):
             terms = (plain_step(step, float(s - pivots[b, p])) for s in scores[b])
             assert sums[b, p].item() == pytest.approx(sum(terms), rel=1e-12)
-
-
-@pytest.mark.parametrize("spread", [0.0, 1e-6, 0.02, 3.0])
-@pytest.mark.parametrize("name", STEPS)
-def test_many_pivots_are_as_few(face, name, spread, monkeypatch):
-    step = STEPS[name]
-    scores, pivots, weights = rows(3, 700), rows(3, 60, seed=1) * spread, rows(3, 60, seed=2)
-    scores[:, :2], pivots[1, 50:], weights[1, 50:] = -math.inf, math.inf, 0
-    results = []
-    for many in (1, 1000):
-        monkeypatch.setattr(native_kernels, "MANY", many)
-        mixed = scores.clone()
-        results.append(
-            (step_sums(scores, pivots, step), step_slopes_(mixed, pivots, weights, step), mixed)
-        )
-    for one, other in zip(*results, strict=True):
-        scale = other.abs().max().item()
-        torch.testing.assert_close(one, other, rtol=2e-5, atol=2e-6 * scale)
 
 
 def test_far_scores_give_nothing_and_no_more(face):

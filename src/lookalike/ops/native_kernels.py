@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lookalike.ops import paths
+from lookalike.ops.line_plans import SINGLE, plan
 from lookalike.ops.steps import Heaviside, LowerBound, SoftStep, Step
 
 if TYPE_CHECKING:
@@ -16,9 +19,6 @@ if TYPE_CHECKING:
     from lookalike.ops.pair_sums import PairSteps
 
 MOST_BINS = 256
-# From this many pivots on they are sorted, and a score meets only those within reach of the curve:
-# no loss where scores lie close together, five times as fast where they spread.
-MANY = 128
 
 
 def suits(*tensors: Tensor) -> bool:
@@ -35,26 +35,33 @@ def suits(*tensors: Tensor) -> bool:
 def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
     """As :func:`lookalike.ops.step_sums.step_sums`."""
     sums = _like(pivots)
-    is_many = pivots.shape[1] >= MANY
-    order = None
-    if is_many:
-        pivots, order = pivots.detach().sort(dim=1)
-    _library().step_sums(scores.detach(), _plain(pivots), sums, *_numbers(step), is_many, *_how())
-    return sums if order is None else _unsorted(sums, order)
+    _library().step_sums(scores.detach(), _plain(pivots), sums, *_numbers(step), *_how())
+    return sums
 
 
 def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> Tensor:
     """As :func:`lookalike.ops.step_sums.step_slopes_`."""
     totals = _like(pivots)
-    is_many = pivots.shape[1] >= MANY
-    order = None
-    if is_many:
-        pivots, order = pivots.detach().sort(dim=1)
-        weights = weights.gather(1, order)
     _library().step_slopes(
-        scores.detach(), _plain(pivots), _plain(weights), totals, *_numbers(step), is_many, *_how()
+        scores.detach(), _plain(pivots), _plain(weights), totals, *_numbers(step), *_how()
     )
-    return totals if order is None else _unsorted(totals, order)
+    return totals
+
+
+def line_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
+    """As :func:`step_sums`, for many pivots."""
+    sums = _like(pivots)
+    _library().line_sums(scores.detach(), _plain(pivots), sums, _plan(step, False), *_how())
+    return sums
+
+
+def line_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> Tensor:
+    """As :func:`step_slopes_`, for many pivots."""
+    totals = _like(pivots)
+    _library().line_slopes(
+        scores.detach(), _plain(pivots), _plain(weights), totals, _plan(step, True), *_how()
+    )
+    return totals
 
 
 def pair_sums(pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairSteps) -> Tensor:
@@ -88,6 +95,41 @@ def pair_slopes(
     return slopes
 
 
+def line_pair_sums(
+    pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairSteps
+) -> Tensor | None:
+    """As :func:`lookalike.ops.line_pairs.line_pair_sums`."""
+    sums = _like(pivots)
+    itself = float(steps.peer(torch.zeros((), dtype=torch.float64)))
+    good = _library().line_pair_sums(
+        _plain(pivots),
+        _plain(weight),
+        None if level is None else _plain(level),
+        sums,
+        *_plans(steps, False),
+        itself,
+        *_how(),
+    )
+    return sums if good else None
+
+
+def line_pair_slopes(
+    pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairSteps, by_sum: Tensor
+) -> Tensor | None:
+    """As :func:`lookalike.ops.line_pairs.line_pair_slopes`."""
+    slopes = _like(pivots)
+    good = _library().line_pair_slopes(
+        _plain(pivots),
+        _plain(weight),
+        None if level is None else _plain(level),
+        _plain(by_sum),
+        slopes,
+        *_plans(steps, True),
+        *_how(),
+    )
+    return slopes if good else None
+
+
 def histogram(scores: Tensor, bins: Bins) -> Tensor:
     """As :func:`lookalike.ops.histograms.histogram`, of at most ``MOST_BINS`` bins."""
     shares = scores.new_empty(len(scores), bins.number)
@@ -118,10 +160,6 @@ def _how() -> tuple[str | None, int]:
     return paths.instruction_set(), torch.get_num_threads()
 
 
-def _unsorted(values: Tensor, order: Tensor) -> Tensor:
-    return torch.empty_like(values).scatter_(1, order, values)
-
-
 def _like(pivots: Tensor) -> Tensor:
     return torch.empty_like(pivots, memory_format=torch.contiguous_format, requires_grad=False)
 
@@ -142,3 +180,25 @@ def _kind_and_numbers(step: Step) -> tuple[float, ...]:
     if isinstance(step, LowerBound):
         return 2, step.beta, step.gamma, step.leak, 0, 0
     raise TypeError(f"no native form of {step}")
+
+
+def _plans(steps: PairSteps, is_slope: bool) -> tuple[list[Any], list[int]]:
+    """The different plans, and which of them lower items, peers and better items take."""
+    relations = (steps.lower, steps.peer, steps.better)
+    distinct = list(dict.fromkeys(relations))
+    return [_plan(step, is_slope) for step in distinct], [distinct.index(s) for s in relations]
+
+
+@lru_cache(maxsize=64)
+def _plan(step: Step, is_slope: bool) -> tuple[Any, ...]:
+    """A plan in the numbers and the order of native/line_rows.hpp."""
+    found = plan(step, is_slope, SINGLE)
+    cuts = [
+        (cut.at, float(cut.is_strict), cut.constant, cut.slope, cut.scale, cut.add)
+        for cut in found.cuts
+    ]
+    curve = found.curve
+    if curve is None:
+        return cuts, None, (0.0,) * 5
+    numbers = curve.first, curve.width, curve.shift, curve.beyond, float(curve.is_cut)
+    return cuts, np.ascontiguousarray(curve.table, dtype=np.float32), numbers

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lookalike.ops import native_kernels
+from lookalike.ops.line_pairs import line_pair_slopes, line_pair_sums
+from lookalike.ops.line_sums import many_pairs
 from lookalike.ops.steps import Heaviside, Step
 
 
@@ -26,6 +28,10 @@ class PairSteps:
         used = (self.lower, self.peer, self.better) if is_graded else (self.peer,)
         return not all(isinstance(step, Heaviside) for step in used)
 
+    def told_apart(self, level: Tensor | None) -> Tensor | None:
+        """The levels, or None where they make no difference to the step."""
+        return None if self.lower == self.peer == self.better else level
+
 
 def pair_sums(pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairSteps) -> Tensor:
     """``sum over j != i of min(w_i, w_j) * step(s_j - s_i)``.
@@ -33,7 +39,8 @@ def pair_sums(pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairS
     Args:
         pivots: ``(c, P)`` scores.
         weight: ``(c, P)`` of the same type, 0 on padding; has no gradient.
-        level: ``(c, P)`` of the same type, or None when all are peers.
+        level: ``(c, P)`` of the same type, whole numbers, or None when all are peers. Where the
+            items of a level weigh the same and are many, time grows with P, not with P·P.
         steps: which step which item takes.
 
     Returns:
@@ -90,11 +97,28 @@ def _shares(weight: Tensor) -> Tensor:
 
 
 def _sums(pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairSteps) -> Tensor:
-    kernels = native_kernels if native_kernels.suits(pivots) else None
+    is_native = native_kernels.suits(pivots)
     with torch.no_grad():
-        if kernels:
-            return kernels.pair_sums(pivots, weight, level, steps)
-        return torch_pair_sums(pivots, weight, level, steps)
+        if pivots.shape[1] >= many_pairs(pivots):
+            by_line = native_kernels.line_pair_sums if is_native else line_pair_sums
+            sums = by_line(pivots, weight, level, steps)
+            if sums is not None:
+                return sums
+        by_pair = native_kernels.pair_sums if is_native else torch_pair_sums
+        return by_pair(pivots, weight, steps.told_apart(level), steps)
+
+
+def _slopes(
+    pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairSteps, by_sum: Tensor
+) -> Tensor:
+    is_native = native_kernels.suits(pivots)
+    if pivots.shape[1] >= many_pairs(pivots):
+        by_line = native_kernels.line_pair_slopes if is_native else line_pair_slopes
+        slopes = by_line(pivots, weight, level, steps, by_sum)
+        if slopes is not None:
+            return slopes
+    by_pair = native_kernels.pair_slopes if is_native else torch_pair_slopes
+    return by_pair(pivots, weight, steps.told_apart(level), steps, by_sum)
 
 
 class _PairSums(torch.autograd.Function):
@@ -110,8 +134,4 @@ class _PairSums(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_output: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         pivots, weight, level = ctx.saved_tensors
-        if native_kernels.suits(pivots):
-            slopes = native_kernels.pair_slopes(pivots, weight, level, ctx.steps, *grad_output)
-        else:
-            slopes = torch_pair_slopes(pivots, weight, level, ctx.steps, *grad_output)
-        return slopes, None, None, None
+        return _slopes(pivots, weight, level, ctx.steps, *grad_output), None, None, None

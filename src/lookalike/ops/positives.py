@@ -12,8 +12,10 @@ from torch import Tensor
 
 from lookalike.ops.labels import DISTRACTOR, same_label
 
-# Entries of the P × P tables of one group of rows: 16 MB in float32.
+# Entries of the P × P tables of one group of rows: 16 MB in float32. Where there are so many
+# positives that no such table is made, a few for each.
 TABLE = 1 << 22
+WIDEST = 64
 
 SelfRole = Literal["positive", "competitor", "absent"]
 
@@ -46,7 +48,8 @@ class RowPositives:
         """
         ordered, order = torch.sort(self.count, stable=True)
         sizes = ordered.tolist()
-        if sizes[0] and sizes[-1] <= sizes[0] + 8 and len(sizes) * sizes[-1] ** 2 <= TABLE:
+        entries = sizes[-1] * min(sizes[-1], WIDEST)
+        if sizes[0] and sizes[-1] <= sizes[0] + 8 and len(sizes) * entries <= TABLE:
             yield None, self
             return
         start = 0
@@ -54,7 +57,8 @@ class RowPositives:
             limit = 0 if sizes[start] == 0 else max(2 * sizes[start], sizes[start] + 8)
             stop = int(torch.searchsorted(ordered, limit, right=True))
             if limit:
-                stop = min(stop, start + max(1, TABLE // sizes[stop - 1] ** 2))
+                entries = sizes[stop - 1] * min(sizes[stop - 1], WIDEST)
+                stop = min(stop, start + max(1, TABLE // entries))
             rows, width = order[start:stop], sizes[stop - 1]
             parts = (t[rows, :width] for t in (self.index, self.mask, self.level))
             yield rows, RowPositives(*parts)

@@ -12,6 +12,9 @@ from lookalike.ops.positives import Positives, RowPositives
 from lookalike.ops.ranks import Ranked, Steps
 from lookalike.ops.step_sums import step_slopes_, step_sums
 
+# Positives, of all rows, that are ranked at a time: some dozen arrays of so many are held at once.
+ENTRIES = 1 << 17
+
 
 class RankedRows:
     """The row function (see :mod:`lookalike.ops.row_losses`) of a score of soft ranks.
@@ -24,7 +27,8 @@ class RankedRows:
         mixup: ``(B, n(n-1)/2)`` shares in [0, 1] of virtual positives for the largest ``n``, or
             None (see :func:`mix_positives`).
 
-    Work is ``B·P·M``. Rows of very different ``P`` are handled in groups of similar ``P``.
+    Work is ``B·P·M`` for a few positives, ``B·(P + M)`` for many. Rows of very different ``P`` are
+    handled in groups of similar ``P``.
     """
 
     def __init__(
@@ -41,6 +45,14 @@ class RankedRows:
 
     def __call__(self, scores: Tensor, start: int, weights: Tensor | None) -> Tensor:
         """``1 - score`` of each row, 0 where there is no positive."""
+        step = max(1, ENTRIES // self.positives.largest)
+        losses = [
+            self._few(part, start + first, None if weights is None else weights[first:][:step])
+            for first, part in zip(range(0, len(scores), step), scores.split(step), strict=True)
+        ]
+        return losses[0] if len(losses) == 1 else torch.cat(losses)
+
+    def _few(self, scores: Tensor, start: int, weights: Tensor | None) -> Tensor:
         stop = start + len(scores)
         self.positives.leave_out_(scores, start)
         positives = self.positives.rows(start, stop)

@@ -71,7 +71,7 @@ class Ranked:
         """``(c, P)`` ranks, from 1 up, differentiable in ``pivots`` and ``below``."""
         steps = PairSteps(self.steps.lower, self.steps.peer, self.steps.peer)
         weight = self.mask.to(self.pivots.dtype)
-        return 1 + self.below + pair_sums(self.pivots, weight, self._level(steps), steps)
+        return 1 + self.below + pair_sums(self.pivots, weight, self._level(), steps)
 
     def h_rank(self, relevance: Tensor) -> Tensor:
         """``(c, P)`` H-ranks: positives only, weighed by ``min(r_i, r_j)`` (HAPPIER).
@@ -80,9 +80,7 @@ class Ranked:
         """
         peer, better = self.steps.peer, self.steps.better
         steps = PairSteps(peer, peer, better or peer)
-        return relevance + pair_sums(self.pivots, relevance, self._level(steps), steps)
+        return relevance + pair_sums(self.pivots, relevance, self._level(), steps)
 
-    def _level(self, steps: PairSteps) -> Tensor | None:
-        if self.level is None or steps.lower == steps.peer == steps.better:
-            return None
-        return self.level.to(self.pivots.dtype)
+    def _level(self) -> Tensor | None:
+        return None if self.level is None else self.level.to(self.pivots.dtype)

@@ -1,8 +1,10 @@
 """The one heavy kernel of every rank loss: sums of soft steps from a row to its pivots.
 
 For row ``b`` with scores ``s`` and pivots ``p`` (the scores of its positives) it gives
-``sum_j step(s[b, j] - p[b, i])``, and then the derivatives. Work is ``c·P·M`` for ``c`` rows,
-memory one small tile. Columns that must not count hold ``-inf``; padded pivots hold ``+inf``.
+``sum_j step(s[b, j] - p[b, i])``, and then the derivatives. A few pivots meet every score: work is
+``c·P·M`` for ``c`` rows, memory one small tile. Many are sorted onto a line with the scores, and
+work is ``c·(P + M)`` (:mod:`lookalike.ops.line_plans`). Columns that must not count hold ``-inf``;
+padded pivots hold ``+inf``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from lookalike.ops import native_kernels, paths
 from lookalike.ops.differences import difference_tiles
+from lookalike.ops.line_sums import Points, line_sums, many
 from lookalike.ops.steps import SoftStep
 
 
@@ -35,6 +38,10 @@ def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
     ... )
     tensor([[0.5000]])
     """
+    if pivots.shape[1] >= many(scores):
+        if native_kernels.suits(scores):
+            return native_kernels.line_sums(scores, pivots, step)
+        return line_sums(Points.of(scores), pivots, step).to(scores.dtype)
     kernels = _kernels(scores)
     if kernels:
         return kernels.step_sums(scores, pivots, step)
@@ -53,6 +60,10 @@ def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep
     Returns:
         ``(c, P)``, ``sum_j step'(scores[b, j] - pivots[b, i])`` before the weights.
     """
+    if pivots.shape[1] >= many(scores):
+        if native_kernels.suits(scores):
+            return native_kernels.line_slopes_(scores, pivots, weights, step)
+        return _line_slopes_(scores, pivots, weights, step)
     kernels = _kernels(scores)
     if kernels:
         return kernels.step_slopes_(scores, pivots, weights, step)
@@ -66,6 +77,13 @@ def _kernels(scores: Tensor) -> ModuleType | None:
     if native_kernels.suits(scores):
         return native_kernels
     return import_module("lookalike.ops.compiled_kernels") if paths.compiles() else None
+
+
+def _line_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> Tensor:
+    totals = line_sums(Points.of(scores), pivots, step, is_slope=True)
+    # Seen from the other end: a score is the target of its pivots.
+    scores.copy_(line_sums(Points.of(-pivots, weights), -scores, step, is_slope=True))
+    return totals.to(scores.dtype)
 
 
 def torch_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:

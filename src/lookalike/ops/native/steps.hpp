@@ -10,12 +10,6 @@ struct Step {
     float inverse_tau, start, delta, rho, offset;
 };
 
-// Room for kernels of many pivots, which are padded to whole vectors.
-struct Scratch {
-    float *pivots, *weights, *part;
-    double *total, *count, *score;
-};
-
 constexpr int64_t kLanes = 16;
 inline int64_t padded_depth(int64_t depth) { return (depth + kLanes - 1) / kLanes * kLanes; }
 
@@ -26,12 +20,6 @@ struct StepKernels {
     // row[j] <- sum_p weights[p] step'(row[j] - pivots[p]); totals[p] = sum_j step'(...)
     void (*slopes)(float* row, int64_t width, const float* pivots, const float* weights,
                    int64_t depth, Step step, float* totals);
-    // The same for many pivots, in rising order: a score meets one by one only those within reach of
-    // the curve; what it gives to all below comes from sums.
-    void (*many_sums)(const float* row, int64_t width, const float* pivots, int64_t depth,
-                      Step step, float* sums, Scratch scratch);
-    void (*many_slopes)(float* row, int64_t width, const float* pivots, const float* weights,
-                        int64_t depth, Step step, float* totals, Scratch scratch);
 };
 
 // One translation unit each, compiled from step_kernels.cpp with the flags of its name.
