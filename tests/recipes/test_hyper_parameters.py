@@ -1,7 +1,7 @@
-"""Every number of a recipe is the original's, and every number of a row of the pages is in ours.
+"""Numbers of a recipe are the original's, and every number of a row of the pages is in ours.
 
-``tests/golden/hyper_parameters.yaml`` holds what the originals' command lines resolve to, read from
-their parsers and configurations.
+``tests/golden/hyper_parameters.yaml`` holds what the originals' command lines resolve to, and says
+which of its entries were not traced to them.
 """
 
 from __future__ import annotations
