@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import httpx
 import uvicorn
+from typer.testing import CliRunner
 
-from lookalike.web.connections import limited_protocol
+from lookalike.cli import app as cli
 
 
 def start(folder, *options: str) -> tuple[subprocess.Popen, str]:
@@ -37,16 +39,25 @@ def start(folder, *options: str) -> tuple[subprocess.Popen, str]:
 
 
 @contextmanager
-def start_app(app, settings) -> Iterator[int]:
-    """Serve an application from a thread of this process, as ``lookalike serve`` does; its port."""
-    config = uvicorn.Config(app, port=0, log_level="warning", http=limited_protocol(settings))
-    server = uvicorn.Server(config)
+def start_app(app, **options) -> Iterator[int]:
+    """Serve an application from a thread of this process, with uvicorn's options; its port."""
+    server = uvicorn.Server(uvicorn.Config(app, **(options | {"port": 0})))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    for _ in range(600):
+    for _ in range(1200):
         if server.started:
             break
         time.sleep(0.05)
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     thread.join(20)
+
+
+@contextmanager
+def serve_here(folder, *words: str) -> Iterator[str]:
+    """``lookalike serve`` with these words, in this process: its address, at once and not ready."""
+    with patch("uvicorn.run") as run, patch("signal.signal"):
+        done = CliRunner().invoke(cli, ["serve", str(folder), *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    with start_app(*run.call_args.args, **run.call_args.kwargs) as port:
+        yield f"http://127.0.0.1:{port}"

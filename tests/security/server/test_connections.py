@@ -5,73 +5,83 @@ from __future__ import annotations
 import json
 import socket
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
 import uvicorn
-from running_server import start, start_app
+from running_server import serve_here, start_app
 from served import Site
 
 from lookalike.web.connections import limited_protocol
 
+PATIENCE = 60  # seconds for what comes at once on an idle machine; an answer that never comes fails
+
 
 @pytest.fixture
-def quick(index):
-    """A server in this process with deadlines of a second."""
-    site = Site(index.folder, header_seconds=0.5, body_seconds=1, connections=8)
-    with start_app(site.app, site.settings) as port:
-        site.service.load()
-        yield port
+def started(index):
+    """Starts servers in this process."""
+    with ExitStack() as stack:
+
+        def start(**options) -> int:
+            site = Site(index.folder, **options)
+            http = limited_protocol(site.settings)
+            port = stack.enter_context(start_app(site.app, log_level="warning", http=http))
+            site.service.load()
+            return port
+
+        yield start
 
 
-def half_open(port: int, text: bytes = b"GET / HTTP/1.1\r\nHo") -> socket.socket:
-    opened = socket.create_connection(("127.0.0.1", port), timeout=10)
+def health(port: int) -> int:
+    return httpx.get(f"http://127.0.0.1:{port}/api/health", timeout=PATIENCE).status_code
+
+
+def connect(port: int, text: bytes = b"") -> socket.socket:
+    opened = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     opened.sendall(text)
     return opened
 
 
-def test_half_open_connections_are_cut(quick):
-    held = [half_open(quick) for _ in range(8)]
-    with pytest.raises(AssertionError):  # the ninth of this client is refused
-        assert httpx.get(f"http://127.0.0.1:{quick}/api/health").status_code == 200
-    began = time.monotonic()
+def test_half_open_connections_are_cut(started):
+    port = started(header_seconds=0.5, connections=8)
+    held = [connect(port, b"GET / HTTP/1.1\r\nHo") for _ in range(8)]
     for one in held:
-        assert one.recv(100) == b""
-    assert time.monotonic() - began < 5
-    assert httpx.get(f"http://127.0.0.1:{quick}/api/health").status_code == 200
+        assert one.recv(100) == b""  # cut without a word, before PATIENCE is at its end
+    assert health(port) == 200
 
 
-def test_a_second_head_on_the_same_connection_has_its_deadline_too(quick):
-    one = half_open(quick, b"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+def test_a_second_head_on_the_same_connection_has_its_deadline_too(started):
+    port = started(header_seconds=5)
+    one = connect(port, b"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     assert one.recv(10_000).startswith(b"HTTP/1.1 200")
     one.sendall(b"GET /api/he")
-    began = time.monotonic()
     while one.recv(10_000):
-        assert time.monotonic() - began < 5
-    assert time.monotonic() - began < 5
+        pass
 
 
-def test_a_body_that_drips_is_refused(quick):
+def test_a_body_that_drips_is_refused(started):
     head = (
         b"POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
         b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
     )
-    one = half_open(quick, head)
+    one = connect(started(body_seconds=1), head)
+    one.settimeout(0.1)
     began, answer = time.monotonic(), b""
     while not answer:
         try:
             one.sendall(b"y")
-            one.settimeout(0.1)
             answer = one.recv(10_000)
         except TimeoutError:
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < PATIENCE
     assert answer.startswith(b"HTTP/1.1 408")
 
 
-def test_refused_connections_are_answered_and_forgotten(quick):
+def test_refused_connections_are_answered_and_forgotten(started):
+    port = started(header_seconds=600, connections=8)
     for _ in range(3):
-        held = [socket.create_connection(("127.0.0.1", quick), timeout=10) for _ in range(8)]
-        last = socket.create_connection(("127.0.0.1", quick), timeout=10)
+        held = [connect(port) for _ in range(8)]
+        last = connect(port)
         answer = last.recv(10_000)
         assert answer.startswith(b"HTTP/1.1 503")
         body = answer.partition(b"\r\n\r\n")[2]
@@ -79,23 +89,32 @@ def test_refused_connections_are_answered_and_forgotten(quick):
         assert "too many connections" in json.loads(body)["detail"]
         for one in [*held, last]:
             one.close()
-        time.sleep(0.2)
-        assert httpx.get(f"http://127.0.0.1:{quick}/api/health").status_code == 200
+        _await_forgotten(port)
 
 
-@pytest.mark.slow
+def _await_forgotten(port: int) -> None:
+    """The server hears of a connection's end when its loop comes round to it."""
+    began = time.monotonic()
+    while True:
+        try:
+            assert health(port) == 200
+            return
+        except (AssertionError, httpx.TransportError):
+            if time.monotonic() - began > PATIENCE:
+                raise
+            time.sleep(0.05)
+
+
 @pytest.mark.parametrize("trusted", [False, True])
 def test_forwarded_addresses_are_believed_of_trusted_proxies_only(index, trusted):
     options = ["--trusted-proxy", "127.0.0.1"] if trusted else []
-    process, url = start(index.folder, "--rate", "2", *options)
-    try:
+    with serve_here(index.folder, "--rate", "0.02", *options) as url:
         codes = [
-            httpx.get(f"{url}/api/stats", headers={"X-Forwarded-For": f"10.1.1.{i}"}).status_code
-            for i in range(40)
+            httpx.get(
+                f"{url}/api/stats", headers={"X-Forwarded-For": f"10.1.1.{i}"}, timeout=PATIENCE
+            ).status_code
+            for i in range(10)
         ]
-    finally:
-        process.terminate()
-        assert process.wait(timeout=20) == 0
     assert (429 not in codes) == trusted
 
 
