@@ -135,9 +135,7 @@ class Round:
         file = self.home / "embeddings.npy"
         if not file.is_file():
             model = weights.load(self.home / "train")
-            frame = self.rows.assign(
-                split=self.rows["set"], label=self.rows["label"].fillna("-1").astype(str)
-            )
+            frame = self.rows.assign(label=self.rows["label"].fillna("-1").astype(str))
             table = Table.from_frame(frame, name="heap", root="/")
             self.say(f"embed    {counted(len(table), 'picture')}")
             if building.broken_policy(self.config) != "refuse":
