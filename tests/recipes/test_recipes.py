@@ -57,7 +57,9 @@ def small(words: list[str]) -> list[str]:
         fewer += ["update_every=2"]
     if config.optimizer.freeze_epochs:
         fewer += ["optimizer.freeze_epochs=1", "epochs=2"]
-    if "vit" not in config.model.backbone and "deit" not in config.model.backbone:
+    if "vit" in config.model.backbone or "deit" in config.model.backbone:
+        fewer += ["model.options.embed_dim=96"]  # narrow; its size is that of the images
+    else:
         fewer += ["transform.size=32"]
     return fewer
 
