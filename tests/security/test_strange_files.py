@@ -272,7 +272,8 @@ def cached(photos, tmp_path_factory):
 
 @pytest.mark.parametrize(
     "place", ["generations", "generations/000001", "generations/000001/vectors.npy", "models",
-              "index.json", ".lock", "building", "servers.json", "models/SHA/model.json"],
+              "index.json", ".lock", "building", "servers.json", "models/SHA/model.json",
+              "marks", "marks/marks.jsonl", "uploads"],
 )  # fmt: skip
 def test_a_link_inside_an_index_is_refused_by_all(strange_index, tmp_path, vectors, place):
     documents_of_mine = tmp_path / "Documents"
@@ -280,6 +281,7 @@ def test_a_link_inside_an_index_is_refused_by_all(strange_index, tmp_path, vecto
         (model,) = (strange_index / "models").iterdir()
         place = place.replace("SHA", model.name)
     path = strange_index / place
+    path.parent.mkdir(exist_ok=True)
     if path.exists():
         path.rename(documents_of_mine)
     else:

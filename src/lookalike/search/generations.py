@@ -32,6 +32,8 @@ MODELS = "models"
 BUILDING = "building"
 TABLES = "servers.json"  # of a folder: every table that it made in a server and has not dropped
 OWN = (MANIFEST, GENERATIONS, LOCK, MODELS, BUILDING, TABLES)  # what an index folder is made of
+MARKS, UPLOADS = "marks", "uploads"  # what a server keeps in it
+WRITTEN = (*OWN, MARKS, UPLOADS)
 FORMAT = 2
 _ANEW = "Build the index again."
 
@@ -49,7 +51,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is no index (it has no {MANIFEST}). Make one: "
             "lookalike index build RUN FOLDER --out INDEX"
         )
-    refuse_links(folder, OWN)
+    refuse_links(folder, WRITTEN)
     manifest = documents.read_json(path, dict[str, Any], remedy=_ANEW)
     documents.check(manifest.get("format"), int, f"{path}: format", remedy=_ANEW)
     if manifest["format"] > FORMAT:
@@ -93,7 +95,7 @@ def writing(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        refuse_links(folder, OWN)
+        refuse_links(folder, WRITTEN)
         file = (folder / LOCK).open("a")
     except OSError as error:
         raise DiskError(f"Cannot write {folder}: {error.strerror or error}.") from error

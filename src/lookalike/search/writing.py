@@ -33,7 +33,7 @@ def refuse_in_the_way(folder: Path, *, overwrite: bool) -> None:
     """
     there = folder / generations.MANIFEST
     ours: set[str] = {*generations.OWN} - {generations.MANIFEST}
-    refuse_links(folder, generations.OWN)
+    refuse_links(folder, generations.WRITTEN)
     if there.is_file():
         if not overwrite:
             raise RunError(

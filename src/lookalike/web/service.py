@@ -23,6 +23,7 @@ from lookalike.files import write_with
 from lookalike.search.asking import Question, ask, ask_fused, describe_hits
 from lookalike.search.encoders import Encoder
 from lookalike.search.filters import matching, split_condition
+from lookalike.search.generations import MARKS, UPLOADS
 from lookalike.search.index import Index
 from lookalike.web.decoding import Decoders
 from lookalike.web.marks import Marks
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 pc: Any = untyped  # its functions are made when it is loaded
 
-UPLOADS = "uploads"
 _CONDITIONS = 20
 _CONDITION = 10_000
 _LABELS = 500
@@ -77,7 +77,7 @@ class Service:
             max_side=settings.max_side,
             max_aspect=settings.max_aspect,
         )
-        self.marks = Marks(folder / "marks")
+        self.marks = Marks(folder / MARKS)
         self._timed = timed
         self._thumbnails: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._thumbnail_bytes = 0
