@@ -37,12 +37,12 @@ import torch
 
 from lookalike.compose import compose
 from lookalike.config import Config
+from lookalike.data.build import build_table
 from lookalike.data.cache import build_cache
 from lookalike.data.table import Table
+from lookalike.evaluation.asymmetric import load_model
+from lookalike.evaluation.evaluator import embedded, measure_vectors
 from lookalike.jobs import train
-from lookalike.jobs.parts import building
-from lookalike.jobs.parts.measuring import embedded, measure_vectors
-from lookalike.jobs.parts.pairing import load_model
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run
 
@@ -129,7 +129,7 @@ def birds(base: Path, data_root: Path) -> str:
     """The option that names the copy of the photographs, made where it is not there yet."""
     folder = base / f"cub-{CACHED}"
     if not folder.is_dir():
-        originals = building.build_table(compose(["dataset=cub", f"data_root={data_root}"]))
+        originals = build_table(compose(["dataset=cub", f"data_root={data_root}"]))
         build_cache(originals, folder, shorter=CACHED)
     return f"dataset={folder}"
 
@@ -153,7 +153,7 @@ class Bench:
         words = [*self.words, *data.teacher, f"transform.size={data.high}"]
         self.teacher = teacher or trained(self.base / "teacher", words)
         self.config: Config = compose(self.words)
-        self.table: Table = building.build_table(self.config).split("test")
+        self.table: Table = build_table(self.config).split("test")
         self.gallery = self.embed(load_model(self.teacher, data.high, ""))
 
     def embed(self, model: Embedder) -> np.ndarray:

@@ -45,7 +45,7 @@ from lookalike.compose import compose
 from lookalike.data import transforms
 from lookalike.data.coupled import CoupledDataset, CoupledViews
 from lookalike.models.embedder import create_model, normalised
-from lookalike.train.distill import Teacher
+from lookalike.training.distill import Teacher
 
 RESULT = Path(__file__).parent / "results" / "coupled.md"
 SMALL, LARGE, VIEWS, GROUP = 224, 448, 8, 8

@@ -28,13 +28,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from lookalike.compose import compose
-from lookalike.jobs.parts.console import Console
-from lookalike.jobs.parts.training import Training
+from lookalike.console import Console
 from lookalike.losses.calling import call
 from lookalike.models.embedder import create_model
 from lookalike.runs import Run
-from lookalike.train.checkpoints import Progress
-from lookalike.train.micro_batch import find_micro_batch
+from lookalike.training.checkpoints import Progress
+from lookalike.training.micro_batch import find_micro_batch
+from lookalike.training.trainer import Training
 
 RESULTS = Path(__file__).parent / "results"
 LOSSES = {

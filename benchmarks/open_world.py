@@ -102,9 +102,8 @@ def _judged(run: Path, rows, tau: float) -> dict:
     """What a round would measure of a model: Hi-LANDER trained and used as in the loop."""
     import pandas as pd
 
-    from lookalike.discover import hilander, train_lander, unit
+    from lookalike.discover import hilander, round_metrics, train_lander, unit
     from lookalike.discover.open_world import UNLABELLED
-    from lookalike.jobs.parts import round_metrics
     from lookalike.models import weights
 
     x = unit(weights.load(run).encode(rows["path"].tolist(), batch_size=128))
@@ -165,9 +164,9 @@ def _pseudo(one: dict) -> str:
 def rivals(home: Path) -> None:
     import pandas as pd
 
+    from lookalike.data.embedding_file import Embeddings
     from lookalike.data.frames import read_frame
     from lookalike.discover import TrainingOptions, as_partition, cluster, train_lander, unit
-    from lookalike.discover.embedding_file import Embeddings
     from lookalike.metrics import clustering
 
     held = Embeddings.load(home / "embeddings.npy")
@@ -206,9 +205,9 @@ def rivals(home: Path) -> None:
 def networks(home: Path) -> None:
     import pandas as pd
 
+    from lookalike.data.embedding_file import Embeddings
     from lookalike.data.frames import read_frame
     from lookalike.discover import hilander, train_lander, unit
-    from lookalike.discover.embedding_file import Embeddings
     from lookalike.discover.lander_files import load_lander
     from lookalike.metrics import clustering
 

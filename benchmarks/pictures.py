@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from lookalike.compose import from_yaml
-from lookalike.jobs.parts.building import build_table
+from lookalike.data.build import build_table
 from lookalike.runs import Run
 
 RESULTS = Path(__file__).parent / "results"

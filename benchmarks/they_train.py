@@ -34,12 +34,12 @@ from torch import Tensor
 from lookalike import losses
 from lookalike.components import snake
 from lookalike.compose import compose
-from lookalike.jobs.parts import measuring
-from lookalike.jobs.parts.console import Console
-from lookalike.jobs.parts.training import Training
+from lookalike.console import Console
+from lookalike.evaluation import evaluator
 from lookalike.losses import AsymmetricDistillation
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run
+from lookalike.training.trainer import Training
 
 Backward = Callable[[dict[str, Any]], float]
 
@@ -140,7 +140,7 @@ def distil(training: Training, teacher: Embedder, seconds: float) -> list[float]
 def measure(training: Training) -> dict[str, float]:
     """The metrics of the network as it is, on the unseen alphabets."""
     config = training.config.evaluation
-    found = measuring.measure(
+    found = evaluator.measure(
         training.model, training.table, "test", config, workers=0, broken="refuse", precision=None
     )
     return {short: found.report.values[name] for name, short in METRICS.items()}

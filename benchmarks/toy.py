@@ -18,8 +18,8 @@ from torch import nn
 from lookalike.data.datasets.built_in import toy
 from lookalike.data.decode import read_picture
 from lookalike.data.table import Table
-from lookalike.data.toy import draw
-from lookalike.data.toy.picture import PLANS
+from lookalike.demo import draw
+from lookalike.demo.picture import PLANS
 
 
 def recall_at_1(vectors: np.ndarray, labels: np.ndarray) -> list[float]:

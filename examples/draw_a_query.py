@@ -8,7 +8,7 @@ import sys
 from PIL import Image
 
 from lookalike.data.datasets import toy
-from lookalike.data.toy import draw, taxonomy
+from lookalike.demo import draw, taxonomy
 
 # The built-in set as `dataset=toy` draws it: the gallery holds pictures 0 … 39 of each species.
 FAMILIES, GENERA, SPECIES, PICTURES, SIZE, SEED = 8, 3, 6, 40, 64, 0

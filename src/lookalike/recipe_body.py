@@ -16,7 +16,7 @@ from lookalike.config import ModelConfig, OptimizerConfig
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_SCHEDULE_OPTIONS = "lookalike.train.schedules.options_of"
+_SCHEDULE_OPTIONS = "lookalike.training.schedules.options_of"
 _OF_BACKBONE = ("options", "freeze", "weights")  # of the model: they belong to one network
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from lookalike import components
 from lookalike.compose import compose
+from lookalike.data.build import build_table
 from lookalike.data.datasets.table_files import write_table
 from lookalike.data.splits import hold_out_classes, k_fold
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
-from lookalike.jobs.parts.building import build_table
 
 
 @pytest.fixture

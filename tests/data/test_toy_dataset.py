@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from lookalike.data.datasets.built_in import splits, toy
-from lookalike.data.toy import draw, picture
-from lookalike.data.toy.folder import Collection, cache_root
+from lookalike.demo import draw, picture
+from lookalike.demo.folder import Collection, cache_root
 from lookalike.errors import ConfigError, DataError
 
 SMALL = {"families": 2, "genera": 2, "species": 3, "pictures": 2, "size": 16}
@@ -61,7 +61,7 @@ def test_the_second_call_draws_nothing(tmp_path, monkeypatch):
     seen = []
     first = toy(tmp_path, **SMALL, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 24) for done in range(2, 25, 2)]
-    monkeypatch.setattr("lookalike.data.toy.folder.draw", None)
+    monkeypatch.setattr("lookalike.demo.folder.draw", None)
     second = toy(tmp_path, **SMALL, progress=lambda *_: pytest.fail("drawn again"))
     assert second.fingerprint == first.fingerprint
     assert len(entries(tmp_path)) == 1
@@ -74,7 +74,7 @@ def test_every_setting_and_the_version_change_the_fingerprint(monkeypatch):
         for name in ("families", "genera", "species", "pictures", "size", "seed", "nuisance")
     ]
     prints = {base.fingerprint, *(other.fingerprint for other in changed)}
-    monkeypatch.setattr("lookalike.data.toy.folder.VERSION", picture.VERSION + 1)
+    monkeypatch.setattr("lookalike.demo.folder.VERSION", picture.VERSION + 1)
     assert len(prints | {base.fingerprint}) == 9
     assert replace(base, nuisance=1).fingerprint == base.fingerprint
 
@@ -90,7 +90,7 @@ def test_two_workers_draw_the_same_files(tmp_path):
 DRAW = """
 import sys
 from pathlib import Path
-from lookalike.data.toy.folder import Collection, drawn
+from lookalike.demo.folder import Collection, drawn
 def progress(done, total):
     print(done, flush=True)
     if done == 6:
@@ -142,11 +142,11 @@ def test_a_drawing_process_that_dies_is_an_error_with_a_remedy(tmp_path, monkeyp
     def die(*_):
         raise BrokenProcessPool("a process in the pool was terminated abruptly")
 
-    monkeypatch.setattr("lookalike.data.toy.folder._draw_species", os.getcwd)  # takes no job
+    monkeypatch.setattr("lookalike.demo.folder._draw_species", os.getcwd)  # takes no job
     with pytest.raises(TypeError):
         toy(tmp_path, **SMALL, workers=2)
     assert entries(tmp_path) == []
-    monkeypatch.setattr("lookalike.data.toy.folder._results", die)
+    monkeypatch.setattr("lookalike.demo.folder._results", die)
     with pytest.raises(DataError, match=r"one of the 2 drawing processes died.*workers=0"):
         toy(tmp_path, **SMALL, workers=2)
     assert entries(tmp_path) == []

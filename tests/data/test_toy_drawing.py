@@ -10,13 +10,13 @@ import sys
 import numpy as np
 import pytest
 
-from lookalike.data.toy import VERSION, draw, taxonomy
-from lookalike.data.toy.chance import Chance, cosine, fraction, mix
-from lookalike.data.toy.fields import angle
-from lookalike.data.toy.form import Form
-from lookalike.data.toy.patterns import KINDS
-from lookalike.data.toy.picture import PLANS
-from lookalike.data.toy.plate import Plate, engraved
+from lookalike.demo import VERSION, draw, taxonomy
+from lookalike.demo.chance import Chance, cosine, fraction, mix
+from lookalike.demo.fields import angle
+from lookalike.demo.form import Form
+from lookalike.demo.patterns import KINDS
+from lookalike.demo.picture import PLANS
+from lookalike.demo.plate import Plate, engraved
 from lookalike.errors import ConfigError
 
 # (family, genus, species, picture, size, seed, nuisance) -> sha256 of the bytes, drawing version 1.
@@ -64,7 +64,7 @@ def test_another_process_without_vector_instructions_draws_the_same_bits():
     places = [(f, 1, 2, 3, 48, 5, 1.0) for f in range(len(PLANS))]
     code = (
         "import hashlib, json, sys\n"
-        "from lookalike.data.toy import draw\n"
+        "from lookalike.demo import draw\n"
         "print(json.dumps([hashlib.sha256(draw(*p[:4], size=p[4], seed=p[5], nuisance=p[6])"
         ".tobytes()).hexdigest()[:16] for p in json.loads(sys.argv[1])]))"
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lookalike.data.embedding_file import Embeddings
 from lookalike.discover.class_count import (
     _counts,
     _weighted_f,
@@ -15,7 +16,6 @@ from lookalike.discover.class_count import (
     estimate_classes,
 )
 from lookalike.discover.clusterers import METHODS, as_partition, cluster
-from lookalike.discover.embedding_file import Embeddings
 from lookalike.discover.neighbours import unit
 from lookalike.discover.pss_pickles import PSSFile, selected_labels
 from lookalike.discover.selection import (

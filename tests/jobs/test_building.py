@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from lookalike.compose import compose
+from lookalike.data.build import build_table
 from lookalike.errors import ConfigError, DataError
-from lookalike.jobs.parts.building import build_model, build_table
+from lookalike.models.build import build_model
 
 
 @pytest.mark.parametrize(

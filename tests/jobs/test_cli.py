@@ -138,7 +138,7 @@ def test_evaluate_takes_another_data_set_or_split(monkeypatch, capsys, finished)
 
 
 def test_evaluate_obeys_data_root(finished, tmp_path):
-    from lookalike.jobs.parts.benchmarks import benchmarks
+    from lookalike.evaluation.benchmarks import benchmarks
 
     (own,) = benchmarks(finished, [f"data_root={tmp_path}"])
     assert own.config.data_root == str(tmp_path)

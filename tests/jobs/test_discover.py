@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 
 from lookalike.compose import compose
+from lookalike.data.build import build_table
+from lookalike.data.embedding_file import Embeddings
+from lookalike.discover import round_metrics
 from lookalike.discover.decisions import Decision, decide, read_decisions
-from lookalike.discover.embedding_file import Embeddings
 from lookalike.discover.hierarchy import hilander
 from lookalike.discover.lander_files import load_lander
 from lookalike.discover.neighbours import unit
@@ -20,7 +22,6 @@ from lookalike.discover.pss_pickles import PSSFile
 from lookalike.errors import ConfigError, DataError, RunError
 from lookalike.jobs import cluster, discover, embed, review, select
 from lookalike.jobs import train as training
-from lookalike.jobs.parts import building, round_metrics
 from lookalike.metrics import clustering
 
 SMALL = [
@@ -247,7 +248,7 @@ def test_the_rows_of_a_loop_are_a_data_set_where_nobody_knows(loop, tmp_path, mo
     with pytest.raises(RuntimeError, match="here training begins"):
         discover.run([f"dataset={tmp_path / 'mine.parquet'}", *words])
     kept = tmp_path / "y" / "rows.parquet"
-    table = building.build_table(compose([f"dataset={kept}"]))
+    table = build_table(compose([f"dataset={kept}"]))
     assert table.splits == ["train", "u_in", "u_out"]
     assert (table.split("u_out").labels == -1).all()
     again = open_world_rows(table)

@@ -23,7 +23,7 @@ TRAIN = ["-m", "lookalike", "train"]
 DYING = """
 import os, signal, sys
 from lookalike.jobs import train
-from lookalike.jobs.parts import training
+from lookalike.training import trainer as training
 step, count = training.SupervisedStep.backward, 0
 def dying(self, batch):
     global count

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from lookalike.compose import compose
+from lookalike.console import Console
 from lookalike.errors import ConfigError, Interrupted
 from lookalike.jobs import train
-from lookalike.jobs.parts import training
-from lookalike.jobs.parts.console import Console
-from lookalike.jobs.parts.training import Training
 from lookalike.runs import Run
+from lookalike.training import trainer
+from lookalike.training.trainer import Training
 
 
 def state(run: Run) -> dict:
@@ -91,11 +91,11 @@ def test_micro_batches_give_the_step_of_the_whole_batch(toy):
 
 
 def test_micro_batches_are_found_once_and_kept(toy, tmp_path, monkeypatch):
-    from lookalike.jobs.parts import accelerating
+    from lookalike.training import acceleration
 
-    monkeypatch.setattr(accelerating, "free_memory", lambda device: 1_500_000)
+    monkeypatch.setattr(acceleration, "free_memory", lambda device: 1_500_000)
     options = [*toy, f"run={tmp_path / 'x'}", "micro_batch=auto", "epochs=1"]
-    original = training.SupervisedStep.update
+    original = trainer.SupervisedStep.update
 
     def stop(self, *words):
         original(self, *words)
@@ -104,7 +104,7 @@ def test_micro_batches_are_found_once_and_kept(toy, tmp_path, monkeypatch):
 
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(training.SupervisedStep, "update", stop)
+    monkeypatch.setattr(trainer.SupervisedStep, "update", stop)
     with pytest.raises(Interrupted):
         train.run(options, quiet=True)
     found = state(Run(tmp_path / "x"))["progress"]["micro_batch"]

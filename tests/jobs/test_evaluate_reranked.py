@@ -11,10 +11,10 @@ import pytest
 from lookalike.config import EvaluationConfig
 from lookalike.data.datasets.table_files import table_file
 from lookalike.errors import ConfigError
+from lookalike.evaluation import reranking
+from lookalike.evaluation.evaluator import measure_vectors
 from lookalike.jobs import evaluate
 from lookalike.jobs.evaluate import Options
-from lookalike.jobs.parts import reranking
-from lookalike.jobs.parts.measuring import measure_vectors
 from lookalike.search.exact import MemoryGallery
 from lookalike.search.reranking import METHODS, Request, rerank
 

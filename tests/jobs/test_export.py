@@ -29,7 +29,7 @@ WHY = "the extra 'export' is not installed"
 onnx = pytest.importorskip("onnx", reason=WHY)
 onnxruntime = pytest.importorskip("onnxruntime", reason=WHY)
 pytest.importorskip("onnxscript", reason=WHY)
-graphs = pytest.importorskip("lookalike.models.graphs")
+graphs = pytest.importorskip("lookalike.export.graphs")
 
 CONV4 = {"pretrained": False, "embedding_size": 8, "size": 32, "options": {"width": 8}}
 

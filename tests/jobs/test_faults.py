@@ -14,9 +14,9 @@ import torch
 
 from lookalike.errors import DataError, RunError
 from lookalike.jobs import train
-from lookalike.jobs.parts import saving, training
 from lookalike.runs import Run
-from lookalike.train.checkpoints import latest_checkpoint
+from lookalike.training import checkpoint_policy, trainer
+from lookalike.training.checkpoints import latest_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def before_step(monkeypatch):
     """Does something before a step of the trainings to come, once."""
 
     def at(number, act):
-        original, count = training.SupervisedStep.backward, 0
+        original, count = trainer.SupervisedStep.backward, 0
 
         def backward(self, batch):
             nonlocal count
@@ -35,7 +35,7 @@ def before_step(monkeypatch):
                 act()
             return original(self, batch)
 
-        monkeypatch.setattr(training.SupervisedStep, "backward", backward)
+        monkeypatch.setattr(trainer.SupervisedStep, "backward", backward)
 
     yield at
     monkeypatch.undo()
@@ -84,7 +84,7 @@ def test_a_picture_that_vanishes_is_named(toy, finished, tmp_path, before_step):
 def test_a_full_disk_leaves_the_last_checkpoint_whole(toy, finished, tmp_path, monkeypatch):
     folder = tmp_path / "x"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    original, saved = saving.save_checkpoint, []
+    original, saved = checkpoint_policy.save_checkpoint, []
 
     def save(where, *words, **options):
         if saved:  # from the second on no file may grow beyond half of the first
@@ -93,7 +93,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(toy, finished, tmp_path, m
         saved.append(where)
         original(where, *words, **options)
 
-    monkeypatch.setattr(saving, "save_checkpoint", save)
+    monkeypatch.setattr(checkpoint_policy, "save_checkpoint", save)
     try:
         with pytest.raises(RunError, match=r"Cannot write .*\.pt: .*free some space"):
             train.run([*toy, f"run={folder}"], silent=True)
@@ -122,7 +122,7 @@ def test_a_disk_too_full_for_anything_is_named_with_the_remedy(toy, tmp_path, be
 ASKED = """
 import os, signal, sys
 from lookalike.jobs import train
-from lookalike.jobs.parts import training
+from lookalike.training import trainer as training
 step, count = training.SupervisedStep.backward, 0
 def asked(self, batch):
     global count

@@ -11,10 +11,10 @@ import pytest
 from lookalike.config import EvaluationConfig
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
-from lookalike.jobs.parts.averages import means
-from lookalike.jobs.parts.figures import check_metrics, landmark_names, metric_names
-from lookalike.jobs.parts.ground_truth import ground_truth, without_others
-from lookalike.jobs.parts.measuring import measure_vectors
+from lookalike.evaluation.averages import means
+from lookalike.evaluation.evaluator import measure_vectors
+from lookalike.evaluation.ground_truth import ground_truth, without_others
+from lookalike.evaluation.metric_selection import check_metrics, landmark_names, metric_names
 from lookalike.metrics import clustering, evaluate, evaluate_landmarks, kmeans
 
 

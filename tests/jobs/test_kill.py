@@ -38,7 +38,8 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from lookalike.jobs import train
-from lookalike.jobs.parts import measuring, training
+from lookalike.evaluation import evaluator as measuring
+from lookalike.training import trainer as training
 
 moment, number, count = sys.argv[1], int(sys.argv[2]), 0
 
@@ -60,7 +61,7 @@ def dying(function, half=False):
 if moment == "step":
     training.SupervisedStep.backward = dying(training.SupervisedStep.backward)
 elif moment == "evaluation":
-    measuring.embed_rows = dying(measuring.embed_rows)
+    measuring.embed_table = dying(measuring.embed_table)
 elif moment == "checkpoint":
     torch.save = dying(torch.save, half=True)
 train.run(sys.argv[3:], quiet=True)

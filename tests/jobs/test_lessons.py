@@ -11,8 +11,8 @@ import torch
 from lookalike.data.samplers import GroupedSampler
 from lookalike.errors import ConfigError, Interrupted
 from lookalike.jobs import evaluate, matrix, train
-from lookalike.jobs.parts import training
 from lookalike.runs import Run
+from lookalike.training import trainer
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +85,7 @@ def test_a_lesson_stopped_in_an_epoch_and_resumed_ends_with_the_same_bits(
     more = MINED if lesson == "mined" else [*TAUGHT, f"teacher={finished}"]
     whole = train.run([*words(toy, *more), f"run={tmp_path / 'whole'}"], quiet=True)
     steps = Run(whole).read_manifest()["steps"]
-    count, backward = 0, training.SupervisedStep.descend
+    count, backward = 0, trainer.SupervisedStep.descend
 
     def stopping(self, *args):
         nonlocal count
@@ -94,7 +94,7 @@ def test_a_lesson_stopped_in_an_epoch_and_resumed_ends_with_the_same_bits(
             os.kill(os.getpid(), signal.SIGTERM)
         return backward(self, *args)
 
-    monkeypatch.setattr(training.SupervisedStep, "descend", stopping)
+    monkeypatch.setattr(trainer.SupervisedStep, "descend", stopping)
     folder = tmp_path / "broken"
     with pytest.raises(Interrupted):
         train.run([*words(toy, *more), f"run={folder}"], quiet=True)

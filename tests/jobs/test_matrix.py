@@ -85,15 +85,15 @@ def test_widths_that_differ_leave_a_cell_empty(finished, tmp_path, capsys):
 
 def test_a_width_cuts_queries_and_gallery(finished, student):
     found = matrix.run([str(finished), str(student)], width=3, as_json=True)
-    from lookalike.jobs.parts import measuring
-    from lookalike.jobs.parts.benchmarks import own_config
-    from lookalike.jobs.parts.building import build_table
+    from lookalike.data.build import build_table
+    from lookalike.evaluation import evaluator
+    from lookalike.evaluation.benchmarks import own_config
 
     config = own_config(finished)
     table = build_table(config).split("test")
     cut = [lookalike.load(folder).encode(table)[:, :3] for folder in (student, finished)]
     own, other = (x / (x**2).sum(1, keepdims=True) ** 0.5 for x in cut)
-    told = measuring.measure_vectors("test", table, own, config.evaluation, other).report.values
+    told = evaluator.measure_vectors("test", table, own, config.evaluation, other).report.values
     assert found["cells"][1][0]["values"]["recall_at_1_level0"] == told["recall_at_1_level0"]
     with pytest.raises(ConfigError, match="embeddings of toy have 8 numbers"):
         matrix.run([str(finished), str(student)], width=9)

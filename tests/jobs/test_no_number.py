@@ -11,9 +11,9 @@ import pytest
 from lookalike.compose import compose
 from lookalike.errors import ConfigError, RunError
 from lookalike.jobs import sweep
-from lookalike.jobs.parts.selecting import judge, monitored
 from lookalike.runs import Run
-from lookalike.train.checkpoints import Progress
+from lookalike.training.checkpoints import Progress
+from lookalike.training.model_selection import judge, monitored
 
 NAN = math.nan
 MONITOR = "evaluation.monitor=recall_at_1"

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from lookalike.data.datasets import folder
+from lookalike.evaluation import own_split
+from lookalike.evaluation.benchmarks import Benchmark, benchmarks
+from lookalike.evaluation.own_split import evaluated_table
 from lookalike.jobs import evaluate, train
-from lookalike.jobs.parts import own_split
-from lookalike.jobs.parts.benchmarks import Benchmark, benchmarks
-from lookalike.jobs.parts.own_split import evaluated_table
 
 pytestmark = pytest.mark.slow  # a whole training
 

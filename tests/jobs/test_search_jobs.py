@@ -138,8 +138,8 @@ def test_search_by_item_box_several_and_filter(index, tmp_path, capsys):
 
 
 def test_why_paints_the_region_that_holds_the_likeness(index, tmp_path):
-    from lookalike.jobs.parts.why import occlusion
     from lookalike.search.encoders import own_encoder
+    from lookalike.search.explain import occlusion
 
     encoder = own_encoder(index)
     picture = encoder.prepare(np.full((64, 64, 3), 200, np.uint8))
@@ -177,15 +177,15 @@ def test_a_killed_build_goes_on_where_it_stopped(finished, photos, tmp_path, cap
     program = (
         "import sys, os, signal\n"
         "from lookalike.jobs import index\n"
-        "from lookalike.search import journal\n"
-        "write, count = journal.Journal.write, 0\n"
-        "def die_after_two(self, *words):\n"
+        "from lookalike.models.embedding_store import EmbeddingStore\n"
+        "write, count = EmbeddingStore.write, 0\n"
+        "def die_after_two(self):\n"
         "    global count\n"
-        "    write(self, *words)\n"
+        "    write(self)\n"
         "    count += 1\n"
         "    if count == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "journal.Journal.write = die_after_two\n"
-        "journal.embed_table.__kwdefaults__['part'] = 4\n"
+        "EmbeddingStore.write = die_after_two\n"
+        "EmbeddingStore.__init__.__defaults__ = (0.0,)\n"
         "index.build(sys.argv[1], sys.argv[2], sys.argv[3], batch_size=4, workers=0)\n"
     )
     out = tmp_path / "killed"
@@ -203,12 +203,14 @@ def test_a_killed_build_goes_on_where_it_stopped(finished, photos, tmp_path, cap
     assert not (out / "building").exists()
 
 
-def test_a_journal_of_other_pictures_is_not_used(finished, photos, tmp_path, capsys):
-    from lookalike.search.journal import Journal
+def test_a_store_of_other_images_is_not_used(finished, photos, tmp_path, capsys):
+    from lookalike.models.embedding_store import Embedded, EmbeddingStore
 
     out = tmp_path / "ix"
-    journal = Journal(out / "building", {"model": "another"})
-    journal.write(np.arange(3), np.zeros((3, 8), np.float32), {})
+    store = EmbeddingStore.of_plan(out / "building", {"model": "another"}, 18)
+    store.add(Embedded(np.zeros((3, 8), np.float32), np.arange(3), {}))
+    store.write()
+    assert list((out / "building").rglob("rows-*.npz"))
     assert len(jobs.build(finished, str(photos), out, workers=0)) == 18
     assert "resumed" not in capsys.readouterr().out
 

@@ -4,7 +4,7 @@ import pytest
 
 from lookalike.compose import compose
 from lookalike.errors import ConfigError
-from lookalike.jobs.parts.spaces import Parameter, check_space, first_values, read_space
+from lookalike.sweep.space import Parameter, check_space, first_values, read_space
 
 
 def space(tmp_path, text):

@@ -14,9 +14,9 @@ import pytest
 
 from lookalike.errors import ConfigError, Interrupted, RunError
 from lookalike.jobs import sweep
-from lookalike.jobs.parts import training
 from lookalike.runs import Run
-from lookalike.train.step import SupervisedStep
+from lookalike.training import trainer
+from lookalike.training.step import SupervisedStep
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def quick_end(monkeypatch):
         best = {"epoch": progress.best_epoch, self.config.evaluation.monitor: progress.best}
         self.folder.write_manifest(status="finished", best=best)
 
-    monkeypatch.setattr(training.Training, "_finish", finish)
+    monkeypatch.setattr(trainer.Training, "_finish", finish)
 
 
 @pytest.fixture

@@ -15,11 +15,13 @@ from typer.testing import CliRunner
 
 import lookalike
 from lookalike.cli import app
+from lookalike.compose import compose
 from lookalike.errors import ConfigError, ModelError
 from lookalike.jobs import train
-from lookalike.jobs.parts import stored, teachers
 from lookalike.models import weights
 from lookalike.runs import Run
+from lookalike.training import teacher as teachers
+from lookalike.training import teacher_cache
 
 pytestmark = pytest.mark.slow
 
@@ -146,7 +148,7 @@ def test_a_timm_name_teaches_with_its_published_weights(toy, monkeypatch):
 
     monkeypatch.setattr(teachers, "create_model", create)
     given = words(toy, "teacher=test_resnet", "distillation.teacher_size=32")
-    config = train.compose([*given, "distillation.teacher_model.pool=gem"])
+    config = compose([*given, "distillation.teacher_model.pool=gem"])
     tutor = teachers.load_teacher(config)
     assert made["test_resnet"]["pool"] == "gem"
     assert (tutor.model.width, tutor.model.spec.size, tutor.folder) == (96, 32, False)
@@ -156,9 +158,11 @@ def test_stored_embeddings_are_read_again_and_only_where_nothing_changed(
     toy, finished, tmp_path, monkeypatch
 ):
     asked = []
-    embed = stored.embed_rows
+    embed = teacher_cache.embed_table
     monkeypatch.setattr(
-        stored, "embed_rows", lambda *given, **more: asked.append(1) or embed(*given, **more)
+        teacher_cache,
+        "embed_table",
+        lambda *given, **more: asked.append(1) or embed(*given, **more),
     )
     cache = f"distillation.cache={tmp_path / 'cache'}"
     runs = [("a", []), ("b", []), ("c", ["distillation.teacher_size=24"])]

@@ -14,8 +14,8 @@ from lookalike.config import Config
 from lookalike.errors import ConfigError, Interrupted
 from lookalike.jobs import compare_traces, train
 from lookalike.runs import Run
-from lookalike.train.parting import compare_traces as compare
-from lookalike.train.parting import read_trace
+from lookalike.training.parting import compare_traces as compare
+from lookalike.training.parting import read_trace
 
 FAST = ["evaluation.every=0", "precision=fp64", "loss=proxy_anchor", "optimizer.loss.lr=0.1"]
 
@@ -77,7 +77,7 @@ def test_two_trainings_that_agree_and_two_that_part(toy, tmp_path, capsys):
 
 def test_a_resumed_run_goes_on_in_its_trace(toy, tmp_path, monkeypatch):
     whole = traced(toy, tmp_path, name="whole")
-    from lookalike.jobs.parts.training import Training
+    from lookalike.training.trainer import Training
 
     real = Training.step_done
 

@@ -9,14 +9,14 @@ import pytest
 
 from lookalike.errors import ConfigError
 from lookalike.jobs import train
-from lookalike.jobs.parts import trackers, training
 from lookalike.runs import Run
+from lookalike.training import trackers, trainer
 
 
 @pytest.fixture(autouse=True)
 def unfinished(monkeypatch):
     """Leave out the last evaluation and the report."""
-    monkeypatch.setattr(training.Training, "_finish", lambda self, progress: None)
+    monkeypatch.setattr(trainer.Training, "_finish", lambda self, progress: None)
 
 
 def run(toy, tmp_path, *options) -> Run:

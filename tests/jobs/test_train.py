@@ -13,8 +13,8 @@ import torch
 import lookalike
 from lookalike.errors import ConfigError, DataError, Interrupted, NumericsError, RunError
 from lookalike.jobs import train
-from lookalike.jobs.parts import training
 from lookalike.runs import Run
+from lookalike.training import trainer
 
 
 def numbers(run: Run) -> list[dict]:
@@ -86,7 +86,7 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bits(
     toy, finished, tmp_path, monkeypatch, stop_after
 ):
     folder = tmp_path / "x"
-    original = training.SupervisedStep.backward
+    original = trainer.SupervisedStep.backward
     count = 0
 
     def stopping(self, batch):
@@ -99,7 +99,7 @@ def test_a_run_interrupted_and_resumed_ends_with_the_same_bits(
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, batch)
 
-    monkeypatch.setattr(training.SupervisedStep, "backward", stopping)
+    monkeypatch.setattr(trainer.SupervisedStep, "backward", stopping)
     with pytest.raises(Interrupted):
         train.run([*toy, f"run={folder}"], quiet=True)
     assert Run(folder).read_manifest()["status"] == "interrupted"
@@ -118,7 +118,7 @@ def test_a_run_killed_without_warning_and_resumed_ends_with_the_same_bits(toy, f
     program = (
         "import os, signal, sys\n"
         "from lookalike.jobs import train\n"
-        "from lookalike.jobs.parts import training\n"
+        "from lookalike.training import trainer as training\n"
         "step, count = training.SupervisedStep.backward, 0\n"
         "def dying(self, batch):\n"
         "    global count\n"
@@ -146,14 +146,14 @@ def test_bfloat16_trains_the_model_and_leaves_loss_and_weights_in_float32(
     toy, tmp_path, monkeypatch
 ):
     seen = []
-    original = training.SupervisedStep._loss
+    original = trainer.SupervisedStep._loss
 
     def watch(self, embeddings, labels, index):
         value = original(self, embeddings, labels, index)
         seen.append((torch.is_autocast_enabled("cpu"), value.dtype))
         return value
 
-    monkeypatch.setattr(training.SupervisedStep, "_loss", watch)
+    monkeypatch.setattr(trainer.SupervisedStep, "_loss", watch)
     run = Run(train.run([*toy, f"run={tmp_path / 'x'}", "precision=bf16", "epochs=1"], quiet=True))
     assert set(seen) == {(False, torch.float32)}
     weights = state(run)["parts"]["model"].values()
@@ -219,7 +219,7 @@ def test_a_missing_folder_names_itself(tmp_path):
 
 
 def test_nan_stops_the_run_and_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
-    original, count = training.SupervisedStep.backward, 0
+    original, count = trainer.SupervisedStep.backward, 0
 
     def poison(self, batch):
         nonlocal count
@@ -229,7 +229,7 @@ def test_nan_stops_the_run_and_keeps_the_checkpoint(toy, tmp_path, monkeypatch):
                 self.model.head.weight.fill_(float("nan"))
         return original(self, batch)
 
-    monkeypatch.setattr(training.SupervisedStep, "backward", poison)
+    monkeypatch.setattr(trainer.SupervisedStep, "backward", poison)
     with pytest.raises(NumericsError):
         train.run([*toy, f"run={tmp_path / 'x'}"], quiet=True)
     assert state(Run(tmp_path / "x"))["progress"]["step"] == 5
@@ -239,7 +239,7 @@ def test_a_run_that_fails_says_why_and_does_not_block_the_next(toy, tmp_path, mo
     def broken(self, batch):
         raise NumericsError("The loss became nan.")
 
-    monkeypatch.setattr(training.SupervisedStep, "backward", broken)
+    monkeypatch.setattr(trainer.SupervisedStep, "backward", broken)
     run = Run(tmp_path / "x")
     with pytest.raises(NumericsError):
         train.run([*toy, f"run={run.folder}"], quiet=True)

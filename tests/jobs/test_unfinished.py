@@ -11,29 +11,31 @@ import sys
 import pytest
 
 from lookalike.errors import DataError
+from lookalike.evaluation import progress, resume
 from lookalike.jobs import evaluate
-from lookalike.jobs.parts import under_way, unfinished
 from lookalike.metrics import resuming, retrieval
+from lookalike.models.embedding_store import EmbeddingStore
 
 # Notes how much it does, and dies where DIES says, after that many calls.
 PROGRAM = """
 import os, signal, sys
-from lookalike.jobs.parts import unfinished
+from lookalike.models import embedding_store
 from lookalike.metrics import resuming, retrieval
 resuming.SECONDS, retrieval._PROBE = 0.0, 8
+embedding_store.EmbeddingStore.__init__.__defaults__ = (0.0,)
 where, _, calls = os.environ.get("DIES", "").partition(" ")
 def counted(cls, name):
     add, count = cls.add, 0
-    def watched(self, first, second):
+    def watched(self, *given):
         nonlocal count
-        add(self, first, second)
+        add(self, *given)
         count += 1
         with open(os.environ["NOTES"], "a") as notes:
-            print(name, len(second), file=notes)
+            print(name, len(getattr(given[-1], "rows", given[-1])), file=notes)
         if name == where and count == int(calls):
             os.kill(os.getpid(), signal.SIGKILL)
     cls.add = watched
-counted(unfinished.Vectors, "vectors")
+counted(embedding_store.EmbeddingStore, "vectors")
 counted(resuming.Finished, "queries")
 from lookalike.cli import main
 main()
@@ -51,6 +53,7 @@ class Killed(BaseException):
 def often(monkeypatch):
     """Everything is written at once, and ranked a few queries at a time."""
     monkeypatch.setattr(resuming, "SECONDS", 0.0)
+    monkeypatch.setattr(EmbeddingStore.__init__, "__defaults__", (0.0,))
     monkeypatch.setattr(retrieval, "_PROBE", 8)
 
 
@@ -58,9 +61,9 @@ def dying(monkeypatch, cls, calls):
     """Let an evaluation die in its so-and-so-manieth call of ``add``; the calls so far."""
     add, seen = cls.add, []
 
-    def watched(self, first, second):
-        add(self, first, second)
-        seen.append(len(second))
+    def watched(self, *given):
+        add(self, *given)
+        seen.append(len(getattr(given[-1], "rows", given[-1])))
         if len(seen) == calls:
             raise Killed
 
@@ -70,33 +73,33 @@ def dying(monkeypatch, cls, calls):
 
 def test_a_second_call_goes_on_where_the_first_died(finished, often, monkeypatch, capsys):
     whole = evaluate.run(finished, ASKED)
-    assert not (finished / unfinished.FOLDER).exists()
-    for cls, calls in ((unfinished.Vectors, 2), (resuming.Finished, 1)):
+    assert not (finished / resume.FOLDER).exists()
+    for cls, calls in ((EmbeddingStore, 2), (resuming.Finished, 1)):
         with monkeypatch.context() as patch:
             dying(patch, cls, calls)
             with pytest.raises(Killed):
                 evaluate.run(finished, ASKED)
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        embedded = dying(patch, unfinished.Vectors, None)
+        embedded = dying(patch, EmbeddingStore, None)
         ranked = dying(patch, resuming.Finished, None)
         assert evaluate.run(finished, ASKED) == whole
     size = whole["test"]["queries"]
     assert embedded == [] and sum(ranked) == size - 8
     assert f"resumed  {size} of {size} pictures were embedded before" in capsys.readouterr().out
-    assert not (finished / unfinished.FOLDER).exists()
+    assert not (finished / resume.FOLDER).exists()
 
 
 def test_other_pictures_or_settings_find_nothing(finished, often, monkeypatch):
     with monkeypatch.context() as patch:
-        dying(patch, unfinished.Vectors, 2)
+        dying(patch, EmbeddingStore, 2)
         with pytest.raises(Killed):
             evaluate.run(finished, ASKED)
-    embedded = dying(monkeypatch, unfinished.Vectors, None)
+    embedded = dying(monkeypatch, EmbeddingStore, None)
     size = evaluate.run(finished, [*ASKED, "evaluation.scales=[1,0.5]"])["test"]["queries"]
     assert sum(embedded) == size
     embedded.clear()
-    (damaged, *_) = (finished / unfinished.FOLDER).glob("vectors-*/*.npz")
+    (damaged, *_) = (finished / resume.FOLDER).glob("vectors-*/*.npz")
     damaged.write_bytes(b"damaged")
     with pytest.raises(DataError, match=rf"{damaged.name} is damaged.*delete the file"):
         evaluate.run(finished, ASKED)
@@ -106,8 +109,8 @@ def test_other_pictures_or_settings_find_nothing(finished, often, monkeypatch):
 
 
 def test_what_a_long_ranking_says(finished, often, monkeypatch, capsys):
-    monkeypatch.setattr(under_way, "LONG", 0.0)
-    monkeypatch.setattr(under_way, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "LONG", 0.0)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
     size = evaluate.run(finished, ASKED)["test"]["queries"]
     lines = capsys.readouterr().out.splitlines()
     plan = next(i for i, line in enumerate(lines) if line.startswith("ranking test: "))
@@ -117,11 +120,11 @@ def test_what_a_long_ranking_says(finished, often, monkeypatch, capsys):
 
 
 def test_a_folder_that_cannot_be_written_to_is_said(finished, capsys):
-    (finished / unfinished.FOLDER).write_text("in the way")
+    (finished / resume.FOLDER).write_text("in the way")
     try:
         evaluate.run(finished, ASKED)
     finally:
-        (finished / unfinished.FOLDER).unlink()
+        (finished / resume.FOLDER).unlink()
     assert "cannot be written to (File exists)" in capsys.readouterr().out
 
 
@@ -157,4 +160,4 @@ def test_killed_outright_and_finished_by_another_number_of_processes(finished, t
     # Two processes share what the one left, and only the first of them speaks.
     assert work == {"vectors": size - 16, "queries": size}
     assert done.stdout == whole
-    assert not (finished / unfinished.FOLDER).exists()
+    assert not (finished / resume.FOLDER).exists()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lookalike.data.build import build_table
 from lookalike.errors import LookalikeError
-from lookalike.jobs import sweep, train
-from lookalike.jobs.parts import building
+from lookalike.jobs import sweep
+from lookalike.training.checks import check
 
 
 def images(root, *files):
@@ -29,9 +30,9 @@ def check(folder, *words):
     space.write_text("optimizer.lr: {low: 1e-4, high: 3e-2, log: true}\n")
     overrides, name = sweep._split([*words, str(space)])
     config = sweep.check_space(sweep.read_space(name), overrides)
-    train.check(config)
+    check(config)
     sweep._check_judge(config)
-    return config, building.build_table(config)
+    return config, build_table(config)
 
 
 @pytest.fixture

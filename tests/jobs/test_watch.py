@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from lookalike.compose import from_yaml
+from lookalike.console import Console
 from lookalike.data.loader import PictureDataset
 from lookalike.errors import ConfigError, NumericsError
+from lookalike.evaluation.run_report import write_run_report
 from lookalike.jobs import train
-from lookalike.jobs.parts import training
-from lookalike.jobs.parts.console import Console
-from lookalike.jobs.parts.reporting import write_run_report
+from lookalike.report.concerns import concerns, concerns_of_run
 from lookalike.runs import Run
-from lookalike.train.concerns import concerns, concerns_of_run
+from lookalike.training import trainer
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ SHORT = ["watch.every=1", "epochs=1", "evaluation.every=0"]
 @pytest.fixture(autouse=True)
 def unfinished(monkeypatch):
     """Leave out the last evaluation and the report, which take longer than the training."""
-    monkeypatch.setattr(training.Training, "_finish", lambda self, progress: None)
+    monkeypatch.setattr(trainer.Training, "_finish", lambda self, progress: None)
 
 
 def run(toy, tmp_path, *options) -> Run:
@@ -79,7 +79,7 @@ def test_gradient_norms_are_those_of_the_mean_gradient(toy, tmp_path, monkeypatc
         seen.append(float(norm))
         return norm
 
-    monkeypatch.setattr("lookalike.train.step.nn.utils.clip_grad_norm_", note)
+    monkeypatch.setattr("lookalike.training.step.nn.utils.clip_grad_norm_", note)
     options = ("optimizer.clip_norm=0.01", "update_every=2")
     found = rows(run(toy, tmp_path, *options))
     both = ["gradient_norm_backbone", "gradient_norm_head"]
@@ -174,7 +174,7 @@ def test_weights_that_are_no_numbers_are_named(toy, tmp_path):
 
 def test_a_resumed_run_has_the_rows_of_one_never_stopped(toy, tmp_path, monkeypatch):
     from lookalike.errors import Interrupted
-    from lookalike.train.step import SupervisedStep
+    from lookalike.training.step import SupervisedStep
 
     options = ("watch.every=2", "epochs=3", "loss=proxy_anchor", "sampler.batches=30")
     whole = rows(run(toy, tmp_path / "a", *options))

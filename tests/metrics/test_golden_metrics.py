@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lookalike.config import EvaluationConfig
-from lookalike.jobs.parts.averages import means
+from lookalike.evaluation.averages import means
 from lookalike.metrics import clustering, evaluate, formulas, kmeans, revisited
 
 GOLDEN = Path(__file__).parents[1] / "golden"

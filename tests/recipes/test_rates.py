@@ -11,8 +11,8 @@ from torch import nn
 from lookalike.compose import choices, compose
 from lookalike.config import Config
 from lookalike.models.embedder import create_model
-from lookalike.train.optimizers import Schedule, create_optimizers
-from lookalike.train.schedules import Span
+from lookalike.training.optimizers import Schedule, create_optimizers
+from lookalike.training.schedules import Span
 
 GROUPS = ("backbone", "pool", "head", "loss")
 # record of the original's rates over all its epochs → recipe

@@ -16,13 +16,13 @@ from torch import nn
 from torch.utils.data import Sampler
 
 from lookalike.compose import compose
+from lookalike.console import Console
 from lookalike.data.table import Table
-from lookalike.jobs.parts.console import Console
-from lookalike.jobs.parts.training import Training
-from lookalike.jobs.train import check
 from lookalike.runs import Run
-from lookalike.train.checkpoints import Progress
-from lookalike.train.parting import read_trace
+from lookalike.training.checkpoints import Progress
+from lookalike.training.checks import check
+from lookalike.training.parting import read_trace
+from lookalike.training.trainer import Training
 
 FOLDER = Path(__file__).parents[1] / "golden" / "trajectories"
 # The whole image, as it is.

@@ -14,7 +14,9 @@ import pandas as pd
 import pytest
 
 from lookalike.errors import ConfigError, DataError, LookalikeError, LookalikeWarning, RunError
-from lookalike.search import Index, remote_writing, servers
+from lookalike.search import Index
+from lookalike.search.remote.vectors import server as servers
+from lookalike.search.remote.vectors import writing
 from lookalike.search.tuning import tune
 
 VECTORS = np.eye(20, dtype=np.float32)
@@ -178,7 +180,7 @@ def test_two_copies_of_a_folder_do_not_mix(build, tmp_path):
 @pytest.mark.parametrize("engine", ["pgvector"])
 def test_two_writers_are_kept_apart_wherever_they_run(build, monkeypatch):
     index = build(slice(0, 10))
-    monkeypatch.setattr("lookalike.search.pgvector._PATIENCE", 0.1)
+    monkeypatch.setattr("lookalike.search.remote.pgvector._PATIENCE", 0.1)
     (table,) = tables(index)
     with servers.open_server(index.engine, table).writing():
         with pytest.raises(RunError, match="another process is writing"):
@@ -274,9 +276,8 @@ def test_other_storages_wide_graphs_and_moves_are_refused(build, tmp_path, serve
 def test_a_missing_package_is_named(engine, monkeypatch, tmp_path):
     package = {"pgvector": "psycopg", "qdrant": "qdrant_client"}[engine]
     for name in list(sys.modules):
-        if name.split(".")[0] == package or name in (
-            "lookalike.search.pgvector", "lookalike.search.postgresql", "lookalike.search.qdrant"
-        ):  # fmt: skip
+        ours = ("pgvector", "postgresql", "qdrant")
+        if name.split(".")[0] == package or name in {f"lookalike.search.remote.{n}" for n in ours}:
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=rf"lookalike\[{engine}\]"):
@@ -318,7 +319,7 @@ def test_a_server_that_goes_away_at_the_last_step_is_told_later(build, monkeypat
         patch.setattr(table, "drop", lambda self: away(self, 0, 0))
         with pytest.warns(LookalikeWarning, match="could not be dropped"):
             Index.build(index.folder, VECTORS, ITEMS, overwrite=True)
-    remote_writing.drop_forgotten(index.folder)
+    writing.drop_forgotten(index.folder)
     assert not (index.folder / "servers.json").exists()
 
 

@@ -14,7 +14,7 @@ import yaml
 from lookalike import cli
 from lookalike.compose import compose, from_yaml, to_yaml
 from lookalike.errors import ConfigError, DataError
-from lookalike.jobs.parts.spaces import read_space
+from lookalike.sweep.space import read_space
 
 LONG = "x" * 5000
 

@@ -20,8 +20,8 @@ from lookalike.compose import compose, from_yaml, read_config, to_yaml
 from lookalike.config import Config
 from lookalike.errors import ConfigError, LookalikeError, ModelError, RunError
 from lookalike.jobs import discover, evaluate, index_changes
-from lookalike.jobs.parts import building
 from lookalike.models import weights
+from lookalike.models.build import build_model
 from lookalike.models.description import ModelFile
 from lookalike.search.encoders import own_encoder
 from lookalike.search.index import Index
@@ -58,7 +58,7 @@ def test_no_key_of_a_configuration_runs_anything(toy, elsewhere, unharmed):
             refused += 1
             continue
         assert not list(import_paths(yaml.safe_load(to_yaml(config))))
-        for make in (building.build_model, components_of):
+        for make in (build_model, components_of):
             try:
                 make(config)
             except LookalikeError:

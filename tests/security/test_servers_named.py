@@ -14,9 +14,9 @@ from tests.search.conftest import postgres, qdrant, server  # noqa: F401 (fixtur
 
 from lookalike import trust
 from lookalike.errors import LookalikeWarning, RunError
-from lookalike.search import remote_writing
 from lookalike.search.index import Index
-from lookalike.search.servers import ADDRESSES, open_server
+from lookalike.search.remote.server import ADDRESSES, open_server
+from lookalike.search.remote.vectors import writing
 
 BOTH = pytest.mark.parametrize("engine", ["pgvector", "qdrant"])
 pytestmark = pytest.mark.filterwarnings("ignore:(Payload indexes|Local mode)")
@@ -39,7 +39,8 @@ def test_a_server_that_only_a_file_names_is_not_asked(made, engine, elsewhere, m
     monkeypatch.setattr(trust._said, "servers", set())
     address = made.engine["server"]
     monkeypatch.setattr(
-        "lookalike.search.servers.open_server", lambda *_: pytest.fail("the server was asked")
+        "lookalike.search.remote.server.open_server",
+        lambda *_: pytest.fail("the server was asked"),
     )
     with pytest.raises(RunError, match="before you name it.*--server"):
         Index.open(made.folder)
@@ -57,7 +58,7 @@ def test_an_index_of_somebody_else_is_not_changed_before_it_is_adopted(
         index = Index.open(made.folder)
         with pytest.raises(RunError, match="lookalike index adopt"):
             index.add(x[:1], items[:1].assign(path="new.jpg"))
-        remote_writing.adopt(made.folder)
+        writing.adopt(made.folder)
     index = Index.open(made.folder)
     assert index.is_own and index.vectors.server.is_own()
     assert len(index.add(x[:1], items[:1].assign(path="new.jpg"))) == 41
@@ -92,7 +93,7 @@ def _unmarked(table, engine):
             said = {k: v for k, v in table._said(connection).items() if k != trust.MARK}
             table._say(connection, said)
     else:
-        from lookalike.search.qdrant import _ABOUT
+        from lookalike.search.remote.qdrant import _ABOUT
 
         with table._client() as client:
             client.delete_payload(table.name, [trust.MARK], points=[_ABOUT])

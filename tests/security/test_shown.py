@@ -10,8 +10,8 @@ import pytest
 from rich.table import Table
 
 from lookalike import cli
+from lookalike.console import Console
 from lookalike.errors import DataError
-from lookalike.jobs.parts.console import Console
 from lookalike.report.map_page import map_page
 from lookalike.report.maps import map_embeddings
 

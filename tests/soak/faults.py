@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lookalike.cli import main
-from lookalike.train.checkpoints import latest_checkpoint
+from lookalike.training.checkpoints import latest_checkpoint
 
 PER_HOUR = {"kill": 24, "sigterm": 10, "worker": 4, "picture": 4, "disk": 4, "tracker": 4}
 DOWN = "tracker tensorboard is down"
@@ -26,7 +26,7 @@ PATIENCE = 300.0  # seconds after which a fault that has not shown is a failure
 
 # One process imports the network libraries, and each life is a fork of it: seconds less to wait.
 _PROCESSES = get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["lookalike.jobs.parts.training", "torch.utils.tensorboard"])
+_PROCESSES.set_forkserver_preload(["lookalike.training.trainer", "torch.utils.tensorboard"])
 
 
 @dataclass(frozen=True)

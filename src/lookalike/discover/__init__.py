@@ -13,7 +13,6 @@ _HOMES = {
     "ClassCount": "class_count",
     "ClassMeans": "selection",
     "EdgeLander": "edge_lander",
-    "Embeddings": "embedding_file",
     "Gate": "selection",
     "PSSFile": "pss_pickles",
     "as_partition": "clusterers",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,6 +93,15 @@ class TrainingOptions:
         for name in _OF_VECTORS if self.inputs == "similarities" else ():
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ConfigError(f"{name}={getattr(self, name)} is of inputs=vectors; add that")
+
+
+def training_options(given: dict[str, Any], where: str) -> TrainingOptions:
+    """LANDER's training options out of plain ones; unknown names are refused."""
+    known = TrainingOptions.__dataclass_fields__
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{where}{name}: no such option. {suggest(name, known)}")
+    return replace(TrainingOptions(), **given)
 
 
 @dataclass(frozen=True, eq=False)

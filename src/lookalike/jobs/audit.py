@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from lookalike.console import Console
 from lookalike.data.decode import read_picture
 from lookalike.errors import ConfigError, DataError, counted
 from lookalike.files import write_text
-from lookalike.jobs.parts.console import Console
 from lookalike.report.contents import EvaluationSection, RunReport, Sheet
 from lookalike.report.markup import Html, join, tag
 from lookalike.report.page import document

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lookalike.console import Console
+from lookalike.data.embedding_file import Embeddings
 from lookalike.data.frames import write_frame
 from lookalike.discover.class_count import classes_from_clusters, estimate_classes
 from lookalike.discover.clusterers import METHODS, as_partition, cluster
-from lookalike.discover.embedding_file import Embeddings
 from lookalike.discover.lander_files import save_lander
-from lookalike.discover.lander_training import TrainingOptions, train_lander
+from lookalike.discover.lander_training import train_lander, training_options
 from lookalike.discover.pss_pickles import TRAINING, PSSFile
 from lookalike.errors import ConfigError, DataError, counted, suggest
-from lookalike.jobs.parts.console import Console
 from lookalike.metrics import clustering
 
 SCORES = ("pairwise_f", "b_cubed_f", "nmi", "ami")
@@ -148,15 +147,6 @@ def _options(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         part, name = (training, key[7:]) if key.startswith("lander.") else (method, key)
         part[name] = value
     return method, training
-
-
-def training_options(given: dict[str, Any], where: str) -> TrainingOptions:
-    """LANDER's training options out of plain ones; unknown names are refused."""
-    known = TrainingOptions.__dataclass_fields__
-    for name in given:
-        if name not in known:
-            raise ConfigError(f"{where}{name}: no such option. {suggest(name, known)}")
-    return replace(TrainingOptions(), **given)
 
 
 def _network(

@@ -13,12 +13,12 @@ import numpy as np
 
 from lookalike.compose import read_config
 from lookalike.config import EvaluationConfig
+from lookalike.console import Console
 from lookalike.errors import ConfigError, DataError, counted
+from lookalike.evaluation.evaluator import Measured
+from lookalike.evaluation.metric_selection import check_metrics
+from lookalike.evaluation.saved import change_sheets, changed_queries, load, require_same_rows
 from lookalike.files import write_text, write_with
-from lookalike.jobs.parts.comparing import change_sheets, changed_queries, load, require_same_rows
-from lookalike.jobs.parts.console import Console
-from lookalike.jobs.parts.figures import check_metrics
-from lookalike.jobs.parts.measuring import Measured
 from lookalike.metrics.compare import Comparison, compare_reports
 from lookalike.report.comparison import ComparedRun, ComparisonReport, MetricDifference
 from lookalike.report.comparison_page import write_comparison
@@ -85,7 +85,7 @@ def run(
     report = _report(names[0], first, runs, _method(names[0], over, tests, exchanges))
     report = replace(report, notes=_notes(report, over, tests))
     result = _result(report, found, [first, *others])
-    console.out.print(comparison_table(report))
+    console.show(comparison_table(report))
     if out is not None:
         _write(Path(out), report, result)
         console.say(f"written  {Path(out) / 'comparison.html'}")

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lookalike.console import Console
 from lookalike.errors import ConfigError, counted
-from lookalike.jobs.parts.console import Console
-from lookalike.train.parting import (
+from lookalike.training.parting import (
     DOUBLE,
     SINGLE,
     Comparison,

@@ -19,12 +19,12 @@ from rich.progress import (
 )
 
 from lookalike.compose import compose
+from lookalike.console import Console
 from lookalike.data import doctor, sources
+from lookalike.data.build import broken_policy, build_table
 from lookalike.data.cache import build_cache
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, counted
-from lookalike.jobs.parts import building
-from lookalike.jobs.parts.console import Console
 
 
 def check(
@@ -47,7 +47,7 @@ def check(
     console = Console(silent=as_json)
     config = compose([f"dataset={source}", *overrides])
     with console.counting("drawing pictures") as progress:
-        table = building.build_table(config, progress)
+        table = build_table(config, progress)
     with console.counting("reading pictures") as progress:
         report = doctor.check(
             table,
@@ -119,7 +119,7 @@ def cache(
     console = Console()
     config = compose([f"dataset={source}", *overrides])
     with console.counting("drawing pictures") as progress:
-        table = building.build_table(config, progress)
+        table = build_table(config, progress)
     with console.counting("copying pictures") as progress:
         copy = build_cache(
             table,
@@ -128,7 +128,7 @@ def cache(
             encoding=cast("Literal['raw', 'jpeg']", encoding),
             quality=quality,
             workers=workers,
-            broken=building.broken_policy(config),
+            broken=broken_policy(config),
             progress=lambda done: progress(done, len(table)),
         )
     size = sum(file.stat().st_size for file in out.iterdir())

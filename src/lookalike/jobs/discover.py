@@ -13,21 +13,21 @@ import pandas as pd
 from lookalike import components, documents, stored_config, trust
 from lookalike.compose import compose, read_config, write_config
 from lookalike.config import Config
+from lookalike.console import Console
+from lookalike.data.build import build_table
 from lookalike.data.frames import read_frame, write_frame
 from lookalike.discover.clusterers import METHODS
 from lookalike.discover.decisions import read_decisions
 from lookalike.discover.hierarchy import hilander
+from lookalike.discover.lander_training import training_options
 from lookalike.discover.open_world import open_world_rows
+from lookalike.discover.round_page import summary, write_page
+from lookalike.discover.rounds import Round
 from lookalike.errors import ConfigError, RunError, suggest
 from lookalike.files import empty, is_free, refuse_links, remove_tree, write_text
-from lookalike.jobs.cluster import training_options
-from lookalike.jobs.parts import building
-from lookalike.jobs.parts.console import Console
-from lookalike.jobs.parts.requeue import Resume, decide
-from lookalike.jobs.parts.round_page import summary, write_page
-from lookalike.jobs.rounds import Round
 from lookalike.locks import only_writer
 from lookalike.runs import environment, next_folder
+from lookalike.training.requeue import Resume, decide
 
 _FIRST = ("rows.parquet", "config.yaml", "manifest.json")  # written before words.json
 _WORDS = "words"  # the kind of their mark
@@ -143,7 +143,7 @@ def _refuse_in_the_way(folder: Path, *, overwrite: bool) -> None:
 def _begin(folder: Path, config: Config, overrides: Sequence[str]) -> None:
     """Write what the rounds start from; ``words.json``, the last, says that all of it is there."""
     words = [w for w in overrides if w.lstrip("+").partition("=")[0].partition(".")[0] not in _OWN]
-    rows = open_world_rows(building.build_table(config), config.discover.labelled)
+    rows = open_world_rows(build_table(config), config.discover.labelled)
     empty(folder)
     # −1 as everywhere in tables: so that the file is a data set, to go on with by hand.
     write_frame(rows.assign(label=rows["label"].fillna("-1")), folder / "rows.parquet")

@@ -8,8 +8,8 @@ import sys
 from importlib import metadata
 
 from lookalike import __version__
+from lookalike.console import Console
 from lookalike.errors import counted
-from lookalike.jobs.parts.console import Console
 
 _PACKAGES = (
     "torch",

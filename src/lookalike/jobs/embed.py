@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from lookalike.compose import compose
-from lookalike.config import Config
-from lookalike.data.loader import eval_loader
-from lookalike.data.table import Table
-from lookalike.discover.embedding_file import Embeddings
+from lookalike.console import Console
+from lookalike.data.build import build_table
+from lookalike.data.embedding_file import Embeddings
 from lookalike.discover.pss_pickles import TRAINING, UNUSED, PSSFile
 from lookalike.errors import counted
-from lookalike.jobs.parts import building
-from lookalike.jobs.parts.console import Console
+from lookalike.evaluation.embeddings import embed_dataset
 from lookalike.models import weights
-from lookalike.models.embedder import Embedder
-from lookalike.models.encode import embed_rows
 
 
 def run(
@@ -49,13 +44,13 @@ def run(
     console = Console()
     embedder = weights.load(model)
     config = compose([f"dataset={source}", *overrides])
-    table = building.build_table(config)
+    table = build_table(config)
     for name in splits:
         table.split(name)  # refuses one that is not there
     if splits:
         table = table.where(table.frame["split"].isin(splits).to_numpy())
     with console.embedding(table.name, len(table)) as advance:
-        found = embed_table(embedder, table, config, advance)
+        found = embed_dataset(embedder, table, config, advance)
     found.save(out)
     if pickle is not None:
         pss_features(found, table.levels[0]).save(pickle)
@@ -66,30 +61,6 @@ def run(
     )
     console.say(f"written  {out} and {out.with_suffix('.parquet')}")
     return found
-
-
-def embed_table(
-    model: Embedder,
-    table: Table,
-    config: Config,
-    on_batch: Callable[[int], None] | None = None,
-) -> Embeddings:
-    """The embeddings of a table's pictures; those that cannot be read are left out if allowed."""
-    device = building.pick_device(config.device)
-    model.to(device)
-    loader = eval_loader(
-        table,
-        model.transform(),
-        batch_size=config.evaluation.batch_size,
-        workers=config.workers,
-        broken=building.broken_policy(config),
-    )
-    precision: torch.dtype | None = building.pick_precision(config.precision, device)
-    vectors, order = embed_rows(model, loader, precision=precision, on_batch=on_batch)
-    paths = [str(Path(path).resolve()) for path in table.paths]
-    rows = table.frame.assign(path=paths).iloc[order].reset_index(drop=True)
-    rows.attrs = {}
-    return Embeddings(vectors, rows)
 
 
 def pss_features(found: Embeddings, level: str) -> PSSFile:

@@ -11,21 +11,24 @@ from typing import Any
 
 from lookalike import distributed
 from lookalike.config import Config
+from lookalike.console import Console
+from lookalike.data.build import broken_policy
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, counted, suggest
-from lookalike.jobs.parts import building, classes, measuring, pairing, reranking
-from lookalike.jobs.parts.averages import means_of
-from lookalike.jobs.parts.benchmarks import Benchmark, benchmarks, own_config
-from lookalike.jobs.parts.console import Console
-from lookalike.jobs.parts.figures import check_metrics
-from lookalike.jobs.parts.measuring import Measured
-from lookalike.jobs.parts.own_split import evaluated_table
-from lookalike.jobs.parts.reporting import mean_sections, numbers
-from lookalike.jobs.parts.under_way import UnderWay
-from lookalike.jobs.parts.widths import narrower
+from lookalike.evaluation import asymmetric, evaluator, per_class, reranking
+from lookalike.evaluation.averages import means_of
+from lookalike.evaluation.benchmarks import Benchmark, benchmarks, own_config
+from lookalike.evaluation.evaluator import Measured
+from lookalike.evaluation.metric_selection import check_metrics
+from lookalike.evaluation.own_split import evaluated_table
+from lookalike.evaluation.progress import UnderWay
+from lookalike.evaluation.run_report import mean_sections, numbers
+from lookalike.evaluation.widths import narrower
 from lookalike.models import weights
+from lookalike.models.build import pick_device, pick_precision
 from lookalike.models.embedder import Embedder
 from lookalike.report.contents import EvaluationSection
+from lookalike.report.side_by_side import metric_tables
 from lookalike.runs import Run
 
 
@@ -76,10 +79,10 @@ class Options:
                 raise ConfigError(f"--{option.replace('_', '-')} needs --gallery MODEL")
         for option in ("whitening_size", "save_model"):
             if getattr(self, option) and self.whitening is None:
-                words = " or ".join(pairing.WHITENINGS)
+                words = " or ".join(asymmetric.WHITENINGS)
                 raise ConfigError(f"--{option.replace('_', '-')} needs --whitening {words}")
         for name, value, known in (
-            ("whitening", self.whitening, pairing.WHITENINGS),
+            ("whitening", self.whitening, asymmetric.WHITENINGS),
             ("over", self.over, ("classes", "queries")),
         ):
             if value is not None and value not in known:
@@ -139,7 +142,7 @@ def _run(
     as_json: bool,
 ) -> dict[str, dict[str, Any]]:
     console = Console(silent=as_json or not distributed.is_main())
-    model = pairing.load_model(folder, options.image_size, "--image-size")
+    model = asymmetric.load_model(folder, options.image_size, "--image-size")
     asked = benchmarks(folder, overrides)
     for one in asked:
         check_metrics(one.config.evaluation)
@@ -170,9 +173,9 @@ def _run(
         results |= _results(measured, table.name, one.config, prefix, options)
         reranked |= _reranked(measured, prefix, folder, one.own, options, console)
     under_way.end()
-    console.metrics(sections)
+    console.show(*metric_tables(sections))
     if options.by_class:
-        classes.show(console, results)
+        per_class.show(console, results)
     for split, entry in reranked.items():
         reranking.show(console, split, entry["reranking"], entry["levels"])
         results[split]["reranking"] = entry["reranking"]
@@ -192,14 +195,14 @@ def _measure(
 ) -> list[Measured]:
     """Every split of one data set, and each direction of two models."""
     config = one.config
-    device = building.pick_device(config.device)
+    device = pick_device(config.device)
     model.to(device)
     both = None
     if options.gallery is not None:
-        other = pairing.load_model(
+        other = asymmetric.load_model(
             options.gallery, options.gallery_image_size, "--gallery-image-size"
         )
-        both = pairing.pair(
+        both = asymmetric.pair(
             model, other.to(device), (folder, options.gallery), symmetric=options.symmetric
         )
     for note in table.notes:
@@ -209,14 +212,14 @@ def _measure(
         if both is not None:
             found += both.measure(table, split, config, under_way)
             continue
-        one_split = measuring.measure(
+        one_split = evaluator.measure(
             model,
             table,
             split,
             config.evaluation,
             workers=config.workers,
-            broken=building.broken_policy(config),
-            precision=building.pick_precision(config.precision, device),
+            broken=broken_policy(config),
+            precision=pick_precision(config.precision, device),
             under_way=under_way,
         )
         found += [one_split, *narrower(one_split, model, config.evaluation, under_way)]
@@ -258,9 +261,9 @@ def _whitened(
             "data set that has one"
         )
     training = table.split("train")
-    model.to(building.pick_device(config.device))
+    model.to(pick_device(config.device))
     assert options.whitening is not None
-    model = pairing.whitened(
+    model = asymmetric.whitened(
         model, options.whitening, options.whitening_size, training, config, under_way
     )
     under_way.console.say(
@@ -305,7 +308,7 @@ def _results(
             "intervals_over_queries": _intervals(one, "queries"),
         }
         if options.by_class:
-            found |= classes.figures(one)
+            found |= per_class.figures(one)
         results[f"{prefix}{one.split}"] = found
     averaged = {} if _directed(measured) else means_of(measured, config.evaluation)
     for title, values in averaged.items():

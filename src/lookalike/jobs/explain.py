@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lookalike.jobs.parts.console import Console
+from lookalike.console import Console
 from lookalike.metrics import explain
 from lookalike.metrics.contract import EMPTY, TIES
 from lookalike.metrics.definitions import kind

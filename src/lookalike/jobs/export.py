@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from lookalike import __version__
+from lookalike.console import Console
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, ModelError, RunError, counted, suggest
+from lookalike.evaluation.benchmarks import own_config
 from lookalike.files import is_free, replacing_folder, sha256, write_text
-from lookalike.jobs.index import read_source
-from lookalike.jobs.parts.benchmarks import own_config
-from lookalike.jobs.parts.console import Console
 from lookalike.metrics.labels import DISTRACTOR
 from lookalike.runs import Run
 from lookalike.search.encoders import Encoder, TorchEncoder
 from lookalike.search.exact import MemoryGallery
 from lookalike.search.exported import ABOUT, FORMAT, KINDS, ExportedEncoder, is_exported
+from lookalike.search.source import read_source
 
 # A grey level here and there is allowed: the resize of another library rounds otherwise.
 AGREEMENT, COSINE = 0.97, 0.999
@@ -153,9 +153,9 @@ def _table(model: Path, pictures: str | None, overrides: Sequence[str]) -> Table
                 f"{model} is no run, so it names no pictures. Say by which the export is to be "
                 "compared with the model: --pictures FOLDER"
             )
-        from lookalike.jobs.parts import building
+        from lookalike.data.build import build_table
 
-        table = building.build_table(own_config(model, overrides))
+        table = build_table(own_config(model, overrides))
     splits = table.evaluation_splits
     return table.split(splits[0]) if splits else table
 
@@ -181,7 +181,7 @@ def draw(table: Table, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _write_graphs(encoder: TorchEncoder, to: str, part: Path, calibration: Table | None) -> None:
-    from lookalike.models import graphs
+    from lookalike.export import graphs
 
     prepare = graphs.preparation(encoder.model.spec)
     net = graphs.network(encoder.model)

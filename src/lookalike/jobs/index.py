@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from lookalike.data.datasets.folders import loose_folder
-from lookalike.data.datasets.table_files import table_file
+from lookalike.console import Console
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError, RunError, counted, suggest
-from lookalike.jobs.parts.console import Console
+from lookalike.errors import ConfigError, DataError, RunError, counted
+from lookalike.models.embedding_store import EmbeddingStore
 from lookalike.search import generations
-from lookalike.search.encoders import describe, open_encoder, weights_folder
+from lookalike.search.encoders import describe, embed_with, open_encoder, weights_folder
 from lookalike.search.engines import checked
 from lookalike.search.generations import writing
 from lookalike.search.index import Index
-from lookalike.search.journal import Journal, embed_table
+from lookalike.search.source import items_of, origin, read_source, stamps
 from lookalike.search.writing import BUILDING, refuse_in_the_way
-
-STAMP = ("file_bytes", "file_mtime_ns")
-_TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
 def build(
@@ -79,18 +73,22 @@ def build(
     plan = {"model": about, "precision": precision, "pictures": table.fingerprint}
     plan["stamps"] = int(pd.util.hash_pandas_object(stamps(table.paths), index=False).sum() >> 1)
     with writing(out):
-        journal = Journal(out / BUILDING, plan)
-        before = len(journal.read()[0])
-        if before:
+        store = EmbeddingStore.of_plan(out / BUILDING, plan, len(table))
+        if before := int(store.done.sum()):
             console.say(
                 f"resumed  {before:,} of {counted(len(table), 'picture')} were embedded before"
             )
         with console.embedding(str(source), len(table)) as advance:
-            vectors, rows, broken = embed_table(
-                encoder, table, journal, batch_size=batch_size, workers=workers, on_batch=advance
+            vectors, rows, broken = embed_with(
+                encoder,
+                table,
+                batch_size=batch_size,
+                workers=workers,
+                store=store,
+                on_batch=advance,
             )
         if not len(rows):
-            journal.remove()
+            store.remove()
             raise DataError(f"{source}: none of its {counted(len(table), 'picture')} can be read.")
     index = Index.build(
         out,
@@ -109,7 +107,7 @@ def build(
         engine_options=options,
         storage=storage,
     )
-    journal.remove()
+    store.remove()
     console.say(
         f"{out}: {counted(len(index), 'picture')}, {counted(vectors.shape[1], 'number')} each"
     )
@@ -228,80 +226,6 @@ def tune(folder: str | Path, *, recall: float = 0.99, dry_run: bool = False) -> 
     if chosen.spec != index.engine:
         index.use(chosen.spec)
     console.say(f"{folder} now uses {chosen.engine}; `lookalike index info` shows its settings.")
-
-
-def read_source(source: str, overrides: Sequence[str] = (), split: str | None = None) -> Table:
-    """A folder, a table file or a data set's name, as a table.
-
-    A folder may hold its pictures in any way; those in no sub-folder have no label.
-
-    Args:
-        source: which.
-        overrides: settings of the data set.
-        split: only the gallery rows of this split.
-
-    Raises:
-        DataError: nothing of that name.
-    """
-    path = Path(source).expanduser()
-    if path.is_dir() and not overrides:
-        table = loose_folder(path)
-    elif path.suffix.lower() in _TABLES and not overrides:
-        table = table_file(path)
-    else:
-        from lookalike.compose import choices, compose
-        from lookalike.jobs.parts import building
-
-        known, imported = choices("dataset"), "." in source and os.sep not in source
-        if source not in known and not imported:
-            raise DataError(
-                f"{source}: there is no such folder or table, and no data set of that name. "
-                f"{suggest(source, known)}"
-            )
-        table = building.build_table(compose([f"dataset={source}", *overrides]))
-    if split is None:
-        return table
-    rows = table.split(split)
-    return rows.where(rows.frame["is_gallery"].to_numpy(bool))
-
-
-def origin(
-    source: str, overrides: Sequence[str], split: str | None, table: Table
-) -> dict[str, Any]:
-    """What a manifest says of the source: enough to read it again, and the folders it may show."""
-    path = Path(source).expanduser()
-    absolute = all(os.path.isabs(p) for p in table.frame["path"])  # noqa: PTH117 (a column)
-    if absolute:
-        root = os.path.commonpath([os.path.dirname(p) for p in table.frame["path"]])  # noqa: PTH120
-    else:
-        root = os.path.abspath(table.root)  # noqa: PTH100 (links stay as they are)
-    return {
-        "name": table.name,
-        "of": str(path.absolute()) if path.exists() else source,
-        "overrides": list(overrides),
-        "split": split,
-        "roots": [root],
-    }
-
-
-def items_of(table: Table, rows: np.ndarray) -> pd.DataFrame:
-    """The rows of an index: absolute paths, labels, further columns, and each file's stamp."""
-    taken = table.where(rows)
-    paths = [os.path.abspath(path) for path in taken.paths]  # noqa: PTH100 (links stay)
-    frame = taken.frame.drop(columns=["is_query", "is_gallery"]).reset_index(drop=True)
-    return pd.concat([frame.assign(path=paths), stamps(paths)], axis=1)
-
-
-def stamps(paths: Sequence[str]) -> pd.DataFrame:
-    """Size and time of change of files, −1 where there is none: what tells a changed picture."""
-    seen = np.full((len(paths), 2), -1, np.int64)
-    for row, path in enumerate(paths):
-        try:
-            stat = os.stat(path.partition(".shard#")[0])  # noqa: PTH116 (a million of them)
-        except OSError:
-            continue  # a missing picture is found, and named, when it is read
-        seen[row] = stat.st_size, stat.st_mtime_ns
-    return pd.DataFrame(seen, columns=list(STAMP))
 
 
 def report_broken(console: Console, table: Table, broken: dict[int, str]) -> None:

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from lookalike import trust
+from lookalike.console import Console
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, RunError, counted
-from lookalike.jobs.index import STAMP, items_of, origin, read_source, report_broken, stamps
-from lookalike.jobs.parts.console import Console
-from lookalike.search import remote_writing
-from lookalike.search.encoders import own_encoder
+from lookalike.jobs.index import report_broken
+from lookalike.search.encoders import embed_with, own_encoder
 from lookalike.search.filters import matching
 from lookalike.search.index import Index
-from lookalike.search.journal import embed_table
+from lookalike.search.remote import writing
+from lookalike.search.source import STAMP, items_of, origin, read_source, stamps
 
 
 def add(
@@ -62,7 +62,7 @@ def adopt(folder: str | Path) -> None:
     its own description: an import path in that still needs ``--trust``.
     """
     index = Index.open(folder)
-    remote_writing.adopt(index.folder)
+    writing.adopt(index.folder)
     console = Console()
     if (source := index.manifest.get("source")) is not None:
         console.say(f"source   {' '.join([source['of'], *source['overrides']])}")
@@ -156,12 +156,8 @@ def _replace(
     """Embed a table, and put it in the place of some items."""
     encoder = own_encoder(index)
     with console.embedding(table.name, len(table)) as advance:
-        vectors, rows, broken = (
-            embed_table(
-                encoder, table, None, batch_size=batch_size, workers=workers, on_batch=advance
-            )
-            if len(table)
-            else (np.empty((0, encoder.width), np.float32), np.empty(0, np.int64), {})
+        vectors, rows, broken = embed_with(
+            encoder, table, batch_size=batch_size, workers=workers, on_batch=advance
         )
     items = items_of(table, rows) if len(rows) else None
     new = None if items is None else (vectors, items)

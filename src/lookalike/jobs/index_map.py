@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lookalike.console import Console
 from lookalike.errors import ConfigError, DataError, counted, suggest
 from lookalike.files import write_text
-from lookalike.jobs.parts.console import Console
 from lookalike.report.map_page import map_page
 from lookalike.report.maps import map_embeddings
 from lookalike.search.index import Index

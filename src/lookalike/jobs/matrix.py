@@ -17,20 +17,21 @@ from rich.measure import Measurement
 from rich.table import Table as Printed
 
 from lookalike.config import Config
+from lookalike.console import Console
+from lookalike.data.build import broken_policy
 from lookalike.data.decode import read_picture
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, counted, suggest
+from lookalike.evaluation.asymmetric import load_model
+from lookalike.evaluation.benchmarks import benchmarks
+from lookalike.evaluation.evaluator import Measured, embedded, measure_vectors, with_roles
+from lookalike.evaluation.metric_selection import check_metrics
+from lookalike.evaluation.own_split import evaluated_table
+from lookalike.evaluation.widths import prefix
 from lookalike.files import write_with
-from lookalike.jobs.parts import building
-from lookalike.jobs.parts.benchmarks import benchmarks
-from lookalike.jobs.parts.console import Console
-from lookalike.jobs.parts.figures import check_metrics
-from lookalike.jobs.parts.measuring import Measured, embedded, measure_vectors, with_roles
-from lookalike.jobs.parts.own_split import evaluated_table
-from lookalike.jobs.parts.pairing import load_model
-from lookalike.jobs.parts.widths import prefix
 from lookalike.metrics.definitions import explain
 from lookalike.models import weights
+from lookalike.models.build import pick_device, pick_precision
 from lookalike.models.embedder import Embedder
 from lookalike.report.heat_map import HeatMap, draw_heat_map
 from lookalike.search.encoders import TorchEncoder
@@ -183,7 +184,7 @@ def _embed(
     """The rows that could be read, and each model's vectors of them."""
     rows = kept = with_roles(table.split(split))
     vectors = {}
-    device = building.pick_device(config.device)
+    device = pick_device(config.device)
     for side in sides:
         with console.embedding(f"{split} by {side.name}", len(rows)) as advance:
             vectors[side.name], kept = embedded(
@@ -191,8 +192,8 @@ def _embed(
                 rows,
                 config.evaluation,
                 workers=config.workers,
-                broken=building.broken_policy(config),
-                precision=building.pick_precision(config.precision, device),
+                broken=broken_policy(config),
+                precision=pick_precision(config.precision, device),
                 on_batch=advance,
             )
     return kept, vectors

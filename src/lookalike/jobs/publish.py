@@ -14,12 +14,13 @@ from typing import Any
 import yaml
 
 from lookalike import documents
+from lookalike.console import Console
+from lookalike.data.build import build_table
 from lookalike.errors import ConfigError, DataError, ModelError, RunError, counted
+from lookalike.evaluation import own_split, run_report, saved
+from lookalike.evaluation.benchmarks import own_config
+from lookalike.evaluation.evaluator import Measured
 from lookalike.files import is_free, replacing_folder, write_text
-from lookalike.jobs.parts import building, comparing, own_split, reporting
-from lookalike.jobs.parts.benchmarks import own_config
-from lookalike.jobs.parts.console import Console
-from lookalike.jobs.parts.measuring import Measured
 from lookalike.models import hub, weights
 from lookalike.report.card import Card, limits, model_card
 from lookalike.runs import DataPart, MachinePart, Run
@@ -112,7 +113,7 @@ def _fill(
     measured = _measured(source, config)
     sections = []
     for one in measured:
-        section = reporting.numbers(one, "classes")
+        section = run_report.numbers(one, "classes")
         section = replace(section, baselines=_baselines(source, one.split))
         sections.append(section)
         numbers = {"values": section.values, "intervals": section.intervals}
@@ -152,7 +153,7 @@ def _fill(
 def _measured(source: Run, config: Any) -> list[Measured]:
     places = (source.folder / "evaluation").glob("*/embeddings.npy")
     names = sorted(place.parent.name for place in places)
-    return [comparing.load(source.folder, name, config.evaluation) for name in names]
+    return [saved.load(source.folder, name, config.evaluation) for name in names]
 
 
 def _baselines(source: Run, split: str) -> list[tuple[str, dict[str, float]]]:
@@ -198,7 +199,7 @@ def _facts(
     if seen is None:
         # A run of before that was kept: its data tell, unless they lie on another machine.
         with suppress(DataError):
-            table = building.build_table(config)
+            table = build_table(config)
             seen = set(table.split("train").frame[table.levels[0]].astype("str"))
     if seen and measured:
         tested = {str(x) for one in measured for x in one.table.frame[one.table.levels[0]]}

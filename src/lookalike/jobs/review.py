@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lookalike.console import Console
 from lookalike.data.frames import read_frame
 from lookalike.discover.decisions import ACTIONS
 from lookalike.errors import DataError, counted
 from lookalike.files import write_text
-from lookalike.jobs.parts.console import Console
 from lookalike.report.markup import Html, join, tag
 from lookalike.report.sections import picture
 

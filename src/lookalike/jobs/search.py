@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from lookalike.console import Console
 from lookalike.data.decode import read_picture
 from lookalike.errors import ConfigError, DataError
 from lookalike.files import write_with
-from lookalike.jobs.parts.console import Console
 from lookalike.search.asking import Question, ask, ask_fused, describe_hits
 from lookalike.search.encoders import Encoder, open_encoder, own_encoder, refuse_stranger
 from lookalike.search.index import Index
@@ -109,7 +109,7 @@ def run(
         if not as_json:
             console.say(f"sheet    {sheet}")
     if why is not None and encoder is not None:
-        from lookalike.jobs.parts.why import write_why
+        from lookalike.search.explain import write_why
 
         write_why(Path(why), encoder, results, [q.picture for q in asked], area)
         if not as_json:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lookalike.console import Console
 from lookalike.data.frames import read_frame, write_frame
 from lookalike.discover.neighbours import unit
 from lookalike.discover.pseudo_labels import clustered_rows, gated_rows, joined, labelled_rows
@@ -20,7 +21,6 @@ from lookalike.discover.selection import (
 )
 from lookalike.errors import ConfigError, DataError, counted
 from lookalike.jobs.cluster import read, truth_of
-from lookalike.jobs.parts.console import Console
 
 
 def run(

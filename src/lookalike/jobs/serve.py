@@ -7,8 +7,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from lookalike.console import Console
 from lookalike.errors import ConfigError
-from lookalike.jobs.parts.console import Console
 from lookalike.search.index import Index
 from lookalike.web.settings import Settings, is_loopback
 

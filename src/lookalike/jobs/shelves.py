@@ -6,8 +6,8 @@ import inspect
 
 from lookalike import components
 from lookalike.compose import CONF, choices
+from lookalike.console import Console
 from lookalike.errors import ConfigError, suggest
-from lookalike.jobs.parts.console import Console
 
 
 def run(what: str) -> None:

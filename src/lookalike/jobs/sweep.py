@@ -24,8 +24,8 @@ from lookalike.errors import (
     printable,
 )
 from lookalike.files import is_free, refuse_links
-from lookalike.jobs import train
-from lookalike.jobs.parts.spaces import (
+from lookalike.runs import Run
+from lookalike.sweep.space import (
     Space,
     check_space,
     first_values,
@@ -33,14 +33,15 @@ from lookalike.jobs.parts.spaces import (
     read_space,
     with_values,
 )
-from lookalike.runs import Run
+from lookalike.training.checks import check
+from lookalike.training.run import train
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
 
-    from lookalike.jobs.parts.studies import Trials
     from lookalike.report.sweep import TrialRow
+    from lookalike.sweep.study import Trials
 
 
 class _Pruned(Interrupted):
@@ -95,13 +96,13 @@ def run(
     overrides, name = _split(words)
     space = read_space(name)
     config = check_space(space, overrides)
-    train.check(config)
+    check(config)
     _check_judge(config)
     if out is None:
         out = Path("runs") / f"sweep-{Path(name).stem}"
     _make(out)
     # Optuna takes half a second to import, and the trainings much longer.
-    from lookalike.jobs.parts.studies import Trials, create_sampler, open_study
+    from lookalike.sweep.study import Trials, create_sampler, open_study
 
     create_sampler(sampler, seed)
     opened = open_study(
@@ -127,7 +128,7 @@ def run(
 
 def _make(out: Path) -> None:
     """Make the folder, unless it holds something else than a sweep."""
-    from lookalike.jobs.parts.studies import JOURNAL, LOCKS
+    from lookalike.sweep.study import JOURNAL, LOCKS
 
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file. Choose another --out.")
@@ -153,10 +154,11 @@ def _split(words: Sequence[str]) -> tuple[list[str], str]:
 
 def _check_judge(config: Config) -> None:
     """Refuse a sweep that has no split to judge trials by, before anything is trained."""
-    from lookalike.jobs.parts import building, selecting
+    from lookalike.data.build import build_table
+    from lookalike.training import model_selection
 
-    table = building.build_table(config)
-    if not selecting.choosing_splits(table, config):
+    table = build_table(config)
+    if not model_selection.choosing_splits(table, config):
         raise ConfigError(
             f"sweep: {table.name} has no validation split to judge trials by. Hold classes out "
             "with dataset.hold_out=0.2, or let the test split judge with evaluation.select=test."
@@ -172,7 +174,7 @@ def _trial(
     """Train with the values of a trial, and tell the study how it went."""
     from optuna.trial import TrialState
 
-    from lookalike.jobs.parts.studies import draw
+    from lookalike.sweep.study import draw
 
     values = draw(trial, space)
     words = with_values(overrides, values)
@@ -223,9 +225,9 @@ def _train(folder: Run, words: Sequence[str], judge: Callable[[int, float], None
     where = f"run={folder.folder}"
     if folder.begun and any(folder.checkpoints.glob("*.pt")):
         if folder.read_manifest()["status"] != "finished":
-            train.run([where], resume=True, silent=True, on_judged=judge)
+            train([where], resume=True, silent=True, on_judged=judge)
         return
-    train.run([*words, where], overwrite=True, silent=True, on_judged=judge)
+    train([*words, where], overwrite=True, silent=True, on_judged=judge)
 
 
 def _judge(study: Study, trial: Trial) -> Callable[[int, float], None]:
@@ -248,9 +250,9 @@ def _judge(study: Study, trial: Trial) -> Callable[[int, float], None]:
 def _report(
     worker: Trials, space: Space, overrides: Sequence[str], config: Config, facts: dict[str, str]
 ) -> Path:
-    from lookalike.jobs.parts.studies import importances
     from lookalike.report.sweep import Axis, SweepReport
     from lookalike.report.sweep_page import write_sweep
+    from lookalike.sweep.study import importances
 
     study = worker.study
     rows = [_row(worker, trial) for trial in study.trials if trial.state.name != "WAITING"]

@@ -46,45 +46,6 @@ def encode(
         return embed(model, batches, scales=scales, on_batch=advance)
 
 
-def embed_rows(
-    model: Embedder,
-    loader: loading.Loader,
-    *,
-    precision: torch.dtype | None = None,
-    scales: Sequence[float] = (1.0,),
-    on_batch: Callable[[int], None] | None = None,
-    keep: Callable[[np.ndarray, np.ndarray], None] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Embed what a loader can read, and say which rows those were.
-
-    Args:
-        model: the embedder.
-        loader: see `eval_loader`.
-        precision: as in `embed`.
-        scales: as in `embed`.
-        on_batch: told how many pictures each batch had.
-        keep: given the vectors and the rows of each batch.
-
-    Returns:
-        float32 ``(n, width)`` and int64 ``(n,)``: the row of each embedding.
-    """
-    rows: list[np.ndarray] = []
-
-    def batches() -> Iterator[dict[str, Any]]:
-        for batch in loader:
-            rows.append(batch["index"].numpy())
-            yield batch
-
-    def embedded(vectors: np.ndarray) -> None:
-        if keep is not None:
-            keep(vectors, rows[-1])
-        if on_batch is not None:
-            on_batch(len(vectors))
-
-    embeddings = embed(model, batches(), precision=precision, scales=scales, on_batch=embedded)
-    return embeddings, np.concatenate(rows) if rows else np.empty(0, np.int64)
-
-
 def embed(
     model: Embedder,
     batches: Iterable[dict[str, Any]],
@@ -108,33 +69,45 @@ def embed(
     Raises:
         NumericsError: the model produces NaN; the message names the pictures.
     """
+    parts = []
+    for vectors in embed_batches(model, batches, precision=precision, scales=scales):
+        parts.append(vectors)
+        if on_batch is not None:
+            on_batch(vectors)
+    return np.concatenate(parts) if parts else np.empty((0, model.width), np.float32)
+
+
+def embed_batches(
+    model: Embedder,
+    batches: Iterable[dict[str, Any]],
+    *,
+    precision: torch.dtype | None = None,
+    scales: Sequence[float] = (1.0,),
+) -> Iterator[np.ndarray]:
+    """The vectors of each batch; see `embed`."""
     check_scales(scales)
     was_training = model.training
-    model.eval()
-    device = model.device
+    device, seen = model.device, 0
     if precision == torch.float64:
         model.double()
-    parts = []
     try:
-        with torch.inference_mode():
-            for batch in batches:
-                pictures = batch["pictures"].to(device, non_blocking=True)
-                with autocast(device, precision):
-                    vectors = model(pictures, scales)
-                parts.append(vectors.float().cpu().numpy())
-                if on_batch is not None:
-                    on_batch(parts[-1])
+        for batch in batches:
+            model.eval()
+            with torch.inference_mode(), autocast(device, precision):
+                found = model(batch["pictures"].to(device, non_blocking=True), scales)
+            vectors = found.float().cpu().numpy()
+            bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+            if len(bad):
+                rows = np.asarray(batch.get("index", np.arange(seen, seen + len(vectors))))
+                raise NumericsError(
+                    f"The model gives NaN or infinity for {counted(len(bad), 'image')} of a batch "
+                    f"of {len(vectors)} (rows {rows[bad[:5]].tolist()}). Its weights are broken; "
+                    "train again with a lower learning rate."
+                )
+            seen += len(vectors)
+            yield vectors
     finally:
         model.train(was_training)
-    embeddings = np.concatenate(parts) if parts else np.empty((0, model.width), np.float32)
-    bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
-    if len(bad):
-        raise NumericsError(
-            f"The model gives NaN or infinity for {len(bad)} of"
-            f" {counted(len(embeddings), 'picture')} (rows "
-            f"{bad[:5].tolist()}). Its weights are broken; train again with a lower learning rate."
-        )
-    return embeddings
 
 
 def _listed(pictures: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -13,9 +13,20 @@ from lookalike.errors import counted
 from lookalike.report.contents import EvaluationSection
 from lookalike.report.figures import format_interval, format_value, metric_title, split_level
 from lookalike.report.meanings import meanings
+from lookalike.report.text import metric_table
 
 Row = tuple[str, int | None]
 _MOST_BOUNDED = 4  # columns with intervals that fit a terminal 80 columns wide
+
+
+def metric_tables(sections: Sequence[EvaluationSection]) -> list[RenderableType]:
+    """Tables of metrics with their definitions: of several evaluations side by side.
+
+    With baselines beside it each evaluation has a table of its own.
+    """
+    if len(sections) > 1 and not any(section.baselines for section in sections):
+        return [side_by_side(sections)]
+    return [metric_table(section) for section in sections]
 
 
 def side_by_side(sections: Sequence[EvaluationSection], *, definitions: bool = True) -> Group:

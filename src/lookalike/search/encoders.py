@@ -5,16 +5,19 @@ Both are asked through the same few methods; the exported one imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from lookalike.errors import ConfigError, DataError, ModelError, counted
+from lookalike.models.embedding_store import Embedded, EmbeddingStore, collect
 from lookalike.search.exported import ExportedEncoder, is_exported
 
 if TYPE_CHECKING:
+    import torch
+
     from lookalike.data.table import Table
     from lookalike.models.embedder import Embedder
     from lookalike.search.index import Index
@@ -50,13 +53,8 @@ class Encoder(Protocol):
 
     def rows(
         self, table: Table, rows: np.ndarray, *, batch_size: int, workers: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
-        """Embed rows of a table batch by batch.
-
-        Yields:
-            row numbers int64 ``(n,)``, vectors float32 ``(n, D)``, and row → reason of the files
-            that could not be read since the batch before.
-        """
+    ) -> Iterator[Embedded]:
+        """Embed rows of a table batch by batch; each part names rows of the table."""
         ...
 
     def prepare(self, picture: np.ndarray) -> np.ndarray:
@@ -96,9 +94,10 @@ class TorchEncoder:
 
     def rows(
         self, table: Table, rows: np.ndarray, *, batch_size: int, workers: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
+    ) -> Iterator[Embedded]:
         """See `Encoder.rows`."""
         from lookalike.data.loader import eval_loader
+        from lookalike.models.embedding import embedded_batches
 
         loader = eval_loader(
             table.where(rows),
@@ -107,28 +106,39 @@ class TorchEncoder:
             workers=workers,
             broken="skip",
         )
-        told: set[int] = set()
-        for batch in loader:
-            bad = {int(rows[i]): why for i, why in loader.broken.items() if i not in told}
-            told |= set(loader.broken)
-            yield rows[batch["index"].numpy()], self._batch(batch), bad
-        bad = {int(rows[i]): why for i, why in loader.broken.items() if i not in told}
-        if bad:
-            yield np.empty(0, np.int64), np.empty((0, self.width), np.float32), bad
+        for part in embedded_batches(self.model, loader, precision=self._dtype):
+            bad = {int(rows[i]): why for i, why in part.unreadable.items()}
+            yield Embedded(part.vectors, rows[part.rows], bad)
 
     def embed(self, prepared: np.ndarray) -> np.ndarray:
         """See `Encoder.embed`."""
         import torch
 
-        return self._batch({"pictures": torch.from_numpy(prepared).permute(0, 3, 1, 2)})
-
-    def _batch(self, batch: dict[str, Any]) -> np.ndarray:
-        import torch
-
         from lookalike.models.encode import embed
 
-        precision = torch.bfloat16 if self.precision == "bf16" else None
-        return embed(self.model, [batch], precision=precision)
+        batch = {"pictures": torch.from_numpy(prepared).permute(0, 3, 1, 2)}
+        return embed(self.model, [batch], precision=self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype | None:
+        import torch
+
+        return torch.bfloat16 if self.precision == "bf16" else None
+
+
+def embed_with(
+    encoder: Encoder,
+    table: Table,
+    *,
+    batch_size: int,
+    workers: int,
+    store: EmbeddingStore | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> Embedded:
+    """Embed the images of a table, those that a store holds already excepted."""
+    left = np.arange(len(table)) if store is None else np.flatnonzero(~store.done)
+    parts = encoder.rows(table, left, batch_size=batch_size, workers=workers)
+    return collect(parts, encoder.width, store=store, on_batch=on_batch)
 
 
 def _quickened(model: Embedder) -> Embedder:

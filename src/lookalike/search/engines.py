@@ -18,7 +18,7 @@ import numpy as np
 from lookalike.errors import ConfigError, DataError, counted, suggest
 from lookalike.search.arrays import read_array
 from lookalike.search.hits import Hits, best
-from lookalike.search.servers import SERVERS, open_server, server_options
+from lookalike.search.remote.server import SERVERS, open_server, server_options
 from lookalike.search.storage import Vectors, check_storage
 
 ENGINES = ("exact", "hnsw", "ivfpq", *SERVERS)

@@ -15,6 +15,7 @@ from lookalike import documents
 from lookalike.data.decode import read_picture
 from lookalike.errors import DataError, ModelError, NumericsError
 from lookalike.files import sha256
+from lookalike.models.embedding_store import Embedded
 
 if TYPE_CHECKING:
     from lookalike.data.table import Table
@@ -79,7 +80,7 @@ class ExportedEncoder:
 
     def rows(
         self, table: Table, rows: np.ndarray, *, batch_size: int, workers: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, str]]]:
+    ) -> Iterator[Embedded]:
         """See `Encoder.rows`; ``workers`` threads read the next batch while one is embedded."""
         boxes = table.boxes
 
@@ -103,7 +104,7 @@ class ExportedEncoder:
                 sound = [i for i, p in enumerate(found) if isinstance(p, np.ndarray)]
                 bad = {int(here[i]): p for i, p in enumerate(found) if isinstance(p, str)}
                 prepared = np.array([found[i] for i in sound], np.uint8)
-                yield here[sound], self.embed(prepared), bad
+                yield Embedded(self.embed(prepared), here[sound], bad)
 
     def embed(self, prepared: np.ndarray) -> np.ndarray:
         """See `Encoder.embed`."""

@@ -34,8 +34,8 @@ from lookalike.search.exact import nearest
 from lookalike.search.filters import matching
 from lookalike.search.hits import Hits
 from lookalike.search.manifest import KIND
-from lookalike.search.remote import Remote, open_vectors
-from lookalike.search.remote_writing import dropping_forgotten
+from lookalike.search.remote.vectors import Remote, open_vectors
+from lookalike.search.remote.writing import dropping_forgotten
 from lookalike.search.storage import Vectors, check_range, check_vectors, storage_loss
 from lookalike.search.verifying import faults
 from lookalike.search.writing import (

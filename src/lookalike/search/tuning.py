@@ -15,8 +15,8 @@ from lookalike.errors import ConfigError, counted
 from lookalike.search import engines
 from lookalike.search.hits import Hits
 from lookalike.search.index import Index
-from lookalike.search.remote import Remote
-from lookalike.search.servers import exact_spec
+from lookalike.search.remote.server import exact_spec
+from lookalike.search.remote.vectors import Remote
 
 _SEARCHES = (16, 32, 64, 128, 256, 512)
 _PROBES = (1, 4, 16, 64)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lookalike.files import sha256
 from lookalike.search import generations
-from lookalike.search.remote import IDS, Remote
+from lookalike.search.remote.vectors import IDS, Remote
 from lookalike.search.storage import Vectors
 from lookalike.search.writing import MODELS, identity
 

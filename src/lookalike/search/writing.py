@@ -14,8 +14,8 @@ from lookalike.errors import ConfigError, RunError
 from lookalike.files import refuse_links, replacing_folder, sha256
 from lookalike.search import engines, generations
 from lookalike.search.exported import ABOUT, is_exported
-from lookalike.search.remote import IDS
-from lookalike.search.servers import SERVERS
+from lookalike.search.remote.server import SERVERS
+from lookalike.search.remote.vectors import IDS
 from lookalike.search.storage import SCALES, VECTORS, Stored, Vectors, encode
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def write_generation(
         items.reset_index(drop=True).to_parquet(part / ITEMS)
 
     if manifest["engine"]["name"] in SERVERS:
-        from lookalike.search.remote_writing import write_remote
+        from lookalike.search.remote.writing import write_remote
 
         return write_remote(folder, manifest, vectors, items, ids, before, write_items)
     stored = None if before is None else before.vectors

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from lookalike.data.table import Table
-from lookalike.data.toy.chance import mix
-from lookalike.data.toy.folder import Collection, Progress, cache_root, drawn, folder_of
+from lookalike.demo.chance import mix
+from lookalike.demo.folder import Collection, Progress, cache_root, drawn, folder_of
 
 
 def toy(

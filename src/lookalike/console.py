@@ -1,0 +1,138 @@
+"""Where people read: lines, tables and progress bars of a terminal, or a logger."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console as RichConsole
+from rich.console import (
+    ConsoleOptions,
+    ConsoleRenderable,
+    RenderableType,
+    RenderHook,
+    RenderResult,
+)
+from rich.markup import escape
+from rich.progress import (
+    Progress,
+    ProgressColumn,
+    TaskID,
+)
+from rich.segment import Segment
+
+from lookalike.errors import printable
+
+
+class _Shown:
+    """A renderable without control characters of its own."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self.inner = inner
+
+    def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.inner, options):
+            text = segment.text if segment.control else printable(segment.text)
+            yield Segment(text, segment.style, segment.control)
+
+
+class _Printable(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Shown(one) for one in renderables]
+
+
+class Console:
+    """Prints to the terminal.
+
+    Args:
+        quiet: no bar and no colour codes that would litter a log; lines only.
+        silent: nothing at all, for the processes beside the main one.
+    """
+
+    def __init__(self, *, quiet: bool = False, silent: bool = False) -> None:
+        self.out = RichConsole(
+            file=sys.stdout, highlight=False, soft_wrap=True, quiet=silent, markup=False
+        )
+        self.out.push_render_hook(_Printable())
+        self.quiet = quiet or silent or not self.out.is_terminal
+        self._bar: Progress | None = None
+
+    def say(self, text: str) -> None:
+        """One line; above the bar while there is one."""
+        out = self.out if self._bar is None else self._bar.console
+        out.print(text, markup=False)
+
+    def show(self, *tables: RenderableType) -> None:
+        """Tables, or whatever else rich can print."""
+        for table in tables:
+            self.out.print(table)
+
+    @contextmanager
+    def live(self, *columns: ProgressColumn) -> Iterator[Progress | None]:
+        """A bar of one's own columns that stays; None where there is no terminal."""
+        if self.quiet:
+            yield None
+            return
+        try:
+            with Progress(*columns, console=self.out) as self._bar:
+                yield self._bar
+        finally:
+            self._bar = None
+
+    @contextmanager
+    def embedding(self, split: str, total: int) -> Iterator[Callable[[int], None] | None]:
+        """A bar while pictures are embedded."""
+        bar = self._bar
+        if self.quiet:
+            yield None
+            return
+        own = None
+        if bar is None:
+            own = bar = Progress(console=self.out, transient=True)
+            own.start()
+        task = bar.add_task(escape(f"embedding {printable(split)}"), total=total)
+        try:
+            yield lambda n: bar.advance(task, n)
+        finally:
+            bar.remove_task(task)
+            if own is not None:
+                own.stop()
+
+    @contextmanager
+    def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """Something that may take a while: a bar from the first word of progress on."""
+        told = False
+        with self.bar(what) as bar:
+
+            def advance(done: int, total: int) -> None:
+                nonlocal told
+                if not told:
+                    self.say(f"{what}: {total:,}")
+                    told = True
+                if bar is not None:
+                    bar(done, total)
+
+            yield advance
+
+    @contextmanager
+    def bar(self, what: str) -> Iterator[Callable[[int, int], None] | None]:
+        """A bar from the first word of progress on; None where there is no terminal."""
+        if self.quiet:
+            yield None
+            return
+        bar = Progress(console=self.out, transient=True)
+        task: TaskID | None = None
+
+        def advance(done: int, total: int) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task(what, total=total)
+                bar.start()
+            bar.update(task, completed=done)
+
+        try:
+            yield advance
+        finally:
+            if bar.live.is_started:  # else it would print an empty line
+                bar.stop()

@@ -1,0 +1,222 @@
+"""The page of a round: the table of all rounds, and contact sheets of telling clusters."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lookalike.data.frames import read_frame
+from lookalike.discover.rounds import Round, heap_classes
+from lookalike.errors import counted
+from lookalike.files import write_text
+from lookalike.metrics import clustering
+from lookalike.report import EvaluationSection, Neighbour, RunReport, Sheet, SheetRow
+from lookalike.report.figures import format_estimate, metric_title
+from lookalike.report.markup import Html, join, tag
+from lookalike.report.page import document
+from lookalike.report.sections import sheet_section
+
+_MEMBERS, _CLUSTERS = 10, 4
+_TITLES = {"pairwise_f": "pairwise F", "b_cubed_f": "B-cubed F", "nmi": "NMI", "ami": "AMI"}
+
+
+def lines(measured: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The table of rounds: what is measured, and its value in every round."""
+    found: list[tuple[str, list[str]]] = []
+    for part, title in (("retrieval", metric_title), ("clustering", lambda n: _TITLES[n])):
+        for kind, first in measured[0][part].items():
+            for name in first["values"]:
+                cells = []
+                for one in measured:
+                    here = one[part][kind]
+                    interval = here["intervals"].get(name)
+                    cells.append(
+                        format_estimate(
+                            here["values"][name], None if interval is None else tuple(interval)
+                        )
+                    )
+                found.append((f"{kind}: {title(name)}", cells))
+    for kind in measured[0]["clustering"]:
+        heaps = [m["clustering"][kind] for m in measured]
+        cells = [
+            f"{h['clusters_of_two_or_more']} / {h['classes']} ({h['class_count_error']:+.0%})"
+            for h in heaps
+        ]
+        found.append((f"{kind}: clusters of two or more / classes", cells))
+    for title, key in (
+        ("classes in all, by k-means / true", "classes"),
+        ("classes clustered, by the clusters / true", "classes_from_clusters"),
+    ):
+        counts = [m.get(key) for m in measured]
+        if any(counts):
+            found.append((title, [_count(count) for count in counts]))
+    if measured[0]["gate"]:
+        found.append(("known or new: AUROC", [f"{m['gate']['auroc']:.3f}" for m in measured]))
+    found.append(
+        (
+            "trained on: true + pseudo labels (purity)",
+            [
+                f"{m['trained_on']['true']} + {m['trained_on']['pseudo']}"
+                + (f" ({p:.2f})" if (p := m["trained_on"]["purity"]) is not None else "")
+                for m in measured
+            ],
+        )
+    )
+    return found
+
+
+def _count(count: dict[str, Any] | None) -> str:
+    if count is None:
+        return "–"
+    return f"{count['estimate']} ({count['low']}–{count['high']}) / {count['true'] or '?'}"
+
+
+def summary(measured: list[dict[str, Any]]) -> str:
+    """The table of rounds for a terminal."""
+    rows = lines(measured)
+    wide = max(len(name) for name, _ in rows)
+    head = " " * wide + "".join(f"  {'round ' + str(m['round']):>22}" for m in measured)
+    body = [name.ljust(wide) + "".join(f"  {cell:>22}" for cell in cells) for name, cells in rows]
+    return "\n".join([head, *body])
+
+
+def write_page(
+    one: Round, x: np.ndarray, clusters: pd.DataFrame, measured: list[dict[str, Any]]
+) -> None:
+    """Write ``report.html`` of a round."""
+    file = one.home / "report.html"
+    parts: list[tuple[str, Html]] = [("Round by round", _table(measured))]
+    section = EvaluationSection(split="heap", values={}, sheets=_sheets(one, x, clusters))
+    if sheets := sheet_section(section):
+        note = tag(
+            "p",
+            "Each line is a cluster: its central picture, then its members, the surest first. A "
+            "tick: of the central picture's true class, where that is known.",
+            class_="small",
+        )
+        parts.append(("Clusters", join(note, sheets)))
+    if changed := _changes(one, clusters):
+        parts.append(("Since the last round", changed))
+    report = RunReport(
+        title=f"{one.folder.resolve().name}, round {one.number}",
+        command=f"lookalike discover run={one.folder}",
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        subtitle=f"{one.config.dataset['name']}: clusters by {one.config.discover.method}",
+    )
+    write_text(file, document(report, parts))
+
+
+def _table(measured: list[dict[str, Any]]) -> Html:
+    head = tag(
+        "thead",
+        tag(
+            "tr",
+            tag("th", "", scope="col"),
+            [tag("th", f"round {m['round']}", scope="col") for m in measured],
+        ),
+    )
+    body = [
+        tag("tr", tag("th", name, scope="row"), [tag("td", c, class_="number") for c in cells])
+        for name, cells in lines(measured)
+    ]
+    return tag("div", tag("table", head, tag("tbody", body)), class_="scroll")
+
+
+def described(clusters: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """A line a cluster: ``name``, ``size``, ``density`` (mean), ``purity`` (NaN if unknown)."""
+    frame = pd.DataFrame(
+        {
+            "name": heap_classes(clusters),
+            "density": clusters["density"].to_numpy(),
+            "truth": rows["label"].to_numpy(object)[clusters["row"]],
+        }
+    )
+    found = frame.groupby("name", sort=False).agg(
+        size=("name", "size"),
+        density=("density", "mean"),
+        purity=(
+            "truth",
+            lambda t: t.value_counts(normalize=True).max() if t.notna().any() else np.nan,
+        ),
+    )
+    return found.reset_index()
+
+
+def _sheets(one: Round, x: np.ndarray, clusters: pd.DataFrame) -> list[Sheet]:
+    table = described(clusters, one.rows)
+    table = table[table["size"] > 2]
+    orders = {
+        "Largest": (table.sort_values("size", ascending=False), "the most pictures"),
+        "Densest": (table.sort_values("density", ascending=False), "the highest mean density"),
+        "Most doubtful": (table.sort_values("density"), "the lowest mean density"),
+        "Most mixed": (
+            table.dropna(subset="purity").sort_values("purity"),
+            "the smallest share of their commonest true class",
+        ),
+    }
+    names = heap_classes(clusters)
+    return [
+        Sheet(
+            title=title,
+            note=f"clusters of three or more with {why}",
+            rows=[
+                cluster_row(one, x, clusters, names, line)
+                for line in part.head(_CLUSTERS).itertuples()
+            ],
+        )
+        for title, (part, why) in orders.items()
+        if len(part)
+    ]
+
+
+def cluster_row(
+    one: Round, x: np.ndarray, clusters: pd.DataFrame, names: np.ndarray, line: Any
+) -> SheetRow:
+    """A cluster as a line of pictures: its central one, then the members nearest to the centre."""
+    members = clusters["row"].to_numpy()[names == line.name]
+    centre = x[members].mean(axis=0)
+    order = members[np.argsort(-(x[members] @ centre), kind="stable")]
+    labels = one.rows["label"].to_numpy(object)
+    known = one.rows["label"].notna().to_numpy()
+    paths = one.rows["path"].to_numpy(object)
+    middle = order[0]
+    # The surest, and the farthest: what the edge of a cluster holds tells most about it.
+    shown = [*order[1 : _MEMBERS - 2], *order[max(_MEMBERS - 2, 1) :][-2:]]
+    mixed = "" if np.isnan(line.purity) else f", purity {line.purity:.2f}"
+    return SheetRow(
+        query=str(paths[middle]),
+        neighbours=[
+            Neighbour(
+                picture=str(paths[row]),
+                label=str(labels[row]) if known[row] else "",
+                score=float(x[row] @ x[middle]),
+                right=bool(labels[row] == labels[middle]) if known[[row, middle]].all() else None,
+            )
+            for row in shown
+        ],
+        title=f"{line.name}: {counted(line.size, 'picture')}",
+        value=f"density {line.density:.2f}{mixed}",
+    )
+
+
+def _changes(one: Round, clusters: pd.DataFrame) -> Html | None:
+    """How far this round's partition of the heap is that of the round before."""
+    if one.number == 0:
+        return None
+    before = heap_classes(read_frame(one.folder / f"round-{one.number - 1}" / "clusters.parquet"))
+    now = heap_classes(clusters)
+    code = [pd.factorize(part)[0] for part in (now, before)]
+    agreement = clustering(*code)["b_cubed_f"]
+    table = read_frame(one.home / "train.parquet")
+    fresh = table[table["round"] == one.number]
+    classes = counted(fresh["label"].nunique(), "class", "classes")
+    facts = [
+        ("Agreement with the partition before (B-cubed F)", f"{agreement:.3f}"),
+        ("Clusters before and now", f"{code[1].max() + 1} → {code[0].max() + 1}"),
+        ("Pictures newly trained on", f"{len(fresh):,} in {classes}"),
+        ("Of these given a known class", str(int((fresh["origin"] == "gate").sum()))),
+    ]
+    return tag("dl", [tag("div", tag("dt", k), tag("dd", v)) for k, v in facts], class_="facts")

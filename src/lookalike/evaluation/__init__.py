@@ -1,0 +1,1 @@
+"""A model and a table in, a measured split out."""

@@ -1,0 +1,1 @@
+"""Models for other programs: ONNX and OpenVINO graphs, and their parity."""

@@ -1,0 +1,1 @@
+"""Two vector databases behind an index: PostgreSQL with pgvector, and Qdrant."""

@@ -1,0 +1,1 @@
+"""A search space, and the study that tries it."""

@@ -1,0 +1,42 @@
+"""From a config to the loss of a run."""
+
+from __future__ import annotations
+
+import torch
+
+from lookalike import components
+from lookalike.config import Config
+from lookalike.data.table import Table
+from lookalike.errors import ConfigError
+from lookalike.losses.matryoshka import matryoshka
+
+
+def build_loss(config: Config, training: Table, width: int) -> torch.nn.Module:
+    """The loss of a run; what it must know of the data is filled in."""
+    taught = config.teacher is not None and config.distillation.mode != "compatible"
+    if config.model.widths and not taught:  # a distilling step compares each width itself
+        widths = sorted({*config.model.widths, width})
+        return matryoshka({w: _loss(config, training, w) for w in widths})
+    return _loss(config, training, width)
+
+
+def _loss(config: Config, training: Table, width: int) -> torch.nn.Module:
+    loss = components.build(
+        "loss",
+        config.loss,
+        num_classes=training.num_classes(0),
+        embedding_size=width,
+        hierarchy=_hierarchy(training),
+    )
+    if not isinstance(loss, torch.nn.Module):
+        raise ConfigError(f"loss={config.loss['name']} is no torch.nn.Module.")
+    return loss
+
+
+def _hierarchy(training: Table) -> torch.Tensor:
+    """The label row of each fine class, ``(C, L)``."""
+    rows = torch.zeros(training.num_classes(0), len(training.levels), dtype=torch.long)
+    labels = torch.from_numpy(training.labels)
+    labels = labels[labels[:, 0] >= 0]  # distractors are of no class
+    rows[labels[:, 0]] = labels
+    return rows

@@ -1,0 +1,152 @@
+"""Train a run from its options: begin it, go on with it, or find it done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lookalike import distributed
+from lookalike.compose import compose, read_config
+from lookalike.config import Config
+from lookalike.errors import ConfigError, Interrupted, RunError, lost_worker
+from lookalike.runs import Run, next_folder
+from lookalike.training.checks import check
+from lookalike.training.requeue import RESUMABLE, Resume, decide, named_folder, writing
+
+
+def train(
+    overrides: Sequence[str],
+    *,
+    resume: Resume = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+    silent: bool = False,
+    trace: str | Path | None = None,
+    on_judged: Callable[[int, float], None] | None = None,
+) -> Path:
+    """Train a model and return its run folder.
+
+    Args:
+        overrides: groups and options, as on the command line.
+        resume: go on with the run in ``run=FOLDER``; ``"auto"``: begin it, go on with it, or leave
+            it where it is finished, so that a scheduler may repeat the same command.
+        overwrite: replace the run that is there.
+        quiet: plain lines instead of a progress bar.
+        silent: nothing on the terminal.
+        trace: file for losses, rates, norms and batches of every step, see
+            `lookalike.training.trace.Trace`; `lookalike compare --trace` reads two of them. A
+            resumed run goes on in it.
+        on_judged: told after every evaluation: epochs done, and the value that chooses the model.
+            What it raises ends the run.
+
+    Raises:
+        ConfigError: an option that cannot be.
+        DataError: data that cannot be used.
+        Busy: another process trains in this run folder.
+        RunError: a run folder that is in the way, or cannot be resumed.
+    """
+    distributed.start()
+    try:
+        if resume == "auto":
+            overrides, resume, done = decide(overrides)
+            if done:
+                return _say_done(overrides, silent=silent)
+        elif distributed.restarts_allowed():
+            overrides, resume, overwrite = _elastic(overrides, resume=resume, overwrite=overwrite)
+        folder, config = _prepare(overrides, resume=resume, overwrite=overwrite)
+        traced = _trace(trace, config, replace=resume or overwrite)
+        # The network libraries take seconds to import: not before the options are known to be
+        # right.
+        from lookalike.console import Console
+        from lookalike.training.trainer import Training
+
+        console = Console(quiet=quiet, silent=silent or not distributed.is_main())
+        with writing(folder.folder, "run"), _status(folder):
+            training = Training(folder, config, console, trace=traced)
+            training.on_judged = on_judged
+            training.train(resume=resume, overwrite=overwrite)
+    finally:
+        distributed.stop()
+    return folder.folder
+
+
+def _trace(file: str | Path | None, config: Config, *, replace: bool) -> Path | None:
+    """The file of a trace, if one is wanted and may be written."""
+    if file is None:
+        return None
+    if config.fsdp:
+        raise ConfigError("--trace does not go with fsdp=true: no process sees a whole gradient.")
+    path = Path(file).expanduser()
+    if path.is_dir() or (path.exists() and not replace):
+        raise ConfigError(f"--trace {path} is there already; name another file, or --overwrite.")
+    return path
+
+
+def _say_done(overrides: Sequence[str], *, silent: bool) -> Path:
+    from lookalike.console import Console
+
+    run = Run(named_folder(overrides, "--resume=auto"))
+    Console(silent=silent or not distributed.is_main()).say(
+        f"{run.folder} is finished; nothing is left to do. Its report: {run.report}"
+    )
+    return run.folder
+
+
+@contextmanager
+def _status(folder: Run) -> Iterator[None]:
+    """Let the manifest say how a run ended that did not end well."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except BaseException as error:
+        said = lost_worker(error) or error
+        # A refusal before it was under way, such as to resume a finished run, changes nothing.
+        under_way = folder.begun and folder.read_manifest()["status"] == "running"
+        if distributed.is_main() and under_way:
+            with suppress(RunError):  # a full disk has no room for this either
+                folder.write_manifest(status="failed", reason=str(said) or type(said).__name__)
+        if said is error:
+            raise
+        raise said from error
+
+
+def _elastic(
+    overrides: Sequence[str], *, resume: bool, overwrite: bool
+) -> tuple[list[str], bool, bool]:
+    """What torchrun's restart of all processes means, after one has died: go on with the run.
+
+    torchrun repeats the command it was given; the run folder tells that there is a run under way.
+    """
+    folder = named_folder(overrides, "torchrun --max-restarts")
+    if not distributed.restarted():
+        return list(overrides), resume, overwrite
+    kept = [o for o in overrides if o.partition("=")[0].partition(".")[0] in RESUMABLE]
+    begun = Run(folder).config.is_file()
+    return (kept, True, False) if begun else (list(overrides), False, True)
+
+
+def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tuple[Run, Config]:
+    if resume:
+        folder = named_folder(overrides, "--resume")
+        for override in overrides:
+            key = override.partition("=")[0]
+            if key.partition(".")[0] not in RESUMABLE:
+                raise ConfigError(
+                    f"{key}: a resumed run keeps its options; only {', '.join(RESUMABLE)} may "
+                    "change. To train with others, start a new run."
+                )
+        found = Run.open(folder)
+        return found, read_config(found.config, overrides)
+    config = compose(overrides)
+    check(config)
+    chosen: str = distributed.broadcast_object(config.run or str(next_folder(_stem(config))))
+    config.run, folder = chosen, Run(chosen)
+    folder.refuse_if_taken(overwrite=overwrite)
+    return folder, config
+
+
+def _stem(config: Config) -> str:
+    words = (config.dataset["name"], config.loss["name"], config.model.backbone)
+    return "-".join(str(word).rpartition(".")[2] for word in words)

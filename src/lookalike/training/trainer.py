@@ -1,0 +1,383 @@
+"""One run under way: its objects, and what it does when the loop reports."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lookalike import components, distributed
+from lookalike.compose import write_config
+from lookalike.config import Config
+from lookalike.console import Console
+from lookalike.data.build import broken_policy, build_table, training_rows
+from lookalike.data.loader import eval_loader
+from lookalike.data.samplers.grouped import GroupedSampler
+from lookalike.data.table import Table
+from lookalike.errors import RunError, counted
+from lookalike.evaluation import averages, evaluator, own_split
+from lookalike.evaluation.run_report import write_run_report
+from lookalike.evaluation.widths import narrower
+from lookalike.models import weights
+from lookalike.models.build import build_model, pick_device, pick_precision
+from lookalike.models.embedder import Embedder
+from lookalike.runs import Run, environment
+from lookalike.training import acceleration, model_selection, objectives, teacher
+from lookalike.training.averaging import Averaged, refresh_batch_norm
+from lookalike.training.build import build_loss
+from lookalike.training.checkpoint_policy import Saver
+from lookalike.training.checkpoints import Progress, Stateful, has_checkpoint
+from lookalike.training.display import Display
+from lookalike.training.loop import Loop
+from lookalike.training.negatives import mine
+from lookalike.training.optimizers import Schedule, create_optimizers, set_frozen
+from lookalike.training.resume_fingerprint import facts
+from lookalike.training.run_log import Journal
+from lookalike.training.schedules import Span
+from lookalike.training.step import SupervisedStep
+from lookalike.training.trace import Trace
+from lookalike.training.watch import Watch
+
+
+class Training:
+    """One run under way: its objects, and what it does when the loop reports.
+
+    Args:
+        folder: the run folder.
+        config: the resolved configuration.
+        console: where people read.
+        trace: file that every step is written to; None: none.
+    """
+
+    def __init__(
+        self, folder: Run, config: Config, console: Console, trace: Path | None = None
+    ) -> None:
+        # All three: other libraries' losses and miners draw from whichever they like.
+        random.seed(config.seed)
+        np.random.seed(config.seed)
+        torch.manual_seed(config.seed)
+        self.folder = folder
+        self.config = config
+        self.console = console
+        self.display = Display(console)
+        self.device = pick_device(config.device)
+        self.precision = pick_precision(config.precision, self.device)
+        with console.counting("drawing pictures") as progress:
+            self.table: Table = build_table(config, progress)
+        self.choosing = model_selection.choosing_splits(self.table, config)
+        self.training = training_rows(self.table)
+        self.sampler = components.build(
+            "sampler",
+            config.sampler,
+            labels=self.training.labels,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            rank=distributed.rank(),
+            world=distributed.world_size(),
+        )
+        self.model: Embedder = build_model(config).to(self.device)
+        self.tutor = teacher.tutor_of(config, self.model)
+        self.loss = build_loss(config, self.training, self.model.width).to(self.device)
+        if self.precision == torch.float64:
+            self.model.double()
+            self.loss.double()
+        self.lesson = objectives.lesson(config, self.model, self.tutor, self.training, self.sampler)
+        self.loader = self.lesson.loader
+        self.sharded = acceleration.shard(self.model, config, self.device)
+        self.parts = {
+            "backbone": self.model.backbone,
+            "pool": self.model.pool,
+            "head": self.model.ends,
+            "loss": self.loss,
+        }
+        self.still = frozenset(
+            p for part in self.parts.values() for p in part.parameters() if not p.requires_grad
+        )
+        self.optimizers = create_optimizers(self.parts, config.optimizer)
+        self.span = Span(len(self.sampler), config.epochs, config.update_every)
+        scaled = self.precision == torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type) if scaled else None
+        self.average = Averaged(self.model, config.average) if config.average.name else None
+        acceleration.prepare(self.model, config, self.device)
+        self.step = self._step()
+        self._frozen: list[str] | None = None  # not known yet
+        self.started = time.perf_counter()
+        self.journal = Journal(folder, config, self.display)
+        self.on_judged: Callable[[int, float], None] | None = None
+        self.watch = Watch(
+            self.step,
+            every=0 if config.fsdp else config.watch.every,  # one process sees a part of a gradient
+            folder=folder.folder,
+            path_of=self.training.path,
+        )
+        about = {
+            "recipe": config.recipe,
+            "precision": config.precision,
+            "data": self.table.fingerprint,
+        }
+        self.trace = None if trace is None else Trace(self.watch, trace, about)
+        self.saver = Saver(folder, config, self._stateful(), facts(config, self.table, self.tutor))
+
+    def _stateful(self) -> dict[str, Stateful | None]:
+        """Everything that may have a state, by name."""
+        return {
+            "model": self.model,
+            "loss": self.loss,
+            "optimizer": self.optimizers,
+            **(self.sharded.parts(self.optimizers) if self.sharded is not None else {}),
+            "scaler": self.scaler,
+            "average": self.average,
+            "watch": self.watch,
+            # the negatives it mined belong to the epoch
+            "sampler": self.sampler if isinstance(self.sampler, GroupedSampler) else None,
+        }
+
+    # ── the run ────────────────────────────────────────────────────────────────────────────────
+
+    def train(self, *, resume: bool, overwrite: bool) -> None:
+        """Train to the end, evaluate the best model, write the report."""
+        if resume and has_checkpoint(self.folder.checkpoints):
+            progress = self._resume()
+        else:  # a run that ended before its first checkpoint has nothing to go on from
+            progress = self._begin(overwrite=overwrite or resume)
+        self._choose_micro_batch(progress)
+        self.journal.begin(progress)
+        if self.trace is not None:
+            self.trace.begin(progress.step)
+        try:
+            with self.display.training(self, progress):
+                self.loop().run(progress)
+        finally:
+            self.journal.close()
+            if self.trace is not None:
+                self.trace.close()
+        main = distributed.is_main()
+        distributed.barrier()
+        distributed.stop()  # what follows is the main process's alone
+        if main:
+            self._finish(progress)
+
+    def _choose_micro_batch(self, progress: Progress) -> None:
+        """How many pictures pass the network at a time; a resumed run keeps what it found."""
+        if progress.micro_batch is None:
+            local = self.config.batch_size // distributed.world_size()
+            self.model.train()
+            progress.micro_batch = acceleration.micro_batch(self.config, self.step, local)
+        self.step.micro_batch = progress.micro_batch
+        if self.config.micro_batch == "auto" and progress.micro_batch is not None:
+            pictures = counted(progress.micro_batch, "picture")
+            self.console.say(f"         {pictures} at a time, as memory has it")
+
+    def _begin(self, *, overwrite: bool) -> Progress:
+        if distributed.is_main():
+            Run.create(self.folder.folder, overwrite=overwrite)
+            write_config(self.folder.config, self.config)
+            own_split.keep(self.folder, self.table)
+            if self.tutor is not None:
+                self.tutor.keep(self.folder.folder)
+            self.folder.write_manifest(
+                **environment(),
+                status="running",
+                data={
+                    "name": self.table.name,
+                    "fingerprint": self.table.fingerprint,
+                    "pictures": len(self.table),
+                    "notes": list(self.table.notes),
+                },
+                parameters=sum(p.numel() for p in self.model.parameters()),
+            )
+        return Progress()
+
+    def _resume(self) -> Progress:
+        progress, note = self.saver.restore()
+        if note is not None:
+            self.console.say(note)
+        if progress.ended(self.config.epochs) and self.folder.report.is_file():
+            raise RunError(f"{self.folder.folder} is finished; there is nothing to resume.")
+        if distributed.is_main():
+            if not (self.folder.folder / own_split.FILE).is_file():  # a run of before it was kept
+                own_split.keep(self.folder, self.table)
+            self.folder.rewind(progress.step, evaluated=progress.batch == 0)
+            self.folder.write_manifest(status="running")
+        return progress
+
+    def _step(self) -> SupervisedStep:
+        c = self.config
+        return self.lesson.step(
+            model=self.model,
+            loss=self.loss,
+            optimizers=self.optimizers,
+            schedule=Schedule(self.optimizers, self.span, c.optimizer),
+            device=self.device,
+            precision=self.precision,
+            scaler=self.scaler,
+            clip_norm=c.optimizer.clip_norm,
+            recomputes=c.gradient_checkpointing,
+            accumulate=c.accumulate,
+        )
+
+    def loop(self) -> Loop:
+        """The loop over this run's batches, ready to start."""
+        c = self.config
+        self.model.train()
+        return Loop(
+            epochs=c.epochs,
+            batches=lambda epoch, skip: self.watch.timed(self._batches(epoch, skip)),
+            step=self.watch if self.trace is None else self.trace,
+            evaluate=self._evaluate,
+            evaluate_every=c.evaluation.every,
+            listener=self,
+            rates=self.step.schedule.rates,
+            update_every=c.update_every,
+            drop_partial=c.drop_partial_update,
+        )
+
+    def _batches(self, epoch: int, skip: int) -> Any:
+        self._let_move(epoch)
+        mine(self.sampler, epoch, self.model, self.training, self.config, self.precision)
+        self.loader.set_epoch(epoch)
+        if skip:
+            self.loader.load_state_dict({"epoch": epoch, "batch": skip})
+        return self.loader
+
+    def _let_move(self, epoch: int) -> None:
+        """Freeze the groups that stand still in an epoch; wrap what moves for many processes."""
+        c = self.config.optimizer
+        frozen = c.freeze if epoch < c.freeze_epochs else []
+        if frozen == self._frozen:
+            return
+        self._frozen = frozen
+        set_frozen(self.parts, frozen, self.still)
+        # DistributedDataParallel asks once, when it is made, which parameters have gradients.
+        moving = any(p.requires_grad for p in self.model.parameters())
+        if distributed.is_active() and moving and self.sharded is None:
+            self.step.model = nn.parallel.DistributedDataParallel(self.model)
+        else:
+            self.step.model = self.model
+
+    # ── evaluation ─────────────────────────────────────────────────────────────────────────────
+
+    def _evaluate(self, progress: Progress) -> None:
+        model = self._evaluated_model()
+        if not self.table.evaluation_splits:
+            if distributed.is_main():
+                weights.save(model, self.folder.model)
+            return
+        measured = self._measure(model, self.table.evaluation_splits)
+        table = averages.values(measured, self.config.evaluation)
+        self.journal.evaluation(progress, table)
+        self.display.evaluated(progress, table, self.config.evaluation.monitor)
+        better, value = True, None
+        if self.choosing:
+            value = model_selection.monitored(table, self.config.evaluation.monitor, self.choosing)
+            better = model_selection.judge(progress, value, self.config)
+        if better and distributed.is_main():
+            weights.save(model, self.folder.model)
+        if value is not None and self.on_judged is not None:
+            self.on_judged(progress.epoch, value)
+
+    def _evaluated_model(self) -> Embedder:
+        """The averaged weights where there are some, else those in training."""
+        # Without synchronised batch norm every process has statistics of its own.
+        distributed.copy_buffers(self.model)
+        if self.sharded is not None:
+            return self.sharded.gather()
+        if self.average is None or not self.average.begun:
+            return self.model
+        model = self.average.model
+        distributed.copy_buffers(model)
+        if self.config.average.name == "swa" and not self.config.model.freeze_batch_norm:
+            loader = eval_loader(
+                self.training,
+                model.transform(),
+                batch_size=self.config.evaluation.batch_size,
+                workers=self.config.workers,
+                broken=broken_policy(self.config),
+            )
+            pictures = (batch["pictures"].to(self.device) for batch in loader)
+            refresh_batch_norm(model, pictures)
+        return model
+
+    def _measure(self, model: Embedder, splits: Sequence[str]) -> list[evaluator.Measured]:
+        found = []
+        for split in splits:
+            with self.console.embedding(split, len(self.table.split(split))) as advance:
+                found.append(
+                    evaluator.measure(
+                        model,
+                        self.table,
+                        split,
+                        self.config.evaluation,
+                        workers=self.config.workers,
+                        broken=broken_policy(self.config),
+                        precision=self.precision,
+                        on_batch=advance,
+                    )
+                )
+            found += narrower(found[-1], model, self.config.evaluation)
+        return found
+
+    def _finish(self, progress: Progress) -> None:
+        model = self.model if self.sharded is None else self.sharded.whole
+        weights.load_into(model, self.folder.folder)
+        measured = self._measure(model, self.table.evaluation_splits)
+        for one in measured:
+            one.save(self.folder.evaluation(one.split))
+        self.folder.write_manifest(
+            status="finished",
+            epochs=progress.epoch,
+            steps=progress.step,
+            best={"epoch": progress.best_epoch, self.config.evaluation.monitor: progress.best},
+            choice=model_selection.choice(progress, self.config, self.choosing),
+            skipped_pictures=self._skipped(),
+            seconds=round(time.perf_counter() - self.started, 1),
+        )
+        sections = write_run_report(self.folder, self.config, measured, self.console)
+        self.display.finished(self.folder, sections)
+
+    # ── what the loop reports ──────────────────────────────────────────────────────────────────
+
+    def train_row(self, progress: Progress, row: dict[str, Any]) -> None:
+        """Write a row of losses."""
+        self.journal.train(row)
+        self.display.loss(row["loss"])
+
+    def step_done(self, progress: Progress) -> None:
+        """Move the bar and the averaged weights; save where it is due."""
+        if self.average is not None:
+            self.average.step_done(self.model, progress.step, progress.epoch)
+        self.display.step(progress)
+        if self.watch.row is not None:
+            self.journal.watch(self.watch.row)
+        self.saver.step_done(progress)
+
+    def epoch_trained(self, progress: Progress) -> None:
+        """Move averaged weights that move by the epoch."""
+        if self.average is not None:
+            self.average.epoch_done(self.model, progress.epoch)
+
+    def epoch_done(self, progress: Progress) -> None:
+        """Save where it is due."""
+        self.saver.epoch_done(progress)
+
+    def interrupted(self, progress: Progress) -> None:
+        """Save what a resume needs, wherever the run is, and say how to go on."""
+        self.saver.save(progress)
+        if distributed.is_main():
+            self.folder.write_manifest(status="interrupted")
+            self.console.say(
+                f"Stopped at step {progress.step}. Go on: lookalike train --resume "
+                f"run={self.folder.folder}"
+            )
+        # torchrun ends all processes soon after the first one, and this one may still be writing.
+        distributed.barrier()
+
+    def _skipped(self) -> dict[str, str]:
+        """Files that could not be read, with the reason."""
+        return {self.training.path(row): why for row, why in self.loader.broken.items()}
