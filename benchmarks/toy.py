@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lookalike.data.datasets.built_in import toy
+from lookalike.data.datasets._toy import toy
 from lookalike.data.decode import read_picture
 from lookalike.data.table import Table
 from lookalike.demo import draw

@@ -23,6 +23,8 @@ ROOMS = {
     "dataset": "lookalike.data.datasets",
     "sampler": "lookalike.data.samplers",
 }
+# The name of a component that a caller handed over as an object: nothing can build it again.
+OBJECT = "python_object"
 # What every component of a group takes beside its own arguments: keywords of a function that makes
 # the final thing from the one built.
 AFTERWARDS = {"dataset": "lookalike.data.splits.divided"}
@@ -62,6 +64,11 @@ def find(group: str, name: str, *, option: str | None = None) -> Callable[..., A
         ConfigError: no such name; the message suggests the nearest.
     """
     option = option or f"{group}.name"
+    if name == OBJECT:
+        raise ConfigError(
+            f"{option}={name}: this run was given its {group} as an object. Hand it over again, "
+            f"lookalike.train(…, {group}=…), or name one."
+        )
     known = public_names(group)
     public = _public(group, name)
     if public is not None:

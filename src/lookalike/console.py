@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,24 +49,33 @@ class Console:
     Args:
         quiet: no bar and no colour codes that would litter a log; lines only.
         silent: nothing at all, for the processes beside the main one.
+        library: for Python callers: lines go to the logger ``lookalike`` at the level INFO, tables
+            nowhere; in a notebook there are bars.
     """
 
-    def __init__(self, *, quiet: bool = False, silent: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, silent: bool = False, library: bool = False) -> None:
         self.out = RichConsole(
             file=sys.stdout, highlight=False, soft_wrap=True, quiet=silent, markup=False
         )
         self.out.push_render_hook(_Printable())
-        self.quiet = quiet or silent or not self.out.is_terminal
+        shows = self.out.is_jupyter if library else self.out.is_terminal
+        self.quiet = quiet or silent or not shows
+        self._log = logging.getLogger("lookalike") if library else None
+        self._silent = silent
         self._bar: Progress | None = None
 
     def say(self, text: str) -> None:
         """One line; above the bar while there is one."""
+        if self._log is not None:
+            if not self._silent:
+                self._log.info(printable(text))
+            return
         out = self.out if self._bar is None else self._bar.console
         out.print(text, markup=False)
 
     def show(self, *tables: RenderableType) -> None:
         """Tables, or whatever else rich can print."""
-        for table in tables:
+        for table in tables if self._log is None else ():
             self.out.print(table)
 
     @contextmanager

@@ -3,6 +3,7 @@
 config.yaml       the resolved configuration
 manifest.json     command, versions, code, data fingerprint, environment, status
 data.parquet      path, split and label of every row, as the run divided them
+table.parquet     only where the table was handed over as an object
 metrics.jsonl     a line an event, in order
 checkpoints/      last.pt and, should it be damaged, previous.pt: everything needed to go on;
                   best.pt and epoch_N.pt where they are asked for
@@ -36,6 +37,7 @@ from lookalike.files import empty, is_free, refuse_links, write_text
 _OWN = (
     "config.yaml", "manifest.json", "metrics.jsonl", "checkpoints", "model", "evaluation",
     "tensorboard", "report.html", "broken_batch", "unfinished", "teacher", "exported",
+    "data.parquet", "table.parquet",
 )  # fmt: skip
 _VERSIONS = ("torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "faiss-cpu")
 
@@ -91,13 +93,45 @@ class Run:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
-    config = property(lambda self: self.folder / "config.yaml")
-    manifest = property(lambda self: self.folder / "manifest.json")
-    metrics = property(lambda self: self.folder / "metrics.jsonl")
-    checkpoints = property(lambda self: self.folder / "checkpoints")
-    model = property(lambda self: self.folder / "model")
-    tensorboard = property(lambda self: self.folder / "tensorboard")
-    report = property(lambda self: self.folder / "report.html")
+    @property
+    def config(self) -> Path:
+        """``config.yaml``."""
+        return self.folder / "config.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """``manifest.json``."""
+        return self.folder / "manifest.json"
+
+    @property
+    def metrics(self) -> Path:
+        """``metrics.jsonl``."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def table(self) -> Path:
+        """``table.parquet``, of a run that was given its table as an object."""
+        return self.folder / "table.parquet"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the model kept."""
+        return self.folder / "model"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of curves."""
+        return self.folder / "tensorboard"
+
+    @property
+    def report(self) -> Path:
+        """``report.html``."""
+        return self.folder / "report.html"
 
     @classmethod
     def create(cls, folder: str | Path, *, overwrite: bool = False) -> Run:

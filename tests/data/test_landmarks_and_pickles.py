@@ -9,7 +9,7 @@ import torch
 from layouts import rows, text
 
 from lookalike.data import datasets, unpickle
-from lookalike.data.datasets.oxford_paris import ground_truth
+from lookalike.data.datasets._revisited import ground_truth
 from lookalike.errors import ConfigError, DataError
 
 # ── Google Landmarks v2 ─────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookalike.data.datasets.built_in import splits, toy
+from lookalike.data.datasets._toy import splits, toy
 from lookalike.demo import draw, picture
 from lookalike.demo.folder import Collection, cache_root
 from lookalike.errors import ConfigError, DataError

@@ -18,6 +18,8 @@ from lookalike.jobs import discover, export, publish, train
 from lookalike.jobs import index as index_jobs
 from lookalike.locks import only_writer
 from lookalike.runs import Run
+from lookalike.training.callback import Callback
+from lookalike.training.given import Given
 
 HOLD = """
 import sys, time
@@ -131,11 +133,13 @@ def test_a_failed_start_leaves_no_folder(tmp_path):
 def test_one_command_begins_goes_on_and_is_done(toy, tmp_path, capsys):
     words = [*toy, f"run={tmp_path / 'x'}", "epochs=2"]
 
-    def stop(epoch: int, value: float) -> None:
-        raise KeyboardInterrupt
+    class Stops(Callback):
+        def on_evaluation(self, moment, metrics, monitored):
+            raise KeyboardInterrupt
 
+    given = Given(callbacks=[Stops()])
     with pytest.raises(KeyboardInterrupt):
-        train.run([*words, "evaluation.select=test"], resume="auto", quiet=True, on_judged=stop)
+        train.run([*words, "evaluation.select=test"], resume="auto", quiet=True, given=given)
     run = Run(tmp_path / "x")
     assert run.read_manifest()["status"] == "failed"
     words.append("evaluation.select=test")

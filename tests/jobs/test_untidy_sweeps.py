@@ -9,7 +9,7 @@ from PIL import Image
 from lookalike.data.build import build_table
 from lookalike.errors import LookalikeError
 from lookalike.jobs import sweep
-from lookalike.training.checks import check
+from lookalike.training import checks
 
 
 def images(root, *files):
@@ -30,7 +30,7 @@ def check(folder, *words):
     space.write_text("optimizer.lr: {low: 1e-4, high: 3e-2, log: true}\n")
     overrides, name = sweep._split([*words, str(space)])
     config = sweep.check_space(sweep.read_space(name), overrides)
-    check(config)
+    checks.check(config)
     sweep._check_judge(config)
     return config, build_table(config)
 

@@ -96,7 +96,7 @@ def test_encode_names_a_broken_file(model, tmp_path):
 def test_nan_weights_are_refused_with_the_rows(model, pictures):
     with torch.no_grad():
         model.head.weight.fill_(float("nan"))
-    with pytest.raises(NumericsError, match=r"5 of 5 pictures"):
+    with pytest.raises(NumericsError, match=r"5 images of a batch of 5"):
         model.encode(pictures)
 
 

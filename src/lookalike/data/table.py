@@ -202,6 +202,11 @@ class Table:
         taken = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
         return replace(self, frame=self.frame.iloc[taken], labels=self.labels[taken])
 
+    def with_absolute_paths(self) -> Table:
+        """The same rows, whose files are found from anywhere."""
+        paths = [str(Path(path).resolve()) for path in self.paths]
+        return replace(self, frame=self.frame.assign(path=paths))
+
     def with_notes(self, *notes: str) -> Table:
         """The same table with more statements to print."""
         return replace(self, notes=(*self.notes, *notes))

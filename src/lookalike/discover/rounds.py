@@ -51,7 +51,7 @@ from lookalike.files import remove_tree, write_text
 from lookalike.models import weights
 from lookalike.models.build import pick_device
 from lookalike.runs import Run
-from lookalike.training.run import train
+from lookalike.training.run import run_training
 
 
 class RoundFile(documents.Document):
@@ -118,7 +118,7 @@ class Round:
         if run.begun and run.read_manifest()["status"] == "finished":
             return
         if run.begun and any(run.checkpoints.iterdir()):
-            train([f"run={run.folder}"], resume=True, quiet=self.quiet)
+            run_training([f"run={run.folder}"], resume=True, quiet=self.quiet)
             return
         if run.folder.exists():
             remove_tree(run.folder, self.folder)  # it never reached a checkpoint
@@ -127,7 +127,7 @@ class Round:
             words += self.config.discover.finetune
             if not self.config.discover.restart:
                 words.append(f"model.weights={self.folder / f'round-{self.number - 1}' / 'train'}")
-        train(words, quiet=self.quiet)
+        run_training(words, quiet=self.quiet)
 
     # ── embed ──────────────────────────────────────────────────────────────────────────────────
 

@@ -66,10 +66,7 @@ class Measured:
     def save(self, folder: Path) -> None:
         """Write ``report.json``, ``embeddings.npy`` and ``rows.parquet``."""
         write_with(folder / "embeddings.npy", lambda p: _save_array(p, self.embeddings))
-        # Absolute paths: the file shall still find its pictures from inside the run folder.
-        paths = [str(Path(path).resolve()) for path in self.table.paths]
-        rows = replace(self.table, frame=self.table.frame.assign(path=paths))
-        write_table(rows, folder / "rows.parquet")
+        write_table(self.table.with_absolute_paths(), folder / "rows.parquet")
         write_text(folder / "report.json", json.dumps(self.report.to_dict(), indent=2) + "\n")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.data.datasets.oxford_paris import LISTS, as_text
+from lookalike.data.datasets._revisited import LISTS, as_text
 from lookalike.data.table import Table
 from lookalike.errors import DataError
 

@@ -6,7 +6,7 @@ import datetime
 import math
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +33,10 @@ from lookalike.sweep.space import (
     read_space,
     with_values,
 )
+from lookalike.training.callback import Callback, Moment
 from lookalike.training.checks import check
-from lookalike.training.run import train
+from lookalike.training.given import Given
+from lookalike.training.run import run_training
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -220,14 +222,27 @@ def _trial(
     )
 
 
+class _Judged(Callback):
+    """Hands the value that chooses the model on."""
+
+    def __init__(self, judge: Callable[[int, float], None]) -> None:
+        self._judge = judge
+
+    def on_evaluation(
+        self, moment: Moment, metrics: Mapping[str, Mapping[str, float]], monitored: float | None
+    ) -> None:
+        if monitored is not None:
+            self._judge(moment.epoch, monitored)
+
+
 def _train(folder: Run, words: Sequence[str], judge: Callable[[int, float], None]) -> None:
     """Train in a folder, or go on with what a killed worker left there."""
-    where = f"run={folder.folder}"
+    where, given = f"run={folder.folder}", Given(callbacks=[_Judged(judge)])
     if folder.begun and any(folder.checkpoints.glob("*.pt")):
         if folder.read_manifest()["status"] != "finished":
-            train([where], resume=True, silent=True, on_judged=judge)
+            run_training([where], resume=True, silent=True, given=given)
         return
-    train([*words, where], overwrite=True, silent=True, on_judged=judge)
+    run_training([*words, where], overwrite=True, silent=True, given=given)
 
 
 def _judge(study: Study, trial: Trial) -> Callable[[int, float], None]:

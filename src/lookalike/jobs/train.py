@@ -1,5 +1,5 @@
 """``lookalike train``: data, model and loss in; a run folder out."""
 
-from lookalike.training.run import train as run
+from lookalike.training.run import run_training as run
 
 __all__ = ["run"]

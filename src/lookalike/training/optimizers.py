@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -123,6 +123,29 @@ def create_optimizers(parts: Parts, c: OptimizerConfig) -> Optimizers:
         wanted.setdefault(member, (kind, options, where, []))[3].extend(groups)
     made = {member: _create(*found) for member, found in wanted.items()}
     return Optimizers(made)
+
+
+def own_optimizer(
+    parts: Parts, c: OptimizerConfig, make: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+) -> Optimizers:
+    """An optimiser of the caller's for all groups; its rates are the peaks that a schedule scales.
+
+    Args:
+        parts: as in `create_optimizers`.
+        c: its rates and decay do not count; biases, norms and proxies still have none.
+        make: parameter groups → optimiser, such as ``partial(torch.optim.SGD, lr=0.1)``.
+    """
+    groups = []
+    for name in GROUPS:
+        for group in _groups(name, parts[name], c, _own(c, name)):
+            without = {} if group["weight_decay"] else {"weight_decay": 0.0}
+            groups.append({"name": group["name"], "params": group["params"], **without})
+    made = make(groups)
+    if not isinstance(made, torch.optim.Optimizer):
+        raise ConfigError("optimizer: the function must return a torch.optim.Optimizer.")
+    for group in made.param_groups:
+        group["peak_lr"] = group["lr"]
+    return Optimizers({"network": made})
 
 
 def check_optimizer(c: OptimizerConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +34,10 @@ def named_folder(overrides: Sequence[str], flag: str) -> str:
 
 
 def decide(
-    overrides: Sequence[str], keeps: str = "config.yaml", more: Sequence[str] = ()
+    overrides: Sequence[str],
+    keeps: str = "config.yaml",
+    more: Sequence[str] = (),
+    describe: Callable[[Config], Config] = lambda config: config,
 ) -> tuple[list[str], bool, bool]:
     """What ``--resume=auto`` means now.
 
@@ -42,6 +45,7 @@ def decide(
         overrides: the options as given.
         keeps: the file that tells that something was begun in the folder.
         more: options that may change, beside ``RESUMABLE``.
+        describe: writes objects that the caller hands over into the configuration.
 
     Returns:
         the options to go on with, whether the run is resumed, and whether it is finished.
@@ -52,7 +56,7 @@ def decide(
     answer: Any = None
     if distributed.is_main():  # one process looks; another might look a moment later
         try:
-            answer = _decide(overrides, keeps, (*RESUMABLE, *more))
+            answer = _decide(overrides, keeps, (*RESUMABLE, *more), describe)
         except LookalikeError as error:
             answer = error
     answer = distributed.broadcast_object(answer)
@@ -62,13 +66,16 @@ def decide(
 
 
 def _decide(
-    overrides: Sequence[str], keeps: str, free: Sequence[str]
+    overrides: Sequence[str],
+    keeps: str,
+    free: Sequence[str],
+    describe: Callable[[Config], Config],
 ) -> tuple[list[str], bool, bool]:
     run = Run(Path(named_folder(overrides, "--resume=auto")).expanduser())
     if not (run.folder / keeps).is_file():
         return list(overrides), False, False
     kept = [o for o in overrides if _is_free(o.partition("=")[0], free)]
-    _refuse_other_options(run, overrides, free)
+    _refuse_other_options(run, describe(compose(overrides)), free)
     return kept, True, run.begun and run.finished
 
 
@@ -76,9 +83,9 @@ def _is_free(key: str, free: Sequence[str]) -> bool:
     return key.partition(".")[0] in free or key in free
 
 
-def _refuse_other_options(run: Run, overrides: Sequence[str], free: Sequence[str]) -> None:
+def _refuse_other_options(run: Run, asked_for: Config, free: Sequence[str]) -> None:
     """A scheduler that repeats a command gives the same options; another run is another folder."""
-    stored, asked = _flat(read_config(run.config)), _flat(compose(overrides))
+    stored, asked = _flat(read_config(run.config)), _flat(asked_for)
     differ = [
         key
         for key in sorted(stored.keys() | asked.keys())

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lookalike import distributed
 from lookalike.compose import compose, read_config
 from lookalike.config import Config
+from lookalike.console import Console
 from lookalike.errors import ConfigError, Interrupted, RunError, lost_worker
 from lookalike.runs import Run, next_folder
 from lookalike.training.checks import check
+from lookalike.training.given import Given
 from lookalike.training.requeue import RESUMABLE, Resume, decide, named_folder, writing
 
 
-def train(
+def run_training(
     overrides: Sequence[str],
     *,
     resume: Resume = False,
@@ -23,7 +25,8 @@ def train(
     quiet: bool = False,
     silent: bool = False,
     trace: str | Path | None = None,
-    on_judged: Callable[[int, float], None] | None = None,
+    given: Given | None = None,
+    library: bool = False,
 ) -> Path:
     """Train a model and return its run folder.
 
@@ -37,8 +40,9 @@ def train(
         trace: file for losses, rates, norms and batches of every step, see
             `lookalike.training.trace.Trace`; `lookalike compare --trace` reads two of them. A
             resumed run goes on in it.
-        on_judged: told after every evaluation: epochs done, and the value that chooses the model.
-            What it raises ends the run.
+        given: objects in place of what the options name.
+        library: lines go to the logger ``lookalike`` instead of the terminal, and the bar is one
+            that a notebook can show.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -47,24 +51,23 @@ def train(
         RunError: a run folder that is in the way, or cannot be resumed.
     """
     distributed.start()
+    given = given or Given()
+    console = Console(quiet=quiet, silent=silent or not distributed.is_main(), library=library)
     try:
         if resume == "auto":
-            overrides, resume, done = decide(overrides)
+            overrides, resume, done = decide(overrides, describe=given.describe)
             if done:
-                return _say_done(overrides, silent=silent)
+                return _say_done(overrides, console)
         elif distributed.restarts_allowed():
             overrides, resume, overwrite = _elastic(overrides, resume=resume, overwrite=overwrite)
-        folder, config = _prepare(overrides, resume=resume, overwrite=overwrite)
+        folder, config = _prepare(overrides, given, resume=resume, overwrite=overwrite)
         traced = _trace(trace, config, replace=resume or overwrite)
         # The network libraries take seconds to import: not before the options are known to be
         # right.
-        from lookalike.console import Console
         from lookalike.training.trainer import Training
 
-        console = Console(quiet=quiet, silent=silent or not distributed.is_main())
         with writing(folder.folder, "run"), _status(folder):
-            training = Training(folder, config, console, trace=traced)
-            training.on_judged = on_judged
+            training = Training(folder, config, console, trace=traced, given=given)
             training.train(resume=resume, overwrite=overwrite)
     finally:
         distributed.stop()
@@ -83,13 +86,9 @@ def _trace(file: str | Path | None, config: Config, *, replace: bool) -> Path | 
     return path
 
 
-def _say_done(overrides: Sequence[str], *, silent: bool) -> Path:
-    from lookalike.console import Console
-
+def _say_done(overrides: Sequence[str], console: Console) -> Path:
     run = Run(named_folder(overrides, "--resume=auto"))
-    Console(silent=silent or not distributed.is_main()).say(
-        f"{run.folder} is finished; nothing is left to do. Its report: {run.report}"
-    )
+    console.say(f"{run.folder} is finished; nothing is left to do. Its report: {run.report}")
     return run.folder
 
 
@@ -127,7 +126,9 @@ def _elastic(
     return (kept, True, False) if begun else (list(overrides), False, True)
 
 
-def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tuple[Run, Config]:
+def _prepare(
+    overrides: Sequence[str], given: Given, *, resume: bool, overwrite: bool
+) -> tuple[Run, Config]:
     if resume:
         folder = named_folder(overrides, "--resume")
         for override in overrides:
@@ -144,7 +145,7 @@ def _prepare(overrides: Sequence[str], *, resume: bool, overwrite: bool) -> tupl
     chosen: str = distributed.broadcast_object(config.run or str(next_folder(_stem(config))))
     config.run, folder = chosen, Run(chosen)
     folder.refuse_if_taken(overwrite=overwrite)
-    return folder, config
+    return folder, given.describe(config)
 
 
 def _stem(config: Config) -> str:

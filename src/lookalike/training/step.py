@@ -61,6 +61,7 @@ class SupervisedStep:
     recomputes: bool = False
     negatives: int = 0
     accumulate: str = "mean"
+    value: float = math.nan  # of the latest batch's loss
 
     def backward(self, batch: dict[str, Any]) -> float:
         """Add the gradients of one batch to what is there, and return its loss.
@@ -97,7 +98,8 @@ class SupervisedStep:
             loss = finite(self.embed(pictures))
             with self._statistics_kept():
                 self._back(loss)
-        return float(loss.detach())
+        self.value = float(loss.detach())
+        return self.value
 
     def update(self, done: int, epoch: int, batches: int = 1) -> None:
         """Move by the mean (or sum) of the gradients of the batches since the last update.

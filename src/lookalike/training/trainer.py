@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lookalike.compose import write_config
 from lookalike.config import Config
 from lookalike.console import Console
 from lookalike.data.build import broken_policy, build_table, training_rows
+from lookalike.data.datasets.table_files import write_table
 from lookalike.data.loader import eval_loader
 from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
@@ -31,12 +32,14 @@ from lookalike.runs import Run, environment
 from lookalike.training import acceleration, model_selection, objectives, teacher
 from lookalike.training.averaging import Averaged, refresh_batch_norm
 from lookalike.training.build import build_loss
+from lookalike.training.callback import Moment
 from lookalike.training.checkpoint_policy import Saver
 from lookalike.training.checkpoints import Progress, Stateful, has_checkpoint
 from lookalike.training.display import Display
+from lookalike.training.given import Given
 from lookalike.training.loop import Loop
 from lookalike.training.negatives import mine
-from lookalike.training.optimizers import Schedule, create_optimizers, set_frozen
+from lookalike.training.optimizers import Schedule, create_optimizers, own_optimizer, set_frozen
 from lookalike.training.resume_fingerprint import facts
 from lookalike.training.run_log import Journal
 from lookalike.training.schedules import Span
@@ -53,11 +56,18 @@ class Training:
         config: the resolved configuration.
         console: where people read.
         trace: file that every step is written to; None: none.
+        given: objects in place of what the configuration names.
     """
 
     def __init__(
-        self, folder: Run, config: Config, console: Console, trace: Path | None = None
+        self,
+        folder: Run,
+        config: Config,
+        console: Console,
+        trace: Path | None = None,
+        given: Given | None = None,
     ) -> None:
+        self.given = given = given or Given()
         # All three: other libraries' losses and miners draw from whichever they like.
         random.seed(config.seed)
         np.random.seed(config.seed)
@@ -69,10 +79,10 @@ class Training:
         self.device = pick_device(config.device)
         self.precision = pick_precision(config.precision, self.device)
         with console.counting("drawing pictures") as progress:
-            self.table: Table = build_table(config, progress)
+            self.table: Table = given.table or build_table(config, progress)
         self.choosing = model_selection.choosing_splits(self.table, config)
         self.training = training_rows(self.table)
-        self.sampler = components.build(
+        self.sampler = given.sampler or components.build(
             "sampler",
             config.sampler,
             labels=self.training.labels,
@@ -81,9 +91,10 @@ class Training:
             rank=distributed.rank(),
             world=distributed.world_size(),
         )
-        self.model: Embedder = build_model(config).to(self.device)
+        self.model: Embedder = (given.model or build_model(config)).to(self.device)
         self.tutor = teacher.tutor_of(config, self.model)
-        self.loss = build_loss(config, self.training, self.model.width).to(self.device)
+        loss = given.loss or build_loss(config, self.training, self.model.width)
+        self.loss = loss.to(self.device)
         if self.precision == torch.float64:
             self.model.double()
             self.loss.double()
@@ -99,7 +110,11 @@ class Training:
         self.still = frozenset(
             p for part in self.parts.values() for p in part.parameters() if not p.requires_grad
         )
-        self.optimizers = create_optimizers(self.parts, config.optimizer)
+        self.optimizers = (
+            create_optimizers(self.parts, config.optimizer)
+            if given.optimizer is None
+            else own_optimizer(self.parts, config.optimizer, given.optimizer)
+        )
         self.span = Span(len(self.sampler), config.epochs, config.update_every)
         scaled = self.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type) if scaled else None
@@ -109,7 +124,6 @@ class Training:
         self._frozen: list[str] | None = None  # not known yet
         self.started = time.perf_counter()
         self.journal = Journal(folder, config, self.display)
-        self.on_judged: Callable[[int, float], None] | None = None
         self.watch = Watch(
             self.step,
             every=0 if config.fsdp else config.watch.every,  # one process sees a part of a gradient
@@ -179,6 +193,8 @@ class Training:
             Run.create(self.folder.folder, overwrite=overwrite)
             write_config(self.folder.config, self.config)
             own_split.keep(self.folder, self.table)
+            if self.given.table is not None:
+                write_table(self.table.with_absolute_paths(), self.folder.table)
             if self.tutor is not None:
                 self.tutor.keep(self.folder.folder)
             self.folder.write_manifest(
@@ -279,8 +295,8 @@ class Training:
             better = model_selection.judge(progress, value, self.config)
         if better and distributed.is_main():
             weights.save(model, self.folder.model)
-        if value is not None and self.on_judged is not None:
-            self.on_judged(progress.epoch, value)
+        for callback in self.given.callbacks:
+            callback.on_evaluation(self._moment(progress), table, value)
 
     def _evaluated_model(self) -> Embedder:
         """The averaged weights where there are some, else those in training."""
@@ -356,6 +372,8 @@ class Training:
         if self.watch.row is not None:
             self.journal.watch(self.watch.row)
         self.saver.step_done(progress)
+        for callback in self.given.callbacks:
+            callback.on_step(self._moment(progress))
 
     def epoch_trained(self, progress: Progress) -> None:
         """Move averaged weights that move by the epoch."""
@@ -365,6 +383,8 @@ class Training:
     def epoch_done(self, progress: Progress) -> None:
         """Save where it is due."""
         self.saver.epoch_done(progress)
+        for callback in self.given.callbacks:
+            callback.on_epoch(self._moment(progress))
 
     def interrupted(self, progress: Progress) -> None:
         """Save what a resume needs, wherever the run is, and say how to go on."""
@@ -377,6 +397,10 @@ class Training:
             )
         # torchrun ends all processes soon after the first one, and this one may still be writing.
         distributed.barrier()
+
+    def _moment(self, progress: Progress) -> Moment:
+        rates = self.step.schedule.rates()
+        return Moment(progress.epoch, progress.step, self.step.value, rates, self.model)
 
     def _skipped(self) -> dict[str, str]:
         """Files that could not be read, with the reason."""

@@ -50,12 +50,52 @@ def table_file(
     file = Path(root).expanduser()
     # Paths and splits are words; labels and sequences are what is written, letter for letter.
     frame = read_frame(file, text=["path", "split", "sequence", *(levels or ["label"])])
-    levels = levels or frame.attrs.get("levels")
+    return divided_frame(
+        frame,
+        file,
+        levels=levels or frame.attrs.get("levels"),
+        root=file.parent if pictures is None else pictures,
+        test_classes=test_classes,
+        seed=seed,
+        name=name or file.stem,
+    )
+
+
+def divided_frame(
+    frame: pd.DataFrame,
+    source: str | Path,
+    *,
+    levels: Sequence[str] | None = None,
+    root: str | Path = ".",
+    test_classes: TestClasses = 0.5,
+    seed: int = 0,
+    name: str = "table",
+) -> Table:
+    """A frame as a table; where it has no ``split``, its classes are divided.
+
+    Args:
+        frame: see `table_file`.
+        source: what errors call it.
+        levels: see `table_file`.
+        root: folder that relative paths start from.
+        test_classes: see `table_file`.
+        seed: of the draw of test classes.
+        name: what reports call it.
+
+    Raises:
+        DataError: as `table_file`.
+    """
     notes = []
+
+    def made() -> Table:
+        return Table.from_frame(
+            frame, levels=levels, name=name, root=root, notes=notes, source=source
+        )
+
     if "split" not in frame.columns and "path" in frame.columns:
-        refuse_near_miss(frame, "split", str(file))
+        refuse_near_miss(frame, "split", str(source))
         frame = frame.assign(split="train")
-        table = _as_table(frame, file, levels, pictures, name, notes)
+        table = made()
         split, note = class_disjoint(table.frame[table.levels[0]], test_classes, seed=seed)
         frame["split"] = split
         notes.append(f"no split column: {note}")
@@ -63,7 +103,7 @@ def table_file(
         notes += [note for note in (_mixed(frame, level), _nameless(frame, level)) if note]
     if levels is None and "category" in frame.columns:
         notes.append("column 'category' can be a coarser level: levels=[label,category]")
-    table = _as_table(frame, file, levels, pictures, name, notes)
+    table = made()
     return table.with_notes(*unused(table))
 
 
@@ -105,21 +145,3 @@ def _mixed(frame: pd.DataFrame, level: str) -> str | None:
             " text"
         )
     return None
-
-
-def _as_table(
-    frame: pd.DataFrame,
-    file: Path,
-    levels: Sequence[str] | None,
-    pictures: str | Path | None,
-    name: str | None,
-    notes: Sequence[str],
-) -> Table:
-    return Table.from_frame(
-        frame,
-        levels=levels,
-        name=name or file.stem,
-        root=file.parent if pictures is None else pictures,
-        notes=notes,
-        source=file,
-    )

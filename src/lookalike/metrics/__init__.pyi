@@ -1,0 +1,11 @@
+from .clusters import kmeans as kmeans
+from .compare import compare_reports as compare_reports
+from .definitions import Definition as Definition
+from .definitions import explain as explain
+from .definitions import names as names
+from .landmark_report import evaluate_landmarks as evaluate_landmarks
+from .landmarks import revisited as revisited
+from .outlook import Outlook as Outlook
+from .partitions import clustering as clustering
+from .report import RetrievalReport as RetrievalReport
+from .retrieval import evaluate as evaluate

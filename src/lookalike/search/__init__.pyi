@@ -1,0 +1,2 @@
+from .hits import Hits as Hits
+from .index import Index as Index
