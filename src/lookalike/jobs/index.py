@@ -6,19 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lookalike.console import Console
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, RunError, counted
-from lookalike.models.embedding_store import EmbeddingStore
 from lookalike.search import generations
-from lookalike.search.encoders import describe, embed_with, open_encoder, weights_folder
-from lookalike.search.engines import checked
-from lookalike.search.generations import writing
+from lookalike.search.build import build_index
 from lookalike.search.index import Index
-from lookalike.search.source import items_of, origin, read_source, stamps
-from lookalike.search.writing import BUILDING, refuse_in_the_way
 
 
 def build(
@@ -62,73 +55,38 @@ def build(
         LookalikeError: no model, no pictures, or a folder that cannot be written.
     """
     console = Console()
-    out = Path(out)
-    refuse_in_the_way(out, overwrite=overwrite)
-    encoder = open_encoder(model, precision)
-    table = read_source(source, overrides, split)
-    options = _engine_options(engine_options, server)
-    # An engine that cannot be is refused before hours of embedding, not after.
-    checked(engine, storage, len(table), encoder.width, options)
-    about = describe(encoder)
-    plan = {"model": about, "precision": precision, "pictures": table.fingerprint}
-    plan["stamps"] = int(pd.util.hash_pandas_object(stamps(table.paths), index=False).sum() >> 1)
-    with writing(out):
-        store = EmbeddingStore.of_plan(out / BUILDING, plan, len(table))
-        if before := int(store.done.sum()):
-            console.say(
-                f"resumed  {before:,} of {counted(len(table), 'picture')} were embedded before"
-            )
-        with console.embedding(str(source), len(table)) as advance:
-            vectors, rows, broken = embed_with(
-                encoder,
-                table,
-                batch_size=batch_size,
-                workers=workers,
-                store=store,
-                on_batch=advance,
-            )
-        if not len(rows):
-            store.remove()
-            raise DataError(f"{source}: none of its {counted(len(table), 'picture')} can be read.")
-    index = Index.build(
+    options: dict[str, Any] = {} if server is None else {"server": server}
+    for word in engine_options:
+        name, sign, value = word.partition("=")
+        if not sign or not name or not value:
+            raise ConfigError(f"--engine-option {word}: write NAME=VALUE, such as links=48.")
+        options[name] = value
+    made = build_index(
+        model,
+        source,
         out,
-        vectors,
-        items_of(table, rows),
-        model=weights_folder(model),
-        about={
-            "source": origin(source, overrides, split, table),
-            "levels": list(table.levels),
-            "model": about,
-            "precision": precision,
-            "size": encoder.size,
-        },
+        overrides,
+        split=split,
+        batch_size=batch_size,
+        workers=workers,
         overwrite=overwrite,
         engine=engine,
         engine_options=options,
         storage=storage,
+        precision=precision,
+        console=console,
     )
-    store.remove()
-    console.say(
-        f"{out}: {counted(len(index), 'picture')}, {counted(vectors.shape[1], 'number')} each"
-    )
+    index = made.index
+    each = counted(index.manifest["width"], "number")
+    console.say(f"{out}: {counted(len(index), 'picture')}, {each} each")
     if storage != "float32":
         loss = index.manifest["storage_loss"]
         console.say(
             f"storage  {storage}: recall@10 {loss['recall_at_10']:.4f} of float32's, scores off by "
             f"at most {loss['largest_error']:.4f}"
         )
-    report_broken(console, table, broken)
+    report_broken(console, made.table, made.unreadable)
     return index
-
-
-def _engine_options(words: Sequence[str], server: str | None) -> dict[str, Any]:
-    options: dict[str, Any] = {} if server is None else {"server": server}
-    for word in words:
-        name, sign, value = word.partition("=")
-        if not sign or not name or not value:
-            raise ConfigError(f"--engine-option {word}: write NAME=VALUE, such as links=48.")
-        options[name] = value
-    return options
 
 
 def info(folder: str | Path) -> None:

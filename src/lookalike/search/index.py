@@ -32,6 +32,7 @@ from lookalike.search.arrays import read_array
 from lookalike.search.blocks import Blocks
 from lookalike.search.exact import nearest
 from lookalike.search.filters import matching
+from lookalike.search.from_images import FromImages
 from lookalike.search.hits import Hits
 from lookalike.search.manifest import KIND
 from lookalike.search.remote.vectors import Remote, open_vectors
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 _FEW, _SHARE = 20_000, 0.05
 
 
-class Index:
+class Index(FromImages):
     """Embedded pictures that can be searched by dot product, added to and removed from.
 
     Make one with `build` or `open`. An `Index` is a view of one generation: `add` and `remove`
