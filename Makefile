@@ -44,6 +44,8 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/circles.py
+	$(BIN)/deptry src
 	$(BIN)/codespell src docs examples benchmarks *.md
 
 sanitize: setup

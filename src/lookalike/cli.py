@@ -26,6 +26,24 @@ Overrides = cli_data.Overrides
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from lookalike import __version__
+
+        typer.echo(f"lookalike {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Train, evaluate and serve models that find look-alike images."""
+
+
 @app.command()
 @opens_files
 def train(

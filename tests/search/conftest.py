@@ -31,7 +31,7 @@ def qdrant():
         return
     from qdrant_client import QdrantClient
 
-    from lookalike.search.remote.vectors import qdrant as engine
+    from lookalike.search.remote import qdrant as engine
 
     address = "http://in-memory.example"
     client = QdrantClient(":memory:")

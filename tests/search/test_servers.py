@@ -15,8 +15,8 @@ import pytest
 
 from lookalike.errors import ConfigError, DataError, LookalikeError, LookalikeWarning, RunError
 from lookalike.search import Index
-from lookalike.search.remote.vectors import server as servers
-from lookalike.search.remote.vectors import writing
+from lookalike.search.remote import server as servers
+from lookalike.search.remote import writing
 from lookalike.search.tuning import tune
 
 VECTORS = np.eye(20, dtype=np.float32)

@@ -16,7 +16,7 @@ from lookalike import trust
 from lookalike.errors import LookalikeWarning, RunError
 from lookalike.search.index import Index
 from lookalike.search.remote.server import ADDRESSES, open_server
-from lookalike.search.remote.vectors import writing
+from lookalike.search.remote import writing
 
 BOTH = pytest.mark.parametrize("engine", ["pgvector", "qdrant"])
 pytestmark = pytest.mark.filterwarnings("ignore:(Payload indexes|Local mode)")
