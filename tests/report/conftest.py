@@ -112,7 +112,7 @@ def report(section: EvaluationSection) -> RunReport:
         subtitle=HOSTILE,
         command=f"lookalike train name='{HOSTILE}'",
         created="2026-11-21 09:00",
-        versions={"lookalike": "0.1.0", HOSTILE: HOSTILE},
+        versions={"lookalike": "0.2.0", HOSTILE: HOSTILE},
         config=f"loss: smooth_ap\nname: {HOSTILE}\n",
         facts=[("Data", HOSTILE)],
         evaluations=[section],
