@@ -18,7 +18,7 @@ def loaded(body: list[ast.stmt]) -> list[ast.Import | ast.ImportFrom]:
             found.append(node)
         elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
             found += loaded(node.body) + loaded(node.orelse)
-        elif isinstance(node, ast.Try) or isinstance(node, ast.ClassDef):
+        elif isinstance(node, ast.Try | ast.ClassDef):
             found += loaded(node.body)
     return found
 

@@ -19,6 +19,7 @@ from lookalike.console import Console
 from lookalike.data.build import broken_policy, build_table, training_rows
 from lookalike.data.datasets.table_files import write_table
 from lookalike.data.loader import eval_loader
+from lookalike.data.samplers.base import BatchSampler
 from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
 from lookalike.errors import RunError, counted
@@ -79,18 +80,12 @@ class Training:
         self.device = pick_device(config.device)
         self.precision = pick_precision(config.precision, self.device)
         with console.counting("drawing pictures") as progress:
-            self.table: Table = given.table or build_table(config, progress)
+            self.table: Table = (
+                build_table(config, progress) if given.table is None else given.table
+            )
         self.choosing = model_selection.choosing_splits(self.table, config)
         self.training = training_rows(self.table)
-        self.sampler = given.sampler or components.build(
-            "sampler",
-            config.sampler,
-            labels=self.training.labels,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            rank=distributed.rank(),
-            world=distributed.world_size(),
-        )
+        self.sampler = self._sampler() if given.sampler is None else given.sampler
         self.model: Embedder = (given.model or build_model(config)).to(self.device)
         self.tutor = teacher.tutor_of(config, self.model)
         loss = given.loss or build_loss(config, self.training, self.model.width)
@@ -137,6 +132,17 @@ class Training:
         }
         self.trace = None if trace is None else Trace(self.watch, trace, about)
         self.saver = Saver(folder, config, self._stateful(), facts(config, self.table, self.tutor))
+
+    def _sampler(self) -> BatchSampler:
+        return components.build(
+            "sampler",
+            self.config.sampler,
+            labels=self.training.labels,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            rank=distributed.rank(),
+            world=distributed.world_size(),
+        )
 
     def _stateful(self) -> dict[str, Stateful | None]:
         """Everything that may have a state, by name."""
