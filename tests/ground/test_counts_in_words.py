@@ -25,9 +25,9 @@ FREE = frozenset(
     [
         ("archive.py", "times"),  # a ratio that is fixed
         ("confusions.py", "entries"),
-        ("console.py", "pictures"),  # a rate, pictures/s
-        ("dynamic.py", "classes"),  # "2 fine, 3 coarse classes"
-        ("dynamic.py", "pictures"),  # the name of a role
+        ("display.py", "pictures"),  # a rate, pictures/s
+        ("_dyml.py", "classes"),  # "2 fine, 3 coarse classes"
+        ("_dyml.py", "pictures"),  # the name of a role
         ("guards.py", "seconds"),  # decimals
         ("labels.py", "levels"),  # "2 and 3 levels"
         ("lander_training.py", "neighbours"),

@@ -12,7 +12,7 @@ import pytest
 from lookalike.compose import compose
 from lookalike.data.build import build_table
 from lookalike.data.embedding_file import Embeddings
-from lookalike.discover import round_metrics
+from lookalike.discover import round_metrics, rounds
 from lookalike.discover.decisions import Decision, decide, read_decisions
 from lookalike.discover.hierarchy import hilander
 from lookalike.discover.lander_files import load_lander
@@ -21,7 +21,6 @@ from lookalike.discover.open_world import open_world_rows
 from lookalike.discover.pss_pickles import PSSFile
 from lookalike.errors import ConfigError, DataError, RunError
 from lookalike.jobs import cluster, discover, embed, review, select
-from lookalike.jobs import train as training
 from lookalike.metrics import clustering
 
 SMALL = [
@@ -165,7 +164,7 @@ def test_a_person_decides(loop, tmp_path, monkeypatch):
     (tmp_path / "d.csv").write_text("\n".join(lines))
     with pytest.raises(ConfigError, match="add discover.rounds=2"):
         discover.run([f"run={folder}"], resume=True, decisions=tmp_path / "d.csv")
-    monkeypatch.setattr(training, "run", _stop)
+    monkeypatch.setattr(rounds, "run_training", _stop)
     with pytest.raises(RuntimeError, match="here training begins"):
         discover.run(
             [f"run={folder}", "discover.rounds=2"], resume=True, decisions=tmp_path / "d.csv"
@@ -243,7 +242,7 @@ def test_the_rows_of_a_loop_are_a_data_set_where_nobody_knows(loop, tmp_path, mo
     rows = pd.read_parquet(loop[0] / "rows.parquet")
     rows["label"] = rows["label"].where(rows["set"] != "u_out", "-1")
     rows.drop(columns="set").to_parquet(tmp_path / "mine.parquet")
-    monkeypatch.setattr(training, "run", _stop)
+    monkeypatch.setattr(rounds, "run_training", _stop)
     words = ["device=cpu", "workers=0", f"run={tmp_path / 'y'}"]
     with pytest.raises(RuntimeError, match="here training begins"):
         discover.run([f"dataset={tmp_path / 'mine.parquet'}", *words])
@@ -306,7 +305,7 @@ def test_a_person_judges_in_a_browser_and_the_loop_obeys(loop, chromium, tmp_pat
         page.locator("#download").click()
     download.value.save_as(tmp_path / "decisions.csv")
     page.close()
-    monkeypatch.setattr(training, "run", _stop)
+    monkeypatch.setattr(rounds, "run_training", _stop)
     words = [f"run={folder}", "discover.rounds=2"]
     with pytest.raises(RuntimeError, match="here training begins"):
         discover.run(words, resume=True, decisions=tmp_path / "decisions.csv")

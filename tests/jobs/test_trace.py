@@ -14,6 +14,7 @@ from lookalike.config import Config
 from lookalike.errors import ConfigError, Interrupted
 from lookalike.jobs import compare_traces, train
 from lookalike.runs import Run
+from lookalike.training import run as training_run
 from lookalike.training.parting import compare_traces as compare
 from lookalike.training.parting import read_trace
 
@@ -106,7 +107,7 @@ def test_what_cannot_be(toy, tmp_path):
     with pytest.raises(ConfigError, match="is there already; name another file, or --overwrite"):
         train.run([*toy, f"run={tmp_path / 'other'}"], trace=file)
     with pytest.raises(ConfigError, match="does not go with fsdp=true"):
-        train._trace(tmp_path / "new", Config(fsdp=True), replace=False)
+        training_run._trace(tmp_path / "new", Config(fsdp=True), replace=False)
     for text, why in (
         ("", "no step is in it"),
         ('{"step": 1}\nnothing\n', "line 2: no row of a trace"),

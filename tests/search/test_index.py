@@ -176,7 +176,7 @@ def test_a_damaged_index_is_refused(tmp_path, vectors, items):
     with pytest.raises(DataError, match=r"vectors\.npy: 1,408 bytes, not 1,728"):
         Index.open(tmp_path / "ix")
     file.write_bytes(data[:100])
-    with pytest.raises(DataError, match="100 bytes, not 1728"):
+    with pytest.raises(DataError, match="100 bytes, not 1,728"):
         Index.open(tmp_path / "ix")
     (tmp_path / "ix" / "index.json").write_text("{")
     with pytest.raises(DataError, match="not JSON"):

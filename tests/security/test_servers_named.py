@@ -15,8 +15,8 @@ from tests.search.conftest import postgres, qdrant, server  # noqa: F401 (fixtur
 from lookalike import trust
 from lookalike.errors import LookalikeWarning, RunError
 from lookalike.search.index import Index
-from lookalike.search.remote.server import ADDRESSES, open_server
 from lookalike.search.remote import writing
+from lookalike.search.remote.server import ADDRESSES, open_server
 
 BOTH = pytest.mark.parametrize("engine", ["pgvector", "qdrant"])
 pytestmark = pytest.mark.filterwarnings("ignore:(Payload indexes|Local mode)")

@@ -198,12 +198,12 @@ def test_nothing_reads_json_or_yaml_but_the_door():
     """Each place that parses by itself is known, and reads no file of an unknown shape."""
     known = {
         "documents.py", "records.py", "trust.py",  # the door; a log of checked lines; a mark
-        "locks.py", "train/trace.py", "train/parting.py",  # shown only; lines, each checked
-        "data/datasets/split_dictionaries.py",  # somebody's data, of a shape it checks itself
-        "data/datasets/hub.py", "data/datasets/inaturalist18.py", "data/datasets/inaturalist.py",
-        "data/datasets/dynamic.py", "data/datasets/landmarks.py",
+        "locks.py", "training/trace.py", "training/parting.py",  # shown only; lines, each checked
+        "data/datasets/_split_dictionary.py",  # somebody's data, of a shape it checks itself
+        "data/datasets/_hugging_face.py", "data/datasets/_inaturalist.py",
+        "data/datasets/_dyml.py", "data/datasets/_gldv2.py",
         "models/embedding_store.py",  # texts inside its own arrays
-        "search/pgvector.py",  # a table's comment, checked by its schema there
+        "search/remote/pgvector.py",  # a table's comment, checked by its schema there
         "runs.py",  # a line at a time, each checked
         "web/worker.py",  # between two processes of one program
         "compose.py", "evaluation/benchmarks.py",  # lookalike's own conf/

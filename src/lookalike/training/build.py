@@ -1,14 +1,28 @@
-"""From a config to the loss of a run."""
+"""From a config to the loss and the batches of a run."""
 
 from __future__ import annotations
 
 import torch
 
-from lookalike import components
+from lookalike import components, distributed
 from lookalike.config import Config
+from lookalike.data.samplers.base import BatchSampler
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError
 from lookalike.losses.matryoshka import matryoshka
+
+
+def build_sampler(config: Config, training: Table) -> BatchSampler:
+    """The batches of a run's epochs; each process takes its share of every batch."""
+    return components.build(
+        "sampler",
+        config.sampler,
+        labels=training.labels,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        rank=distributed.rank(),
+        world=distributed.world_size(),
+    )
 
 
 def build_loss(config: Config, training: Table, width: int) -> torch.nn.Module:

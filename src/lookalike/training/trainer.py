@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from lookalike import components, distributed
+from lookalike import distributed
 from lookalike.compose import write_config
 from lookalike.config import Config
 from lookalike.console import Console
 from lookalike.data.build import broken_policy, build_table, training_rows
 from lookalike.data.datasets.table_files import write_table
 from lookalike.data.loader import eval_loader
-from lookalike.data.samplers.base import BatchSampler
 from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
 from lookalike.errors import RunError, counted
@@ -32,7 +31,7 @@ from lookalike.models.embedder import Embedder
 from lookalike.runs import Run, environment
 from lookalike.training import acceleration, model_selection, objectives, teacher
 from lookalike.training.averaging import Averaged, refresh_batch_norm
-from lookalike.training.build import build_loss
+from lookalike.training.build import build_loss, build_sampler
 from lookalike.training.callback import Moment
 from lookalike.training.checkpoint_policy import Saver
 from lookalike.training.checkpoints import Progress, Stateful, has_checkpoint
@@ -85,7 +84,8 @@ class Training:
             )
         self.choosing = model_selection.choosing_splits(self.table, config)
         self.training = training_rows(self.table)
-        self.sampler = self._sampler() if given.sampler is None else given.sampler
+        own = given.sampler
+        self.sampler = build_sampler(config, self.training) if own is None else own
         self.model: Embedder = (given.model or build_model(config)).to(self.device)
         self.tutor = teacher.tutor_of(config, self.model)
         loss = given.loss or build_loss(config, self.training, self.model.width)
@@ -132,17 +132,6 @@ class Training:
         }
         self.trace = None if trace is None else Trace(self.watch, trace, about)
         self.saver = Saver(folder, config, self._stateful(), facts(config, self.table, self.tutor))
-
-    def _sampler(self) -> BatchSampler:
-        return components.build(
-            "sampler",
-            self.config.sampler,
-            labels=self.training.labels,
-            batch_size=self.config.batch_size,
-            seed=self.config.seed,
-            rank=distributed.rank(),
-            world=distributed.world_size(),
-        )
 
     def _stateful(self) -> dict[str, Stateful | None]:
         """Everything that may have a state, by name."""
@@ -404,9 +393,8 @@ class Training:
         # torchrun ends all processes soon after the first one, and this one may still be writing.
         distributed.barrier()
 
-    def _moment(self, progress: Progress) -> Moment:
-        rates = self.step.schedule.rates()
-        return Moment(progress.epoch, progress.step, self.step.value, rates, self.model)
+    def _moment(self, at: Progress) -> Moment:
+        return Moment(at.epoch, at.step, self.step.value, self.step.schedule.rates(), self.model)
 
     def _skipped(self) -> dict[str, str]:
         """Files that could not be read, with the reason."""

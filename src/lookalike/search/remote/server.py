@@ -169,7 +169,7 @@ def open_server(engine: Mapping[str, Any], table: str) -> Server:
 
 def _module(name: str) -> Any:
     try:
-        return import_module(f"lookalike.search.{name}")
+        return import_module(f"lookalike.search.remote.{name}")
     except ImportError as error:
         raise ConfigError(
             f"engine {name} needs {error.name}: pip install 'lookalike[{name}]'"
