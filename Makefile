@@ -10,6 +10,9 @@ STAMP := $(VENV)/.installed
 # make test FAST=1 is the daily tier; CI runs all but the soaks.
 MARKS := $(if $(FAST),not slow and not soak,not soak)
 
+# Kept even where the environment forbids it: else each process that tests start compiles torch anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 help:
 	@echo "make setup   create .venv and install the locked environment and lookalike into it"
 	@echo "make demo    train, evaluate, report and search on the built-in pictures"
