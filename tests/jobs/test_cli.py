@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from typing import get_args, get_type_hints
 
 import pytest
 from PIL import Image
@@ -54,6 +56,96 @@ def test_help_names_every_verb_and_imports_nothing_heavy():
             assert all(verb in done.stdout for verb in VERBS)
 
 
+def test_the_help_of_every_command_imports_nothing_heavy():
+    program = (
+        "import sys, typer\n"
+        "from typer.testing import CliRunner\n"
+        "from lookalike.cli import COMMANDS, DATA, INDEX, app\n"
+        "paths = [[n] for n in COMMANDS] + [['data', n] for n in DATA]\n"
+        "for path in [*paths, *(['index', n] for n in INDEX)]:\n"
+        "    done = CliRunner().invoke(app, [*path, '--help'])\n"
+        "    assert done.exit_code == 0, (path, done.output)\n"
+        "heavy = {'torch', 'hydra', 'omegaconf', 'numpy', 'pandas', 'timm'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def parameters(command) -> dict[str, tuple]:
+    """Name → (type, what typer was told) of a command."""
+    return {
+        name: (get_args(hint)[0], get_args(hint)[1])
+        for name, hint in command.__annotations__.items()
+    }
+
+
+ALL = {**cli.COMMANDS} | {f"data {n}": c for n, c in cli.DATA.items()}
+ALL |= {f"index {n}": c for n, c in cli.INDEX.items()}
+
+
+@pytest.mark.parametrize("command", ALL.values(), ids=ALL.keys())
+def test_every_option_has_a_whole_sentence_of_help(command):
+    for name, (_, option) in parameters(command).items():
+        if option.hidden:
+            continue
+        assert option.help and option.help[-1] in ".…", name
+        assert option.help[0].isupper(), option.help
+        assert not re.search(r"picture|heap|shelf", option.help), option.help
+    assert "Args:" not in command.__doc__ and "Raises:" not in command.__doc__
+
+
+def test_the_choices_are_those_of_the_library():
+    from lookalike.data import cache
+    from lookalike.discover.clusterers import METHODS
+    from lookalike.evaluation.asymmetric import WHITENINGS
+    from lookalike.search.asking import FUSIONS
+    from lookalike.search.encoders import PRECISIONS
+    from lookalike.search.engines import ENGINES
+    from lookalike.search.exported import KINDS
+    from lookalike.search.reranking import METHODS as RERANKS
+    from lookalike.search.storage import STORAGES
+
+    for command, option, known in (
+        ("cluster", "method", METHODS),
+        ("evaluate", "whitening", WHITENINGS),
+        ("search", "fuse", FUSIONS),
+        ("search", "rerank", RERANKS),
+        ("export", "to", KINDS),
+        ("index build", "engine", ENGINES),
+        ("index build", "storage", STORAGES),
+        ("index build", "precision", PRECISIONS),
+        ("data cache", "encoding", get_args(get_type_hints(cache.build_cache)["encoding"])),
+    ):
+        kind = parameters(ALL[command])[option][0]
+        words = [w for part in (kind, *get_args(kind)) for w in get_args(part) or [part]]
+        assert {w for w in words if isinstance(w, str)} == set(known), (command, option)
+
+
+def test_a_wrong_choice_exits_with_2_and_lists_the_right_ones(monkeypatch, capsys):
+    words = ["index", "build", "run", "photos", "--out", "ix", "--engine", "hnws"]
+    code, _, err = lookalike(monkeypatch, capsys, *words)
+    assert code == 2
+    assert "'hnws'" in err and "'hnsw'" in err
+
+
+def test_shells_complete_choices(monkeypatch, capsys):
+    monkeypatch.setenv("_LOOKALIKE_COMPLETE", "complete_bash")
+    for given, found in (
+        (["lookalike", "index", "build", "--engine", ""], "hnsw"),
+        (["lookalike", "evaluate", "--rerank", ""], "k_reciprocal"),
+        (["lookalike", "list", ""], "losses"),
+    ):
+        monkeypatch.setenv("COMP_WORDS", " ".join(given))
+        monkeypatch.setenv("COMP_CWORD", str(len(given) - 1))
+        monkeypatch.setattr(sys, "argv", ["lookalike"])
+        with pytest.raises(SystemExit):
+            cli.app(prog_name="lookalike")
+        assert found in capsys.readouterr().out.split()
+
+
 def test_importing_lookalike_imports_nothing_heavy():
     program = "import sys, lookalike; sys.exit(len({'torch', 'numpy', 'hydra'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
@@ -95,7 +187,7 @@ def test_list_says_what_there_is_a_line_each(monkeypatch, capsys, shelf, name):
     assert len(lines[0].split(maxsplit=1)[1]) > 3
 
 
-def test_list_of_nothing_suggests_a_shelf(monkeypatch, capsys):
+def test_list_of_nothing_says_what_there_is(monkeypatch, capsys):
     code, _, err = lookalike(monkeypatch, capsys, "list", "loses")
     assert code == 2
     assert "'losses'" in err

@@ -12,6 +12,7 @@ from PIL import Image
 
 from lookalike import cli
 from lookalike.errors import ConfigError, DataError, RunError
+from lookalike.evaluation.comparison import corrected_together, holm
 from lookalike.jobs import compare, train
 from lookalike.metrics import evaluate
 from lookalike.metrics.compare import compare_entries
@@ -48,20 +49,20 @@ def test_holm_is_the_step_down_loop():
     generator = np.random.default_rng(0)
     for size in (1, 2, 7, 40):
         p_values = generator.uniform(0, 0.3, size).round(2).tolist()
-        assert compare.holm(p_values) == pytest.approx(plain_holm(p_values), abs=1e-15)
-    assert compare.holm([]) == []
+        assert holm(p_values) == pytest.approx(plain_holm(p_values), abs=1e-15)
+    assert holm([]) == []
 
 
 def test_equal_tests_are_counted_once():
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(2, 50))
     one = compare_entries({"a": x, "b": x, "c": y}, {"a": y, "b": y, "c": x * 0.5}, permutations=99)
-    tests, (corrected,) = compare.corrected_together([one])
+    tests, (corrected,) = corrected_together([one])
     p_values = [one.differences[name].p_value for name in ("a", "c")]
     assert tests == 2
     assert [corrected["a"], corrected["c"]] == pytest.approx(plain_holm(p_values))
     assert corrected["b"] == corrected["a"]
-    assert compare.corrected_together([one, one])[0] == 4, "two runs are never one test"
+    assert corrected_together([one, one])[0] == 4, "two runs are never one test"
 
 
 def test_figures_are_those_of_the_reports(finished, other):

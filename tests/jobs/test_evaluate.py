@@ -14,7 +14,6 @@ from lookalike.data import transforms
 from lookalike.data.datasets.table_files import table_file
 from lookalike.errors import ConfigError, DataError
 from lookalike.jobs import evaluate
-from lookalike.jobs.evaluate import Options
 from lookalike.metrics import evaluate as evaluate_vectors
 from lookalike.metrics import revisited
 from lookalike.models import create_model, load, save
@@ -95,8 +94,8 @@ def test_several_data_sets_make_one_table(finished, pictures, capsys):
 
 def test_two_models_search_each_others_gallery(finished, teacher, pictures, capsys):
     file = table(pictures, plain(pictures))
-    options = Options(gallery=teacher, gallery_image_size=36, symmetric=True)
-    found = evaluate.run(finished, [*settings(file), "evaluation=raml"], options=options)
+    options = {"gallery": teacher, "gallery_image_size": 36, "symmetric": True}
+    found = evaluate.run(finished, [*settings(file), "evaluation=raml"], **options)
     student, rows = vectors(finished, file)
     other, _ = vectors(teacher, file, size=36)
     pairs = {
@@ -120,7 +119,7 @@ def test_models_of_other_widths_are_refused(finished, pictures, tmp_path):
     save(create_model("conv4", pretrained=False, embedding_size=5, size=28), tmp_path / "wide")
     file = table(pictures, plain(pictures))
     with pytest.raises(ConfigError, match="5 wide, those of .*toy 8"):
-        evaluate.run(finished, settings(file), options=Options(gallery=tmp_path / "wide"))
+        evaluate.run(finished, settings(file), gallery=tmp_path / "wide")
 
 
 @pytest.mark.parametrize(
@@ -136,15 +135,15 @@ def test_models_of_other_widths_are_refused(finished, pictures, tmp_path):
 )
 def test_options_that_would_do_nothing_are_refused(finished, options, words):
     with pytest.raises(ConfigError, match=words):
-        evaluate.run(finished, options=Options(**options))
+        evaluate.run(finished, **options)
 
 
 def test_whitening_is_learned_on_train_and_saved_in_the_model(teacher, pictures, tmp_path):
     file = table(pictures, plain(pictures, splits=("train", "test")))
     out = tmp_path / "whitened"
     asked = [*settings(file), "evaluation.metrics=[map,r_at_k]"]
-    options = Options(whitening="learned", whitening_size=6, save_model=out)
-    found = evaluate.run(teacher, asked, options=options)["test"]["values"]
+    options = {"whitening": "learned", "whitening_size": 6, "save_model": out}
+    found = evaluate.run(teacher, asked, **options)["test"]["values"]
     x, rows = vectors(teacher, file)
     train = (rows.frame["split"] == "train").to_numpy()
     pairs = class_pairs(rows.labels[train, 0])
@@ -156,7 +155,7 @@ def test_whitening_is_learned_on_train_and_saved_in_the_model(teacher, pictures,
     assert evaluate.run(out, asked)["test"]["values"] == found
     with pytest.raises(DataError, match="has no train split to learn on"):
         no_train = table(pictures, plain(pictures), "no_train.csv")
-        evaluate.run(teacher, settings(no_train), options=Options(whitening="pca"))
+        evaluate.run(teacher, settings(no_train), whitening="pca")
 
 
 def test_scales_and_sizes_change_what_is_embedded(teacher, pictures):
@@ -166,10 +165,10 @@ def test_scales_and_sizes_change_what_is_embedded(teacher, pictures):
     model = load(teacher)
     rows = table_file(file)
     for overrides, options, x in (
-        (["evaluation.scales=[1,0.5]"], Options(), model.encode(rows, scales=[1, 0.5])),
-        ([], Options(image_size=32), vectors(teacher, file, size=32)[0]),
+        (["evaluation.scales=[1,0.5]"], {}, model.encode(rows, scales=[1, 0.5])),
+        ([], {"image_size": 32}, vectors(teacher, file, size=32)[0]),
     ):
-        found = evaluate.run(teacher, [*asked, *overrides], options=options)["test"]["values"]
+        found = evaluate.run(teacher, [*asked, *overrides], **options)["test"]["values"]
         expected = evaluate_vectors(x, rows.labels, metrics=["map"])
         assert found == pytest.approx(dict(expected.values), abs=1e-3)
         assert found != usual
@@ -177,7 +176,7 @@ def test_scales_and_sizes_change_what_is_embedded(teacher, pictures):
 
 def test_classes_one_by_one(finished, pictures, capsys):
     file = table(pictures, plain(pictures))
-    found = evaluate.run(finished, settings(file), options=Options(by_class=True))["test"]
+    found = evaluate.run(finished, settings(file), by_class=True)["test"]
     x, rows = vectors(finished, file)
     precision = evaluate_vectors(x, rows.labels).per_query["map"]
     labels = rows.frame["label"].to_numpy()

@@ -14,7 +14,6 @@ from lookalike.errors import ConfigError
 from lookalike.evaluation import reranking
 from lookalike.evaluation.evaluator import measure_vectors
 from lookalike.jobs import evaluate
-from lookalike.jobs.evaluate import Options
 from lookalike.search.exact import MemoryGallery
 from lookalike.search.reranking import METHODS, Request, rerank
 
@@ -83,8 +82,8 @@ def test_junk_lists_judge_a_re_ranking_too(tmp_path):
 
 
 def test_the_verb_prints_it_and_keeps_it_with_the_run(finished, capsys):
-    options = Options(rerank=["exact", "k_reciprocal"])
-    results = evaluate.run(finished, as_json=True, options=options)
+    options = {"rerank": ["exact", "k_reciprocal"]}
+    results = evaluate.run(finished, as_json=True, **options)
     printed = json.loads(capsys.readouterr().out)["test"]["reranking"]
     kept = json.loads((finished / "evaluation" / "test" / "reranking.json").read_text())
     assert printed == kept
@@ -100,10 +99,10 @@ def test_the_verb_prints_it_and_keeps_it_with_the_run(finished, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (Options(rerank=["k_reciprocl"]), "Did you mean 'k_reciprocal'"),
-        (Options(rerank=["all"], gallery="x"), "--rerank beside --gallery"),
+        ({"rerank": ["k_reciprocl"]}, "Did you mean 'k_reciprocal'"),
+        ({"rerank": ["all"], "gallery": "x"}, "--rerank beside --gallery"),
     ],
 )
 def test_what_cannot_be_is_refused(finished, options, words):
     with pytest.raises(ConfigError, match=words):
-        evaluate.run(finished, options=options)
+        evaluate.run(finished, **options)

@@ -43,7 +43,7 @@ def before_step(monkeypatch):
 
 def goes_on(folder: Path, like: Path) -> None:
     """The run, resumed, ends with the weights of another."""
-    run = Run(train.run([f"run={folder}"], resume=True, silent=True))
+    run = Run(train.run([f"run={folder}"], resume=True, quiet=True))
     assert run.read_manifest()["status"] == "finished"
     for name in ("model/model.safetensors", "evaluation/test/embeddings.npy"):
         assert (folder / name).read_bytes() == (like / name).read_bytes()
@@ -56,7 +56,7 @@ def test_a_killed_worker_is_named_with_what_to_try(toy, finished, tmp_path, befo
     before_step(8, kill)
     folder = tmp_path / "x"
     with pytest.raises(DataError, match=r"worker \(pid.*workers=0.*--resume"):
-        train.run([*toy, "workers=1", f"run={folder}"], silent=True)
+        train.run([*toy, "workers=1", f"run={folder}"], quiet=True)
     assert "workers=0" in Run(folder).read_manifest()["reason"]
     goes_on(folder, finished)
 
@@ -73,7 +73,7 @@ def test_a_picture_that_vanishes_is_named(toy, finished, tmp_path, before_step):
     before_step(8, remove)
     try:
         with pytest.raises(DataError) as caught:
-            train.run([*toy, f"run={tmp_path / 'x'}"], silent=True)
+            train.run([*toy, f"run={tmp_path / 'x'}"], quiet=True)
     finally:
         for picture in gone:
             picture.with_suffix(".gone").rename(picture)
@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(toy, finished, tmp_path, m
     monkeypatch.setattr(checkpoint_policy, "save_checkpoint", save)
     try:
         with pytest.raises(RunError, match=r"Cannot write .*\.pt: .*free some space"):
-            train.run([*toy, f"run={folder}"], silent=True)
+            train.run([*toy, f"run={folder}"], quiet=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     monkeypatch.undo()
@@ -113,7 +113,7 @@ def test_a_disk_too_full_for_anything_is_named_with_the_remedy(toy, tmp_path, be
     before_step(4, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (left, hard)))
     try:
         with pytest.raises(RunError, match=r"Cannot write .*ree some space"):
-            train.run([*toy, f"run={tmp_path / 'x'}"], silent=True)
+            train.run([*toy, f"run={tmp_path / 'x'}"], quiet=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 

@@ -72,7 +72,7 @@ def test_a_student_of_several_widths_measures_each(toy, finished, tmp_path):
     more = [f"teacher={finished}", "model.widths=[2,4]", "epochs=1"]
     folder = train.run([*words(toy, *TAUGHT, *more), f"run={tmp_path / 'x'}"], quiet=True)
     assert {path.name for path in (folder / "evaluation").iterdir()} >= {"2d-test", "4d-test"}
-    given = evaluate.run(folder, options=evaluate.Options(gallery=finished), as_json=True)
+    given = evaluate.run(folder, gallery=finished, as_json=True)
     cut = given["2d-test: x → toy"]["values"]["mean_average_precision_level0"]
     told = matrix.run([str(folder), str(finished)], width=2, as_json=True)
     assert cut == told["cells"][0][1]["values"]["mean_average_precision_level0"]

@@ -13,7 +13,6 @@ import lookalike
 from lookalike.cli import app
 from lookalike.errors import ConfigError
 from lookalike.jobs import evaluate, matrix
-from lookalike.jobs.evaluate import Options
 from lookalike.models import weights
 from lookalike.report.heat_map import DARK, FRAME, HeatMap, draw_heat_map
 
@@ -44,7 +43,7 @@ def test_cells_are_those_of_evaluate(finished, student, tmp_path):
     assert [model["size"] for model in found["models"]] == [32, 32, 16]
     assert all(model["milliseconds_a_query"] > 0 for model in found["models"])
     told = evaluate.run(
-        student, ["dataset=toy", *_toy(finished)], options=Options(gallery=finished),
+        student, ["dataset=toy", *_toy(finished)], gallery=finished,
         as_json=True,
     )  # fmt: skip
     values = told["test: student → toy"]

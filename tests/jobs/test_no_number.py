@@ -10,8 +10,8 @@ import pytest
 
 from lookalike.compose import compose
 from lookalike.errors import ConfigError, RunError
-from lookalike.jobs import sweep
 from lookalike.runs import Run
+from lookalike.sweep import trials as sweep
 from lookalike.training.checkpoints import Progress
 from lookalike.training.model_selection import judge, monitored
 

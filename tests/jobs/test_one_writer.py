@@ -20,6 +20,7 @@ from lookalike.locks import only_writer
 from lookalike.runs import Run
 from lookalike.training.callback import Callback
 from lookalike.training.given import Given
+from lookalike.training.run import run_training
 
 HOLD = """
 import sys, time
@@ -139,7 +140,7 @@ def test_one_command_begins_goes_on_and_is_done(toy, tmp_path, capsys):
 
     given = Given(callbacks=[Stops()])
     with pytest.raises(KeyboardInterrupt):
-        train.run([*words, "evaluation.select=test"], resume="auto", quiet=True, given=given)
+        run_training([*words, "evaluation.select=test"], resume="auto", quiet=True, given=given)
     run = Run(tmp_path / "x")
     assert run.read_manifest()["status"] == "failed"
     words.append("evaluation.select=test")

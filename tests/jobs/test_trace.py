@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 from lookalike.cli import app
 from lookalike.config import Config
 from lookalike.errors import ConfigError, Interrupted
-from lookalike.jobs import compare_traces, train
+from lookalike.jobs import train
 from lookalike.runs import Run
 from lookalike.training import run as training_run
 from lookalike.training.parting import compare_traces as compare
 from lookalike.training.parting import read_trace
+from lookalike.training.trace_report import compare_trace_files
 
 FAST = ["evaluation.every=0", "precision=fp64", "loss=proxy_anchor", "optimizer.loss.lr=0.1"]
 
@@ -24,7 +25,7 @@ FAST = ["evaluation.every=0", "precision=fp64", "loss=proxy_anchor", "optimizer.
 def traced(toy, folder: Path, *words: str, name: str = "trace.jsonl", **options) -> Path:
     file = folder / name
     run = f"run={folder / name}-run"
-    train.run([*toy, *FAST, run, *words], quiet=True, silent=True, trace=file, **options)
+    train.run([*toy, *FAST, run, *words], quiet=True, trace=file, **options)
     return file
 
 
@@ -67,11 +68,11 @@ def test_two_trainings_that_agree_and_two_that_part(toy, tmp_path, capsys):
     assert code == 1
     assert "part at step 2: the learning rate" in words and "Before it they agree to 0.0e" in words
     assert words.endswith(f"They are of different length: {one} 15 steps, {longer} 10.")
-    found = compare_traces.run([one, other], tolerance=0.9, as_json=True)
+    found = compare_trace_files([one, other], tolerance=0.9, as_json=True)
     assert found.first is None and found.equal
     assert found.largest["rates"].relative == pytest.approx(0.5)
     capsys.readouterr()
-    compare_traces.run([one, traced(toy, tmp_path, "seed=5", name="e")], as_json=True)
+    compare_trace_files([one, traced(toy, tmp_path, "seed=5", name="e")], as_json=True)
     said_json = json.loads(capsys.readouterr().out)
     assert said_json["first"]["quantity"] == "batches" and said_json["first"]["relative"] is None
 
@@ -96,10 +97,10 @@ def test_a_resumed_run_goes_on_in_its_trace(toy, tmp_path, monkeypatch):
     with file.open("a") as stream:
         stream.write('{"step": 10, "epo')  # a crash within a line
     run = f"run={file}-run"
-    train.run([run], resume=True, quiet=True, silent=True, trace=file)
+    train.run([run], resume=True, quiet=True, trace=file)
     assert read_trace(file)[1] == read_trace(whole)[1]
     # From a file that is not there, a resumed run writes what is left.
-    assert compare_traces.run([whole, file], tolerance=0.0).equal
+    assert compare_trace_files([whole, file], tolerance=0.0).equal
 
 
 def test_what_cannot_be(toy, tmp_path):
@@ -114,7 +115,7 @@ def test_what_cannot_be(toy, tmp_path):
     ):
         (tmp_path / "odd").write_text(text)
         with pytest.raises(ConfigError, match=why):
-            compare_traces.run([file, tmp_path / "odd"])
+            compare_trace_files([file, tmp_path / "odd"])
     for words, code in (
         ([str(file), str(tmp_path / "none")], 2),
         ([str(file)], 2),

@@ -8,7 +8,7 @@ from PIL import Image
 
 from lookalike.data.build import build_table
 from lookalike.errors import LookalikeError
-from lookalike.jobs import sweep
+from lookalike.sweep import trials as sweep
 from lookalike.training import checks
 
 
@@ -25,7 +25,7 @@ def classes(split, *names):
 
 
 def check(folder, *words):
-    """As `sweep.run` until its study is opened; the table that the trials would train on."""
+    """As `run_sweep` until its study is opened; the table that the trials would train on."""
     space = folder.parent / "search.yaml"
     space.write_text("optimizer.lr: {low: 1e-4, high: 3e-2, log: true}\n")
     overrides, name = sweep._split([*words, str(space)])

@@ -89,7 +89,7 @@ def sent(trained, given_index, photos, tmp_path, monkeypatch):
     for name in ("run", "other"):
         shutil.copytree(trained, folder / name)
     shutil.copytree(given_index, folder / "ix")
-    data.cache(str(photos), [], folder / "cache")
+    data.cache(str(photos), out=folder / "cache")
     (folder / "loop").mkdir()
     shutil.copy(trained / "config.yaml", folder / "loop")
     (folder / "loop" / "words.json").write_text(json.dumps(["epochs=1"]))

@@ -18,8 +18,9 @@ from tests.security.keys import places, put
 from lookalike import components, trust
 from lookalike.compose import compose, from_yaml, read_config, to_yaml
 from lookalike.config import Config
+from lookalike.discover import loop
 from lookalike.errors import ConfigError, LookalikeError, ModelError, RunError
-from lookalike.jobs import discover, evaluate, index_changes
+from lookalike.jobs import evaluate, index_changes
 from lookalike.models import weights
 from lookalike.models.build import build_model
 from lookalike.models.description import ModelFile
@@ -181,9 +182,9 @@ def test_a_loop_s_words_name_no_command(tmp_path, elsewhere):
         for said in (words, {"words": words}):
             (tmp_path / "words.json").write_text(json.dumps(said))
             with pytest.raises(ConfigError, match="would run code"):
-                discover._words(tmp_path)
+                loop._words(tmp_path)
     (tmp_path / "words.json").write_text(json.dumps(["loss=recall", "model.weights=runs/a.b/c"]))
-    assert discover._words(tmp_path) == ["loss=recall", "model.weights=runs/a.b/c"]
+    assert loop._words(tmp_path) == ["loss=recall", "model.weights=runs/a.b/c"]
 
 
 def test_variables_and_home_folders_are_letters_in_a_file(toy, monkeypatch, elsewhere):

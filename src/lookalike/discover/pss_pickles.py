@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from lookalike.data import unpickle
+from lookalike.data.embedding_file import Embeddings
 from lookalike.errors import DataError, counted
 from lookalike.files import write_with
 
@@ -103,3 +105,10 @@ def selected_labels(
     new_masks = np.full(len(labels), TRAINING)
     new_masks[~training] = np.where(selected, SELECTED, UNUSED)
     return new_labels, new_masks
+
+
+def features_of(found: Embeddings, level: str) -> PSSFile:
+    """A feature file of PSS: classes numbered by name, the ``train`` split masked as training."""
+    label = pd.factorize(found.rows[level].astype(str), sort=True)[0]
+    masks = np.where(found.rows["split"] == "train", TRAINING, UNUSED)
+    return PSSFile(found.rows["path"].tolist(), found.vectors, label, label, masks)

@@ -1,49 +1,29 @@
-"""``lookalike index audit``: copies, outliers, hubs and doubtful labels, with pictures."""
+"""``lookalike index audit``: copies, outliers, hubs and doubtful labels, with images."""
 
 from __future__ import annotations
 
-import datetime
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
+import typer
 
-from lookalike.console import Console
-from lookalike.data.decode import read_picture
-from lookalike.errors import ConfigError, DataError, counted
-from lookalike.files import write_text
-from lookalike.report.contents import EvaluationSection, RunReport, Sheet
-from lookalike.report.markup import Html, join, tag
-from lookalike.report.page import document
-from lookalike.report.pictures import Neighbour, Picture, SheetRow
-from lookalike.report.sections import sheet_section
-from lookalike.search.auditing import Audit, audit
-from lookalike.search.index import Index
-
-_NEIGHBOURS = 8
+from lookalike.jobs.options import IndexFolder, LabelColumn, page_file
 
 
 def run(
-    folder: str | Path,
+    folder: IndexFolder,
     *,
-    out: str | Path | None = None,
-    label: str | None = None,
-    k: int = 10,
-    same: float = 0.99,
-    shown: int = 24,
-    as_json: bool = False,
+    out: Annotated[Path | None, typer.Option(help="Write a page (HTML).")] = None,
+    label: LabelColumn = None,
+    k: Annotated[int, typer.Option(min=2, help="Neighbors considered per image.")] = 10,
+    same: Annotated[float, typer.Option(help="Cosine threshold for near-duplicates.")] = 0.99,
+    shown: Annotated[
+        int, typer.Option(min=1, help="Maximum rows of each section of the page.")
+    ] = 24,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON.")] = False,
 ) -> dict[str, Any]:
-    """Look through an index and write a page of what deserves a person's look.
-
-    Args:
-        folder: the index.
-        out: the page (HTML); default: none, only the summary.
-        label: the column to judge; default: the finest of the index.
-        k: neighbours of each picture.
-        same: the least score of two copies.
-        shown: of each kind on the page.
-        as_json: print everything found as JSON.
+    """Look for copies, outliers, hubs and doubtful labels: `index audit INDEX --out audit.html`.
 
     Returns:
         ``copies``, ``outliers``, ``hubs``, ``suspects`` with ids and paths, and what they are
@@ -52,180 +32,26 @@ def run(
     Raises:
         DataError: no index, or no such column.
     """
-    if out is not None and Path(out).suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"--out {out}: that is a page; name a file.html.")
+    from lookalike.console import Console
+    from lookalike.files import write_text
+    from lookalike.search.audit_page import AuditPage, judged_column, listed, summarize
+    from lookalike.search.auditing import audit
+    from lookalike.search.index import Index
+
+    page = None if out is None else page_file(out)
     console = Console(silent=as_json)
     index = Index.open(folder)
-    column = _column(index, label)
+    column = judged_column(index, label)
     labels = None if column is None else index.items[column].astype("str").to_numpy(object)
     with console.embedding(f"neighbours of {folder}", len(index)) as advance:
         found = audit(index, labels, k=k, same=same, progress=advance)
-    listed = _listed(index, found)
+    result = listed(index, found)
     if as_json:
-        print(json.dumps(listed, indent=2))
-    _summary(console, found, column, k, same)
-    if out is not None:
-        page = _Page(index, found, labels, shown)
-        command = f"lookalike index audit {Path(folder).name}"
-        write_text(Path(out), page.render(f"Audit of {Path(folder).name}", command))
+        print(json.dumps(result, indent=2))
+    summarize(console, found, column, k, same)
+    if page is not None:
+        name = Path(folder).name
+        drawn = AuditPage(index, found, labels, shown)
+        write_text(page, drawn.render(f"Audit of {name}", f"lookalike index audit {name}"))
         console.say(f"page      {out}")
-    return listed
-
-
-def _column(index: Index, label: str | None) -> str | None:
-    levels = index.levels
-    if label is None:
-        return levels[0] if levels else None
-    if label not in index.items:
-        raise DataError(
-            f"--label {label}: {index.folder} has no such column. It has: "
-            f"{', '.join(map(str, index.items.columns))}."
-        )
-    return label
-
-
-def _listed(index: Index, found: Audit) -> dict[str, Any]:
-    def item(row: int, **more: Any) -> dict[str, Any]:
-        return {"id": int(index.ids[row]), "path": str(index.items["path"].iloc[row])} | more
-
-    return {
-        "copies": [[item(row) for row in group] for group in found.copies],
-        "outliers": [item(row, z=round(z, 3)) for row, z in found.outliers],
-        "hubs": [item(row, found_by=count) for row, count in found.hubs],
-        "suspects": [
-            item(s.row, label=s.label, suggested=s.suggested, share=round(s.share, 3))
-            for s in found.suspects
-        ],
-        "skewness": found.skewness,
-        "orphans": found.orphans,
-        "agreement": found.agreement,
-    }
-
-
-def _summary(console: Console, found: Audit, column: str | None, k: int, same: float) -> None:
-    copies = sum(len(group) for group in found.copies)
-    groups = counted(len(found.copies), "group")
-    console.say(f"copies    {counted(copies, 'picture')} in {groups} score {same:g} or more")
-    far = counted(len(found.outliers), "picture is", "pictures are")
-    console.say(f"outliers  {far} far from all others")
-    console.say(
-        f"hubs      {counted(len(found.hubs), 'picture is', 'pictures are')} found by very many, "
-        f"{found.orphans:,} by none (skewness {found.skewness:.2f})"
-    )
-    if found.agreement is None:
-        console.say("labels    not judged: no class of three pictures or more has a label")
-        return
-    console.say(
-        f"labels    {len(found.suspects):,} of '{column}' are doubtful; the {k} nearest vote for "
-        f"the label of {found.agreement:.1%}"
-    )
-
-
-class _Page:
-    """The page: a sheet a kind."""
-
-    def __init__(self, index: Index, found: Audit, labels: np.ndarray | None, shown: int) -> None:
-        self.index, self.found, self.labels, self.shown = index, found, labels, shown
-
-    def render(self, title: str, command: str) -> str:
-        found = self.found
-        parts = [
-            self._part(
-                "Doubtful labels",
-                "The nearest pictures contradict the label; look at the files and mend them.",
-                [(s.row, f"{s.share:.0%} carry {s.suggested}") for s in found.suspects],
-            ),
-            self._part(
-                "Nearly the same",
-                "Groups that are joined by very high scores: copies, or one thing seen twice.",
-                [(group[0], f"{counted(len(group), 'picture')}") for group in found.copies],
-                {group[0]: group[1:] for group in found.copies},
-            ),
-            self._part(
-                "Far from all others",
-                "Pictures that resemble nothing here, with what comes nearest.",
-                [(row, f"modified z-score {z:.1f}") for row, z in found.outliers],
-            ),
-            self._part(
-                "Found by very many",
-                "Pictures that crowd the answers to others, with some that find them.",
-                [(row, f"found by {count:,}") for row, count in found.hubs],
-                {row: self._finders(row) for row, _ in found.hubs[: self.shown]},
-            ),
-        ]
-        notes = []
-        if found.agreement is not None:
-            notes.append(
-                f"The nearest pictures vote for the label of {found.agreement:.1%} of all that can "
-                "be judged: a doubt is worth as much as that."
-            )
-        report = RunReport(
-            title=title,
-            command=command,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            subtitle=f"{counted(len(self.index), 'picture')} beside their "
-            f"{found.near.shape[1]} nearest",
-            notes=notes,
-        )
-        return document(report, parts)
-
-    def _part(
-        self,
-        title: str,
-        note: str,
-        rows: list[tuple[int, str]],
-        beside: dict[int, list[int]] | None = None,
-    ) -> tuple[str, Html]:
-        if not rows:
-            return title, tag("p", "None found.")
-        shown = rows[: self.shown]
-        near = {row: self.found.near[row].tolist() for row, _ in shown} | (beside or {})
-        drawn = [self._row(row, words, near[row]) for row, words in shown]
-        count = f"{len(shown):,} of {len(rows):,}" if len(shown) < len(rows) else f"{len(rows):,}"
-        sheets = [Sheet(title=count, rows=drawn, note=note)]
-        section = EvaluationSection(split=title, values={}, sheets=sheets)
-        return title, join(sheet_section(section))
-
-    def _row(self, row: int, words: str, near: list[int]) -> SheetRow:
-        name = Path(str(self.index.items["path"].iloc[row])).name
-        own = self._label(row)
-        return SheetRow(
-            query=self._picture(row),
-            title=f"{own} · {name} #{self.index.ids[row]}" if own else name,
-            value=words,
-            neighbours=[
-                Neighbour(
-                    picture=self._picture(other),
-                    label=self._label(other),
-                    score=float(self._vector(row) @ self._vector(other)),
-                    right=self._label(other) == own if own and self._label(other) else None,
-                )
-                for other in near[:_NEIGHBOURS]
-                if other >= 0
-            ],
-        )
-
-    def _finders(self, row: int) -> list[int]:
-        """Some items that have this one among their nearest, those of the highest score first."""
-        finders, place = np.nonzero(self.found.near == row)
-        order = np.argsort(-self.found.scores[finders, place], kind="stable")
-        return finders[order][:_NEIGHBOURS].tolist()
-
-    def _vector(self, row: int) -> np.ndarray:
-        return self.index.vectors[np.array([row])][0]
-
-    def _label(self, row: int) -> str:
-        label = "" if self.labels is None else str(self.labels[row])
-        return "" if label == "-1" else label
-
-    def _picture(self, row: int) -> Picture:
-        """The file, or the part of it that was embedded."""
-        items = self.index.items
-        path = str(items["path"].iloc[row])
-        if "x_1" not in items or np.isnan(items["x_1"].iloc[row]):
-            return path
-        x_1, y_1, x_2, y_2 = (float(items[name].iloc[row]) for name in ("x_1", "y_1", "x_2", "y_2"))
-        try:
-            return read_picture(path, (x_1, y_1, x_2, y_2))
-        except DataError:
-            return path  # the page draws a box that says why it cannot be read
+    return result

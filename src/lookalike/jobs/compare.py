@@ -2,284 +2,83 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
+import typer
 
-from lookalike.compose import read_config
-from lookalike.config import EvaluationConfig
-from lookalike.console import Console
-from lookalike.errors import ConfigError, DataError, counted
-from lookalike.evaluation.evaluator import Measured
-from lookalike.evaluation.metric_selection import check_metrics
-from lookalike.evaluation.saved import change_sheets, changed_queries, load, require_same_rows
-from lookalike.files import write_text, write_with
-from lookalike.metrics.compare import Comparison, compare_reports
-from lookalike.report.comparison import ComparedRun, ComparisonReport, MetricDifference
-from lookalike.report.comparison_page import write_comparison
-from lookalike.report.comparison_text import comparison_table, render_markdown
-from lookalike.report.sheets import contact_sheet
-from lookalike.runs import Run, environment
-
-_ALPHA = 0.05
-_PERMUTATIONS = 10_000  # at least
+from lookalike.errors import ConfigError
+from lookalike.jobs.options import AsJson, Unit
 
 
 def run(
-    folders: Sequence[str | Path],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Two or more run folders; the first is the baseline."),
+    ],
     *,
-    split: str = "test",
-    metrics: Sequence[str] = (),
-    over: str = "classes",
-    as_json: bool = False,
-    out: str | Path | None = None,
+    split: Annotated[str, typer.Option(help="Split that all runs were evaluated on.")] = "test",
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            help="Metric to compare; repeatable. Default: those of the first run's evaluation.",
+        ),
+    ] = None,
+    over: Unit = "classes",
+    as_json: AsJson = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the tables (HTML, Markdown, JSON) and contact sheets."),
+    ] = None,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace", help="Compare two traces of `train --trace` and say where they part."
+        ),
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="Relative tolerance of --trace; default: 1e-9 if both were trained in float64, "
+            "else 1e-5."
+        ),
+    ] = None,
 ) -> dict[str, Any]:
-    """Compare runs with the first of them, query by query.
+    """Say which differences are real and which noise: `lookalike compare runs/a runs/b`.
 
-    Nothing is embedded again: the vectors that each run kept are measured with the settings of the
-    first run.
-
-    Args:
-        folders: two run folders or more; the first is the baseline.
-        split: what all were evaluated on.
-        metrics: names or aliases; none for those of the first run's evaluation.
-        over: "classes" draws and exchanges whole classes, "queries" single queries.
-        as_json: print JSON instead of tables.
-        out: folder for ``comparison.html``, ``comparison.md``, ``comparison.json`` and a contact
-            sheet a run, ``changed-1.png``, ….
+    With --trace: where two trainings part and by how much. It ends with 0 where they agree, with 1
+    where they part, with 2 where a file is not a trace.
 
     Returns:
         What ``--json`` prints.
 
     Raises:
-        ConfigError: fewer than two runs, one named twice, or no such metric.
-        RunError: no run there, or one that was not evaluated on the split.
-        DataError: the runs were measured on different rows.
+        LookalikeError: see `lookalike.evaluation.comparison.compare_runs`.
+        Exit: of typer, with --trace.
     """
+    if trace:
+        if metrics or out or (split, over) != ("test", "classes"):
+            raise ConfigError("--trace goes with --tolerance and --json alone.")
+        from lookalike.training.trace_report import compare_trace_files
+
+        found = compare_trace_files(runs, tolerance=tolerance, as_json=as_json)
+        raise typer.Exit(0 if found.equal else 1)
+    if tolerance is not None:
+        raise ConfigError("--tolerance belongs to --trace.")
+    from lookalike.console import Console
+    from lookalike.evaluation.comparison import compare_runs, write_comparison_files
+    from lookalike.report.comparison_text import comparison_table
+
     console = Console(silent=as_json)
-    names = _names([Path(folder) for folder in folders])
-    c = _settings(Path(folders[0]), metrics)
-    first, *others = (load(folder, split, c) for folder in folders)
-    for one, name in zip(others, names[1:], strict=True):
-        require_same_rows(first.table, one.table, (names[0], name))
-    shown = _shown(first)
-    # No p-value is below 1 / exchanges: the more tests to correct for, the more exchanges.
-    exchanges = max(_PERMUTATIONS, 100 * len(shown) * len(others))
-    found = [
-        compare_reports(
-            first.report,
-            one.report,
-            metrics=shown,
-            over=over,
-            level=first.level,
-            permutations=exchanges,
-        )
-        for one in others
-    ]
-    tests, runs = _compared(names, [first, *others], found)
-    report = _report(names[0], first, runs, _method(names[0], over, tests, exchanges))
-    report = replace(report, notes=_notes(report, over, tests))
-    result = _result(report, found, [first, *others])
+    report, result = compare_runs(
+        [Path(folder) for folder in runs], split=split, metrics=metrics or (), over=over
+    )
     console.show(comparison_table(report))
     if out is not None:
-        _write(Path(out), report, result)
+        write_comparison_files(Path(out), report, result)
         console.say(f"written  {Path(out) / 'comparison.html'}")
     if as_json:
         print(json.dumps(result, indent=2))
     return result
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for testing all of them at once.
-
-    The k-th smallest of m is multiplied by m − k + 1, and none may fall below one before it
-    (Holm, "A simple sequentially rejective multiple test procedure", 1979). Whatever depends on
-    whatever, the chance that any difference called real is none stays below the level.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    values = np.asarray(p_values, np.float64)
-    order = np.argsort(values, kind="stable")
-    scaled = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    corrected = np.empty_like(values)
-    corrected[order] = np.minimum(scaled, 1.0)
-    return corrected.tolist()
-
-
-def corrected_together(found: Sequence[Comparison]) -> tuple[int, list[dict[str, float]]]:
-    """How many tests a family of comparisons makes, and for each its metrics' corrected p-values.
-
-    Metrics that say the same of every query (precision@1 and recall@1) are one test, not two.
-    """
-    p_values: dict[bytes, float] = {}
-    keys: list[dict[str, bytes]] = []
-    for number, one in enumerate(found):
-        keys.append({name: b"%d " % number + one.entries[name].tobytes() for name in one.entries})
-        p_values |= {key: one.differences[name].p_value for name, key in keys[-1].items()}
-    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
-    return len(p_values), [{name: corrected[key] for name, key in own.items()} for own in keys]
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' own names, or their paths where two folders are called the same."""
-    if len(folders) < 2:
-        raise ConfigError(
-            f"compare takes two runs or more, got {len(folders)}: lookalike compare runs/a runs/b"
-        )
-    places = [folder.resolve() for folder in folders]
-    for place, folder in enumerate(folders):
-        if places[place] in places[:place]:
-            raise ConfigError(f"{folder} is named twice; a run does not differ from itself")
-    names = [place.name for place in places]
-    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
-
-
-def _settings(folder: Path, metrics: Sequence[str]) -> EvaluationConfig:
-    """How the first run was evaluated, or the metrics asked for."""
-    config = read_config(Run.open(folder).config).evaluation
-    if not metrics:
-        return config
-    chosen = replace(config, metrics=list(metrics), exclude=[])
-    try:
-        check_metrics(chosen)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("evaluation.metrics:", "--metric:", 1)) from error
-    return chosen
-
-
-def _shown(first: Measured) -> list[str]:
-    """The metrics in which any query counts; those of no query cannot be paired."""
-    entries, values = first.report.per_query, first.report.values
-    kept = [name for name in entries if not np.isnan(values[name])]
-    if not kept:
-        raise DataError(f"split '{first.split}': no query counts in any metric; none has a match")
-    return kept
-
-
-def _compared(
-    names: Sequence[str], measured: Sequence[Measured], found: Sequence[Comparison]
-) -> tuple[int, list[ComparedRun]]:
-    """How many tests there were, and each run beside the first."""
-    tests, corrected = corrected_together(found)
-    runs = []
-    for name, other, one, p_values in zip(names[1:], measured[1:], found, corrected, strict=True):
-        differences = [
-            MetricDifference(
-                metric=metric,
-                baseline=d.a,
-                value=d.b,
-                difference=d.difference,
-                interval=(d.low, d.high),
-                p_value=d.p_value,
-                corrected=p_values[metric],
-                queries=d.queries,
-                better=d.better,
-                worse=d.worse,
-                alpha=_ALPHA,
-            )
-            for metric, d in one.differences.items()
-        ]
-        sheets = change_sheets(measured[0], other, (names[0], name), one)
-        runs.append(ComparedRun(name=name, differences=differences, sheets=sheets))
-    return tests, runs
-
-
-def _report(
-    baseline: str, first: Measured, runs: Sequence[ComparedRun], method: Sequence[str]
-) -> ComparisonReport:
-    made = environment()
-    shown = {d.metric for run in runs for d in run.differences}
-    words = {name: d.words for name, d in first.report.definitions.items() if name in shown}
-    return ComparisonReport(
-        baseline=baseline,
-        split=first.split,
-        runs=runs,
-        counts={
-            "queries": first.report.queries,
-            "gallery pictures": first.report.gallery_size,
-            "classes": len(np.unique(first.report.classes(first.level))),
-        },
-        method=method,
-        definitions=words,
-        levels=first.table.levels,
-        command=made["command"],
-        created=datetime.datetime.fromisoformat(made["started"]).strftime("%Y-%m-%d %H:%M UTC"),
-    )
-
-
-def _method(baseline: str, over: str, tests: int, exchanges: int) -> list[str]:
-    what = "whole classes" if over == "classes" else "single queries"
-    lines = [
-        f"Change: the run's figure minus that of {baseline}, on the same queries.",
-        f"Interval: 95 % paired bootstrap over {what}; each interval stands for itself.",
-        f"p: how often exchanging the two runs at random, {what} at a time, makes a difference at "
-        f"least as large ({counted(exchanges, 'exchange')}, two-sided).",
-    ]
-    if tests > 1:
-        lines.append(
-            f"p (Holm): corrected for the {counted(tests, 'test')} of this comparison, every"
-            " metric of every "
-            "run; metrics that agree on every query are one test. A difference is called real "
-            f"where it is at most {_ALPHA}. --metric, chosen beforehand, makes fewer tests."
-        )
-    else:
-        lines.append(f"One test, so p needs no correction; real means at most {_ALPHA}.")
-    return lines
-
-
-def _notes(report: ComparisonReport, over: str, tests: int) -> list[str]:
-    """Said where so few classes or queries could show nothing even if all agreed."""
-    units = report.counts[over]
-    least = min(1.0, 2.0 ** (1 - units))
-    if least * tests <= _ALPHA:
-        return []
-    narrower = " --over queries asks less: whether they differ on these classes, not on others."
-    return [
-        f"{units} {over} are too few to show anything: no p-value can be below {least:.2g}, nor, "
-        f"corrected for {counted(tests, 'test')}, below {min(1.0, least * tests):.2g}. Name fewer"
-        " metrics "
-        f"with --metric, or evaluate on more {over}." + (narrower if over == "classes" else "")
-    ]
-
-
-def _result(
-    report: ComparisonReport, found: Sequence[Comparison], measured: Sequence[Measured]
-) -> dict[str, Any]:
-    """Everything for JSON; NaN cannot occur, since metrics without a counting query are out."""
-    runs = {}
-    for compared, one, other in zip(report.runs, found, measured[1:], strict=True):
-        differences = {
-            d.metric: {k: v for k, v in asdict(d).items() if k != "metric"} | {"verdict": d.verdict}
-            for d in compared.differences
-        }
-        runs[compared.name] = {
-            "differences": differences,
-            "words": report.in_words(compared),
-            "changed": changed_queries(measured[0], other, one),
-        }
-    return {
-        "baseline": report.baseline,
-        "split": report.split,
-        "counts": dict(report.counts),
-        "method": list(report.method),
-        "notes": list(report.notes),
-        "runs": runs,
-    }
-
-
-def _write(folder: Path, report: ComparisonReport, result: dict[str, Any]) -> None:
-    sheets = {}
-    for number, compared in enumerate(report.runs, 1):
-        if rows := [row for sheet in compared.sheets for row in sheet.rows]:
-            sheets[compared.name] = f"changed-{number}.png"
-            drawn = contact_sheet(rows, columns=len(rows[0].neighbours))
-            write_with(folder / sheets[compared.name], lambda p, drawn=drawn: drawn.save(p, "PNG"))
-    write_text(folder / "comparison.md", render_markdown(report, sheets))
-    write_text(folder / "comparison.json", json.dumps(result, indent=2) + "\n")
-    write_comparison(folder / "comparison.html", report)

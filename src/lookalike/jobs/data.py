@@ -3,49 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+import typer
 
-from lookalike.compose import compose
-from lookalike.console import Console
-from lookalike.data import doctor, sources
-from lookalike.data.build import broken_policy, build_table
-from lookalike.data.cache import build_cache
-from lookalike.data.table import Table
-from lookalike.errors import ConfigError, counted
+from lookalike.jobs.options import AsJson, DataSource, Overrides
+
+if TYPE_CHECKING:
+    from lookalike.console import Console
 
 
 def check(
-    source: str,
-    overrides: Sequence[str],
+    source: DataSource,
+    overrides: Overrides = None,
     *,
-    as_json: bool = False,
-    pictures: bool = True,
-    near: bool = True,
-) -> doctor.DataReport:
-    """Print what is wrong with a data set, with row numbers.
+    as_json: AsJson = False,
+    pictures: Annotated[
+        bool, typer.Option(help="Also decode every image, and look for copies across splits.")
+    ] = True,
+    near: Annotated[bool, typer.Option(help="Also look for near-duplicates across splits.")] = True,
+    exit_zero: Annotated[
+        bool, typer.Option("--exit-zero", help="Exit with code 0 even if there are problems.")
+    ] = False,
+) -> None:
+    """Report what is wrong with data: `lookalike data check photos/`; problems: exit code 1.
 
-    Args:
-        source: a data set's name, a folder, or a table file.
-        overrides: settings of the data set, e.g. ``data_root=…``.
-        as_json: print JSON.
-        pictures: also decode every picture and compare contents across splits.
-        near: then also look for nearly equal pictures in training and evaluation.
+    Raises:
+        Exit: of typer, with 1 where there are problems.
     """
+    from lookalike.compose import compose
+    from lookalike.console import Console
+    from lookalike.data import doctor
+    from lookalike.data.build import build_table
+
     console = Console(silent=as_json)
-    config = compose([f"dataset={source}", *overrides])
+    config = compose([f"dataset={source}", *(overrides or [])])
     with console.counting("drawing pictures") as progress:
         table = build_table(config, progress)
     with console.counting("reading pictures") as progress:
@@ -59,22 +54,33 @@ def check(
         print(json.dumps(report.to_dict(), indent=2))
     else:
         console.say(report.to_text())
-    return report
+    if not report.ok and not exit_zero:
+        raise typer.Exit(1)
 
 
-def get(name: str, overrides: Sequence[str], *, keep_archives: bool = False) -> Path:
-    """Fetch a data set from its official address, or say what only a person can do.
+def get(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Data set to fetch: cub, sop, inaturalist, ….")
+    ],
+    overrides: Overrides = None,
+    *,
+    keep_archives: Annotated[
+        bool, typer.Option("--keep-archives", help="Keep archives once they are unpacked.")
+    ] = False,
+) -> Path:
+    """Fetch a data set from its official address: `lookalike data get cub data_root=data`.
 
-    Args:
-        name: of `lookalike.data.sources.SOURCES`.
-        overrides: ``data_root=FOLDER``.
-        keep_archives: leave archives in place once they are unpacked.
+    Where registration is required, it prints the steps to do by hand.
 
     Returns:
         The data set's folder.
     """
+    from lookalike.compose import compose
+    from lookalike.console import Console
+    from lookalike.data import sources
+
     console = Console()
-    config = compose(overrides)
+    config = compose(overrides or [])
     source = sources.source(name)
     if source.terms:
         console.say(f"terms    {source.terms}")
@@ -94,30 +100,29 @@ def get(name: str, overrides: Sequence[str], *, keep_archives: bool = False) -> 
 
 
 def cache(
-    source: str,
-    overrides: Sequence[str],
-    out: Path,
+    source: DataSource,
+    overrides: Overrides = None,
     *,
-    shorter: int = 256,
-    encoding: str = "raw",
-    quality: int = 90,
-    workers: int = 2,
-) -> Table:
-    """Write a small, fast copy of a data set, and say how to train from it.
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    shorter: Annotated[
+        int, typer.Option(min=1, help="Length of the shorter side, in pixels.")
+    ] = 256,
+    encoding: Annotated[
+        Literal["raw", "jpeg"],
+        typer.Option(help="Pixel format: raw loads fastest, jpeg takes a tenth of the space."),
+    ] = "raw",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG quality.")] = 90,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Number of threads.")] = 2,
+) -> None:
+    """Copy a data set to load faster: `lookalike data cache cub --out data/cub-256`."""
+    from lookalike.compose import compose
+    from lookalike.console import Console
+    from lookalike.data.build import broken_policy, build_table
+    from lookalike.data.cache import build_cache
+    from lookalike.errors import counted
 
-    Args:
-        source: a data set's name, a folder, or a table file.
-        overrides: settings of the data set, and ``broken=skip``.
-        out: the folder to write.
-        shorter: pixels of the shorter side.
-        encoding: ``raw`` or ``jpeg``.
-        quality: of JPEG.
-        workers: threads.
-    """
-    if encoding not in ("raw", "jpeg"):
-        raise ConfigError(f"--encoding {encoding}: write raw or jpeg.")
     console = Console()
-    config = compose([f"dataset={source}", *overrides])
+    config = compose([f"dataset={source}", *(overrides or [])])
     with console.counting("drawing pictures") as progress:
         table = build_table(config, progress)
     with console.counting("copying pictures") as progress:
@@ -125,7 +130,7 @@ def cache(
             table,
             out,
             shorter=shorter,
-            encoding=cast("Literal['raw', 'jpeg']", encoding),
+            encoding=encoding,
             quality=quality,
             workers=workers,
             broken=broken_policy(config),
@@ -136,21 +141,22 @@ def cache(
     for note in copy.notes:
         console.say(f"         {note}")
     console.say(f"train    lookalike train dataset={out}")
-    return copy
 
 
 @contextmanager
 def _transfers(console: Console) -> Iterator[Callable[[str, int, int | None], Any]]:
     """A bar for each file on its way; where nobody watches, a line for each."""
+    from rich import progress
+
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=console.out)
-    tasks: dict[str, TaskID] = {}
+    bar = progress.Progress(*columns, console=console.out)
+    tasks: dict[str, progress.TaskID] = {}
 
     def tell(name: str, have: int, total: int | None) -> None:
         if name not in tasks:

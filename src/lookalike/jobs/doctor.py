@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib import metadata
 
-from lookalike import __version__
-from lookalike.console import Console
 from lookalike.errors import counted
 
 _PACKAGES = (
@@ -24,9 +21,13 @@ _PACKAGES = (
 
 
 def run() -> None:
-    """Print versions, devices and kernel paths."""
+    """Look at this installation: versions, devices, which kernels are in use and why."""
+    from importlib import metadata
+
     import torch
 
+    from lookalike import __version__
+    from lookalike.console import Console
     from lookalike.ops import paths
 
     console = Console()

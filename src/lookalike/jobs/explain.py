@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from lookalike.console import Console
-from lookalike.metrics import explain
-from lookalike.metrics.contract import EMPTY, TIES
-from lookalike.metrics.definitions import kind
+from typing import Annotated
+
+import typer
 
 
-def run(metric: str) -> None:
-    """Print a metric's contract; aliases are understood.
+def run(
+    metric: Annotated[str, typer.Argument(metavar="METRIC", help="Name or alias of a metric.")],
+) -> None:
+    """Say exactly what a number means: `lookalike explain map_at_r`.
 
     Raises:
         LookalikeError: no such metric; the nearest is suggested.
     """
+    from lookalike.console import Console
+    from lookalike.metrics import explain
+    from lookalike.metrics.contract import EMPTY, TIES
+    from lookalike.metrics.definitions import kind
+
     console = Console()
     console.say(str(explain(metric)))
     if kind(metric) == "retrieval":

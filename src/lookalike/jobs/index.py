@@ -1,62 +1,83 @@
-"""``lookalike index build | info | verify | tune``: make pictures searchable, keep them so."""
+"""``lookalike index build | info | verify | tune``: make images searchable, keep them so."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from lookalike.console import Console
-from lookalike.data.table import Table
+import typer
+
 from lookalike.errors import ConfigError, DataError, RunError, counted
-from lookalike.search import generations
-from lookalike.search.build import build_index
-from lookalike.search.index import Index
+from lookalike.jobs.options import (
+    BatchSize,
+    DataOptions,
+    GallerySplit,
+    Images,
+    IndexFolder,
+    Workers,
+)
+
+if TYPE_CHECKING:
+    from lookalike.search.index import Index
 
 
 def build(
-    model: str | Path,
-    source: str,
-    out: str | Path,
-    overrides: Sequence[str] = (),
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A run folder, a model folder or an export.")
+    ],
+    source: Images,
+    out: Annotated[Path, typer.Option(help="Index folder to write.")],
+    overrides: DataOptions = None,
     *,
-    split: str | None = None,
-    batch_size: int = 64,
-    workers: int = 2,
-    overwrite: bool = False,
-    engine: str = "exact",
-    server: str | None = None,
-    engine_options: Sequence[str] = (),
-    storage: str = "float32",
-    precision: str = "float32",
+    split: GallerySplit = None,
+    batch_size: BatchSize = 64,
+    workers: Workers = 2,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the index that is there.")
+    ] = False,
+    engine: Annotated[
+        Literal["exact", "hnsw", "ivfpq", "pgvector", "qdrant"],
+        typer.Option(help="Search engine."),
+    ] = "exact",
+    server: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of the pgvector or Qdrant server that holds the vectors; default: "
+            "$LOOKALIKE_PGVECTOR or $LOOKALIKE_QDRANT."
+        ),
+    ] = None,
+    engine_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine-option", help="Option of the engine, such as index=hnsw; repeatable."
+        ),
+    ] = None,
+    storage: Annotated[
+        Literal["float32", "float16", "int8", "binary"],
+        typer.Option(help="Number format of the stored vectors."),
+    ] = "float32",
+    precision: Annotated[
+        Literal["float32", "bf16"],
+        typer.Option(
+            help="Number format of the model; bf16 is several times faster on processors that "
+            "support it."
+        ),
+    ] = "float32",
 ) -> Index:
-    """Embed every picture of a source and write an index folder.
+    """Embed a folder of images: `lookalike index build runs/x photos/ --out INDEX`.
 
-    Killed, the same command goes on where it stopped. Pictures that cannot be read are left out,
+    Killed, the same command goes on where it stopped. Images that cannot be read are left out,
     counted and named.
 
-    Args:
-        model: a run folder or a model folder.
-        source: a folder of pictures, a table file, or a data set's name.
-        out: the index folder to write.
-        overrides: settings of the data set.
-        split: index the gallery rows of this split alone.
-        batch_size: pictures at a time.
-        workers: processes that read pictures.
-        overwrite: replace an index that is there.
-        engine: ``exact``, ``hnsw``, ``ivfpq``, ``pgvector`` or ``qdrant``.
-        server: the address of the server that is to hold the vectors; default: the one of
-            ``$LOOKALIKE_PGVECTOR`` or ``$LOOKALIKE_QDRANT``.
-        engine_options: ``NAME=VALUE``; see `engines.engine_spec`.
-        storage: ``float32``, ``float16``, ``int8`` or ``binary``.
-        precision: ``float32``, or ``bf16``, several times faster where the processor knows it.
-
     Raises:
-        LookalikeError: no model, no pictures, or a folder that cannot be written.
+        LookalikeError: no model, no images, or a folder that cannot be written.
     """
+    from lookalike.console import Console
+    from lookalike.search.build import build_index, say_unreadable
+
     console = Console()
     options: dict[str, Any] = {} if server is None else {"server": server}
-    for word in engine_options:
+    for word in engine_options or ():
         name, sign, value = word.partition("=")
         if not sign or not name or not value:
             raise ConfigError(f"--engine-option {word}: write NAME=VALUE, such as links=48.")
@@ -65,7 +86,7 @@ def build(
         model,
         source,
         out,
-        overrides,
+        overrides or [],
         split=split,
         batch_size=batch_size,
         workers=workers,
@@ -85,12 +106,15 @@ def build(
             f"storage  {storage}: recall@10 {loss['recall_at_10']:.4f} of float32's, scores off by "
             f"at most {loss['largest_error']:.4f}"
         )
-    report_broken(console, made.table, made.unreadable)
+    say_unreadable(console, made.table, made.unreadable)
     return index
 
 
-def info(folder: str | Path) -> None:
-    """Print an index's manifest."""
+def info(folder: IndexFolder) -> None:
+    """Say what an index holds and which model made it."""
+    from lookalike.console import Console
+    from lookalike.search.index import Index
+
     index = Index.open(folder)
     console = Console()
     about = index.manifest
@@ -122,12 +146,16 @@ def info(folder: str | Path) -> None:
     console.say(f"queries   {'pictures and vectors' if has_model else 'vectors only (no model)'}")
 
 
-def verify(folder: str | Path, *, pictures: bool = True) -> None:
-    """Check every file of an index, and whether the pictures are still there.
+def verify(folder: IndexFolder) -> None:
+    """Check every file of an index against what was written, and that the images are there.
 
     Raises:
         RunError: something is wrong; the message names each.
     """
+    from lookalike.console import Console
+    from lookalike.search import generations
+    from lookalike.search.index import Index
+
     console = Console()
     folder = Path(folder)
     try:
@@ -139,7 +167,7 @@ def verify(folder: str | Path, *, pictures: bool = True) -> None:
         raise
     if wrong := index.verify():
         raise _damaged(folder, wrong)
-    missing = [p for p in index.items["path"] if not Path(p).is_file()] if pictures else []
+    missing = [p for p in index.items["path"] if not Path(p).is_file()]
     files = counted(len(index.manifest["files"]), "file")
     also = ", the vectors in the server as sent" if "server" in index.manifest else ""
     console.say(f"{folder}: {counted(len(index), 'picture')}, {files} as written{also}")
@@ -155,14 +183,15 @@ def _damaged(folder: Path, wrong: list[str]) -> RunError:
     return RunError(f"{folder} is damaged:\n  " + "\n  ".join(wrong) + "\nBuild it again.")
 
 
-def tune(folder: str | Path, *, recall: float = 0.99, dry_run: bool = False) -> None:
-    """Measure engines and settings on an index, print the curve, and take the best.
-
-    Args:
-        folder: the index.
-        recall: the least share of the true ten nearest that a setting must find.
-        dry_run: only print.
-    """
+def tune(
+    folder: IndexFolder,
+    *,
+    recall: Annotated[float, typer.Option(help="Minimum recall@10.")] = 0.99,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the curve.")] = False,
+) -> None:
+    """Choose the fastest engine and settings that reach a recall on this index's vectors."""
+    from lookalike.console import Console
+    from lookalike.search.index import Index
     from lookalike.search.tuning import tune as measure
 
     console = Console()
@@ -184,12 +213,3 @@ def tune(folder: str | Path, *, recall: float = 0.99, dry_run: bool = False) -> 
     if chosen.spec != index.engine:
         index.use(chosen.spec)
     console.say(f"{folder} now uses {chosen.engine}; `lookalike index info` shows its settings.")
-
-
-def report_broken(console: Console, table: Table, broken: dict[int, str]) -> None:
-    """Say which pictures were left out, and why the first was."""
-    if broken:
-        rows = sorted(broken)
-        named = ", ".join(table.paths[i] for i in rows[:5])
-        console.say(f"{counted(len(rows), 'picture')} left out, unreadable: {named}")
-        console.say(f"         the first: {broken[rows[0]]}")

@@ -1,66 +1,59 @@
-"""``lookalike index add | update | remove``: change an index without building it again."""
+"""``lookalike index add | update | remove | adopt``: change an index without building it again."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
+import typer
 
-from lookalike import trust
-from lookalike.console import Console
-from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError, RunError, counted
-from lookalike.jobs.index import report_broken
-from lookalike.search.encoders import embed_with, own_encoder
-from lookalike.search.filters import matching
-from lookalike.search.index import Index
-from lookalike.search.remote import writing
-from lookalike.search.source import STAMP, items_of, origin, read_source, stamps
+from lookalike.errors import ConfigError
+from lookalike.jobs.options import (
+    BatchSize,
+    DataOptions,
+    GallerySplit,
+    Images,
+    IndexFolder,
+    Where,
+    Workers,
+)
+
+if TYPE_CHECKING:
+    from lookalike.search.index import Index
 
 
 def add(
-    folder: str | Path,
-    source: str,
-    overrides: Sequence[str] = (),
+    folder: IndexFolder,
+    source: Images,
+    overrides: DataOptions = None,
     *,
-    split: str | None = None,
-    batch_size: int = 64,
-    workers: int = 2,
+    split: GallerySplit = None,
+    batch_size: BatchSize = 64,
+    workers: Workers = 2,
 ) -> Index:
-    """Embed more pictures with the index's own model; paths that it holds already are left alone.
+    """Embed more images into an index: `lookalike index add INDEX more/`.
 
-    Args:
-        folder: the index.
-        source: a folder of pictures, a table file, or a data set's name.
-        overrides: settings of the data set.
-        split: only the gallery rows of this split.
-        batch_size: pictures at a time.
-        workers: processes that read pictures.
+    The index's own model embeds them. Images that it holds already are left alone.
     """
-    console = Console()
-    index = Index.open(folder)
-    table = read_source(source, overrides, split)
-    known = _keys(index)
-    new = [row for row, key in enumerate(_table_keys(table)) if key not in known]
-    if len(new) < len(table):
-        console.say(f"{counted(len(table) - len(new), 'picture')} in the index already")
-    if not new:
-        return index
-    about = dict(index.manifest.get("source", {}))
-    about["roots"] = sorted(
-        {*about.get("roots", []), *origin(source, overrides, split, table)["roots"]}
-    )
-    return _replace(index, console, table.where(np.array(new)), [], about, batch_size, workers)
+    from lookalike.console import Console
+    from lookalike.search.changes import add_images
+    from lookalike.search.index import Index
+
+    return add_images(
+        Index.open(folder), Console(), source, overrides or [], split=split, batch_size=batch_size,
+        workers=workers,
+    )  # fmt: skip
 
 
-def adopt(folder: str | Path) -> None:
-    """Mark an index as made by this user: what its files name is obeyed from now on.
+def adopt(folder: IndexFolder) -> None:
+    """Take an index from elsewhere, and its table in a server, for your own.
 
-    Its table in a server is marked too, and may then be changed and dropped. The model in it keeps
-    its own description: an import path in that still needs ``--trust``.
+    What its files name is obeyed from now on, and its table in a server may be changed and dropped.
+    The model in it keeps its own description: an import path in that still needs `--trust`.
     """
+    from lookalike.console import Console
+    from lookalike.search.index import Index
+    from lookalike.search.remote import writing
+
     index = Index.open(folder)
     writing.adopt(index.folder)
     console = Console()
@@ -71,112 +64,42 @@ def adopt(folder: str | Path) -> None:
     console.say(f"{folder} is yours now")
 
 
-def update(folder: str | Path, *, batch_size: int = 64, workers: int = 2) -> Index:
-    """Read an index's source again: embed new and changed files, remove those that are gone.
+def update(folder: IndexFolder, *, batch_size: BatchSize = 64, workers: Workers = 2) -> Index:
+    """Embed new and changed files of the source, remove those that are gone.
 
-    A file is changed when its size or its time of change is another. Pictures that came by ``add``
-    stay while their files do.
+    A file is changed when its size or its time of change is another. Images that came by `index
+    add` stay while their files do.
     """
-    console = Console()
-    index = Index.open(folder)
-    source = index.manifest.get("source")
-    if source is None:
-        raise DataError(f"{folder} does not say what it was built from; use `index add`.")
-    of = source["of"] if index.is_own else trust.literal(source["of"])
-    if not index.is_own and (source["overrides"] or not Path(of).exists()):
-        raise RunError(
-            f"{folder} would be updated from {' '.join([of, *source['overrides']])}, as a file "
-            "says that does not bear the mark of what you made on this machine. Say it yourself: "
-            f"lookalike index add {folder} SOURCE; or, if that is right: lookalike index adopt "
-            f"{folder}"
-        )
-    table = read_source(of, source["overrides"], source["split"])
-    known, keys = _keys(index), _table_keys(table)
-    now = stamps(index.items["path"].tolist())
-    gone = now["file_bytes"].to_numpy() < 0
-    had = index.items.reindex(columns=list(STAMP), fill_value=-1).to_numpy()
-    changed = (now.to_numpy() != had).any(axis=1) & ~gone
-    anew = {key for key, row in known.items() if changed[row]}
-    rows = [row for row, key in enumerate(keys) if key not in known or key in anew]
-    listed = {keys[row] for row in rows}
-    replaced = [row for key, row in known.items() if key in anew and key in listed]
-    removed = [*np.flatnonzero(gone).tolist(), *replaced]
-    console.say(
-        f"{len(rows) - len(replaced):,} new, {len(replaced):,} changed, {int(gone.sum()):,} gone, "
-        f"{len(index) - len(removed):,} as they were"
-    )
-    if not rows and not removed:
-        return index
-    ids = index.ids[np.array(removed, int)].tolist()
-    taken = table.where(np.array(rows, int))
-    return _replace(index, console, taken, ids, source, batch_size, workers)
+    from lookalike.console import Console
+    from lookalike.search.changes import update_images
+    from lookalike.search.index import Index
+
+    return update_images(Index.open(folder), Console(), batch_size=batch_size, workers=workers)
 
 
-def remove(folder: str | Path, pictures: Sequence[str] = (), *, where: Sequence[str] = ()) -> Index:
-    """Take pictures out of an index; their files stay.
-
-    Args:
-        folder: the index.
-        pictures: paths, or ids as ``search`` prints them (``#12``).
-        where: conditions on columns, such as ``label=fox``; all must hold.
+def remove(
+    folder: IndexFolder,
+    pictures: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[IMAGE|#ID]...", help="Images to remove, by path or id (#12)."),
+    ] = None,
+    *,
+    where: Where = None,
+) -> Index:
+    """Remove images from an index; their files stay.
 
     Raises:
-        DataError: a picture that the index does not hold, or a column that it lacks.
+        DataError: an image that the index does not hold, or a column that it lacks.
     """
-    console = Console()
+    from lookalike.console import Console
+    from lookalike.errors import counted
+    from lookalike.search.changes import ids_of
+    from lookalike.search.index import Index
+
     if not pictures and not where:
-        raise ConfigError("index remove: name pictures, ids (#12), or --where COLUMN=VALUE.")
+        raise ConfigError("index remove: name images, ids (#12), or --where COLUMN=VALUE.")
     index = Index.open(folder)
-    ids = set()
-    paths = index.items["path"].to_numpy(object)
-    for word in pictures:
-        if word.startswith("#") and word[1:].isdecimal():
-            ids.add(int(word[1:]))
-            continue
-        rows = np.flatnonzero(paths == os.path.abspath(word))  # noqa: PTH100 (links stay)
-        if not len(rows):
-            raise DataError(f"{folder} holds no picture {word}.")
-        ids |= set(index.ids[rows].tolist())
-    if where:
-        ids |= set(index.ids[matching(index.columns, where)].tolist())
-    changed = index.remove(sorted(ids)) if ids else index
-    console.say(f"{counted(len(index) - len(changed), 'picture')} removed, {len(changed):,} left")
+    ids = ids_of(index, pictures or [], where or [])
+    changed = index.remove(ids) if ids else index
+    Console().say(f"{counted(len(index) - len(changed), 'picture')} removed, {len(changed):,} left")
     return changed
-
-
-def _replace(
-    index: Index,
-    console: Console,
-    table: Table,
-    ids: Sequence[int],
-    source: dict,
-    batch_size: int,
-    workers: int,
-) -> Index:
-    """Embed a table, and put it in the place of some items."""
-    encoder = own_encoder(index)
-    with console.embedding(table.name, len(table)) as advance:
-        vectors, rows, broken = embed_with(
-            encoder, table, batch_size=batch_size, workers=workers, on_batch=advance
-        )
-    items = items_of(table, rows) if len(rows) else None
-    new = None if items is None else (vectors, items)
-    changed = index.change(add=new, remove=ids, about={"source": source})
-    console.say(f"{index.folder}: {counted(len(changed), 'picture')} ({len(rows):,} embedded now)")
-    report_broken(console, table, broken)
-    return changed
-
-
-def _keys(index: Index) -> dict[tuple, int]:
-    """Path and box → row."""
-    return {key: row for row, key in enumerate(_frame_keys(index.items, index.items["path"]))}
-
-
-def _table_keys(table: Table) -> list[tuple]:
-    paths = [os.path.abspath(path) for path in table.paths]  # noqa: PTH100 (links stay)
-    return _frame_keys(table.frame, paths)
-
-
-def _frame_keys(frame, paths) -> list[tuple]:  # noqa: ANN001
-    boxes = frame.reindex(columns=["x_1", "x_2", "y_1", "y_2"]).fillna(-1).to_numpy()
-    return [(path, *box) for path, box in zip(paths, boxes.tolist(), strict=True)]

@@ -3,55 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-import numpy as np
+import typer
 
-from lookalike.console import Console
-from lookalike.errors import ConfigError, DataError, counted, suggest
-from lookalike.files import write_text
-from lookalike.report.map_page import map_page
-from lookalike.report.maps import map_embeddings
-from lookalike.search.index import Index
-
-METHODS = ("pca", "tsne", "umap")
+from lookalike.jobs.options import IndexFolder, LabelColumn, page_file
 
 
 def run(
-    folder: str | Path,
+    folder: IndexFolder,
     *,
-    out: str | Path,
-    method: str = "pca",
-    label: str | None = None,
-    count: int = 3000,
-    seed: int = 0,
+    out: Annotated[Path, typer.Option(help="Page to write (HTML).")],
+    method: Annotated[
+        Literal["pca", "tsne", "umap"], typer.Option(help="Projection to the plane.")
+    ] = "pca",
+    label: LabelColumn = None,
+    count: Annotated[
+        int,
+        typer.Option(min=1, help="Maximum number of images; of more, whole classes are drawn."),
+    ] = 3000,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed (subsampling, t-SNE, UMAP).")] = 0,
 ) -> None:
-    """Write a map of an index's pictures as one HTML file.
-
-    Args:
-        folder: the index.
-        out: the page to write.
-        method: ``pca``, ``tsne`` or ``umap``.
-        label: the column that colours; default: the finest of the index.
-        count: pictures shown at most; of more, whole classes are drawn by lot.
-        seed: of the lot, of t-SNE and of UMAP.
+    """Write a map of the embeddings to move about in: `index map INDEX --out map.html`.
 
     Raises:
-        ConfigError: no such method, or UMAP is not installed.
+        ConfigError: UMAP is not installed, or the page is not an HTML file.
         DataError: no index, or no such column.
     """
-    if method not in METHODS:
-        raise ConfigError(f"--method {method}: {suggest(method, METHODS)}")
-    if Path(out).suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"--out {out}: that is a page; name a file.html.")
+    import numpy as np
+
+    from lookalike.console import Console
+    from lookalike.errors import counted
+    from lookalike.files import write_text
+    from lookalike.report.map_page import map_page
+    from lookalike.report.maps import map_embeddings
+    from lookalike.search.audit_page import judged_column
+    from lookalike.search.index import Index
+
+    page = page_file(out)
     console = Console()
     index = Index.open(folder)
-    levels = index.levels
-    column = label or next(iter(levels), None)
-    if column is not None and column not in index.items:
-        raise DataError(
-            f"--label {column}: {folder} has no such column. It has: "
-            f"{', '.join(map(str, index.items.columns))}."
-        )
+    column = judged_column(index, label)
     words = np.full(len(index), "picture") if column is None else index.items[column].astype("str")
     names, codes = np.unique(np.asarray(words, str), return_inverse=True)
     paths = index.items["path"].astype("str").tolist()
@@ -60,12 +52,12 @@ def run(
         codes,
         names=names.tolist(),
         pictures=paths,
-        method=method,  # pyright: ignore[reportArgumentType] (checked above)
+        method=method,
         max_points=count,
         seed=seed,
     )
     title = f"Map of {Path(folder).name}"
     shown = [f"{Path(paths[row]).name} #{index.ids[row]}" for row in plane.rows.tolist()]
-    write_text(Path(out), map_page(plane, title=title, names=shown))
+    write_text(page, map_page(plane, title=title, names=shown))
     console.say(f"map      {len(plane.rows):,} of {counted(len(index), 'picture')}, {plane.method}")
     console.say(f"page     {out}")

@@ -1,79 +1,86 @@
-"""``lookalike search``: the nearest pictures of a query, as lines, JSON or a contact sheet."""
+"""``lookalike search``: the nearest images of a query, as lines, JSON or a contact sheet."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from lookalike.console import Console
-from lookalike.search.image_search import png, search_images
-from lookalike.search.index import Index
+import typer
+
+from lookalike.jobs.options import AsJson, IndexFolder, RerankMethod, Where
+
+if TYPE_CHECKING:
+    from lookalike.console import Console
 
 
 def run(
-    index: str | Path,
-    queries: Sequence[str | Path],
+    index: IndexFolder,
+    queries: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...", help="Image files, or items of the index by id, as '#12'."
+        ),
+    ],
     *,
-    top: int = 10,
-    box: Sequence[float] | None = None,
-    fuse: str | None = None,
-    label: str | None = None,
-    where: Sequence[str] = (),
-    min_score: float | None = None,
-    rerank: str | None = None,
-    model: str | Path | None = None,
-    student: bool = False,
-    exclude_self: bool = False,
-    as_json: bool = False,
-    sheet: str | Path | None = None,
-    why: str | Path | None = None,
+    top: Annotated[int, typer.Option(min=1, help="Number of neighbors per query.")] = 10,
+    box: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(metavar="X1 Y1 X2 Y2", help="Search with this box of each image, in pixels."),
+    ] = None,
+    fuse: Annotated[
+        Literal["average", "best"] | None,
+        typer.Option(help="The queries show one object: give one answer to all of them."),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Class of the queries, to mark results as right or wrong."),
+    ] = None,
+    where: Where = None,
+    min_score: Annotated[float | None, typer.Option(help="Minimum score of a result.")] = None,
+    rerank: Annotated[RerankMethod | None, typer.Option(help="Re-ranking method.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model that embeds the queries; default: the index's own."),
+    ] = None,
+    student: Annotated[
+        bool,
+        typer.Option(
+            "--student", help="The model of --model was distilled into the space of the index."
+        ),
+    ] = False,
+    exclude_self: Annotated[
+        bool,
+        typer.Option("--exclude-self", help="Exclude the query itself if it is in the index."),
+    ] = False,
+    as_json: AsJson = False,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet (PNG).")] = None,
+    why: Annotated[
+        Path | None,
+        typer.Option(help="Write which regions made query and neighbors alike (PNG)."),
+    ] = None,
 ) -> list[dict[str, Any]]:
-    """Search an index with pictures or its own items and print what was found.
-
-    Args:
-        index: an index folder.
-        queries: picture files, or items of the index by id, as ``#12``.
-        top: neighbours of each.
-        box: ``x_1, y_1, x_2, y_2``: search with this part of each picture.
-        fuse: the queries show one thing: ``average`` or ``best``, one answer to all.
-        label: the queries' class, to mark right and wrong; an item of the index has its own.
-        where: conditions on columns, such as ``label=fox``.
-        min_score: leave out what scores less.
-        rerank: a method of `lookalike.search.reranking`.
-        model: embed the queries by this model instead of the index's own.
-        student: ``model`` was distilled into the space of the index's model.
-        exclude_self: a picture file that is in the index does not find itself either.
-        as_json: print one JSON document instead of lines.
-        sheet: also write a contact sheet here (PNG).
-        why: also write here (PNG) which regions made each query and its first neighbours alike.
+    """Find the nearest images: `lookalike search INDEX query.jpg --top 10`.
 
     Returns:
         One ``{"query": path, "hits": [{"id", "path", "score", "labels", …}]}`` a query.
 
     Raises:
-        DataError: no index, an index without model, or a picture that cannot be read.
+        DataError: no index, an index without model, or an image that cannot be read.
         ModelError: a model that did not make the index.
     """
+    from lookalike.console import Console
+    from lookalike.search.image_search import png, search_images
+    from lookalike.search.index import Index
+
     for option, target in (("--sheet", sheet), ("--why", why)):
         if target is not None:
             png(target, option)
     found = search_images(
-        Index.open(index),
-        queries,
-        top=top,
-        box=box,
-        fuse=fuse,
-        label=label,
-        where=where,
-        min_score=min_score,
-        rerank=rerank,
-        model=model,
-        student=student,
-        exclude_self=exclude_self,
-        explains=why is not None,
-    )
+        Index.open(index), queries, top=top, box=box, fuse=fuse, label=label, where=where or [],
+        min_score=min_score, rerank=rerank, model=model, student=student,
+        exclude_self=exclude_self, explains=why is not None,
+    )  # fmt: skip
     console = Console(silent=as_json)
     if as_json:
         print(json.dumps(found.results, indent=2))

@@ -3,102 +3,91 @@
 from __future__ import annotations
 
 import secrets
-import signal
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from lookalike.console import Console
+import typer
+
 from lookalike.errors import ConfigError
-from lookalike.search.index import Index
-from lookalike.web.settings import Settings, is_loopback
+from lookalike.jobs.options import IndexFolder
 
 
 def run(
-    index: str | Path,
+    index: IndexFolder,
     *,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    token: str | None = None,
-    changes: bool = False,
-    marks: bool = True,
-    max_marks: int = 10_000,
-    max_stored: float = 500.0,
-    rate: float = 20.0,
-    connections: int = 64,
-    concurrency: int = 2,
-    max_megabytes: float = 20.0,
-    max_megapixels: float = 50.0,
-    roots: Sequence[Path] = (),
-    hosts: Sequence[str] = (),
-    proxies: Sequence[str] = (),
+    host: Annotated[
+        str, typer.Option(help="Bind address; a non-loopback address requires a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LOOKALIKE_TOKEN",
+            help="Bearer token clients must send; default: drawn where one is required.",
+        ),
+    ] = None,
+    changes: Annotated[
+        bool, typer.Option("--changes", help="Let clients add and remove images.")
+    ] = False,
+    marks: Annotated[bool, typer.Option(help="Let clients mark results right and wrong.")] = True,
+    max_marks: Annotated[int, typer.Option(min=1, help="Maximum number of marks kept.")] = 10_000,
+    max_stored: Annotated[
+        float, typer.Option(help="Maximum size of all uploads that are kept (MB).")
+    ] = 500.0,
+    rate: Annotated[float, typer.Option(help="Maximum requests per second and client.")] = 20.0,
+    connections: Annotated[
+        int, typer.Option(min=1, help="Maximum open connections per client.")
+    ] = 64,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Maximum searches at a time; others wait.")
+    ] = 2,
+    max_megabytes: Annotated[float, typer.Option(help="Maximum request size (MB).")] = 20.0,
+    max_megapixels: Annotated[
+        float, typer.Option(help="Maximum uploaded image size (megapixels).")
+    ] = 50.0,
+    roots: Annotated[
+        list[Path] | None,
+        typer.Option("--root", help="Another folder whose images may be shown; repeatable."),
+    ] = None,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="Host name that browsers may use for this server; repeatable."),
+    ] = None,
+    proxies: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trusted-proxy",
+            help="Address of a proxy whose X-Forwarded-For header is trusted; repeatable.",
+        ),
+    ] = None,
 ) -> None:
-    """Serve an index until the process is asked to stop.
+    """Open a page that searches: `lookalike serve INDEX`, then http://127.0.0.1:8000/.
 
-    Args:
-        index: the index folder.
-        host: address to listen on; any but a loopback address asks for a token.
-        port: port to listen on.
-        token: what callers must know; drawn and printed where one is needed and none given.
-        changes: open the endpoints that add and remove pictures.
-        marks: let callers mark results right and wrong.
-        max_marks: how many of them are kept.
-        max_stored: megabytes of images that marks and additions may keep together.
-        rate: requests a second and client.
-        connections: open connections of one client.
-        concurrency: searches at a time.
-        max_megabytes: of a request.
-        max_megapixels: of a picture that is sent.
-        roots: folders, beside those indexed, whose pictures may be shown.
-        hosts: names that browsers may call this server by.
-        proxies: addresses whose ``X-Forwarded-For`` names the client.
+    Further limits: an image that is sent has a longer side of at most 30,000 pixels, 100 times the
+    shorter one; the head of a request comes within 10 seconds, its body within 60; ten wrong
+    tokens a minute and client; 512 connections in all; 64 searches may wait; a decoder has 20
+    seconds and 4 GB.
 
     Raises:
-        ConfigError: the extra is not installed, or a limit that cannot be.
+        ConfigError: the extra is not installed, or a limit that is not valid.
     """
-    try:
-        import uvicorn
+    from lookalike.search.index import Index
 
-        from lookalike.web.app import create_app
-        from lookalike.web.connections import limited_protocol
+    try:
+        from lookalike.web.running import serve
+        from lookalike.web.settings import Settings, is_loopback
     except ImportError as error:
         raise ConfigError(
             f"lookalike serve needs {error.name}: pip install 'lookalike[serve]'"
         ) from error
-    from lookalike.search.encoders import own_encoder
-    from lookalike.web.service import Service
-
-    console = Console()
     folder = Path(index)
-    Index.open(folder)  # a folder that is no index is refused before anything starts
+    Index.open(folder)  # a folder that is not an index is refused before anything starts
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
-    settings = Settings(
-        host=host,
-        port=port,
-        token=token,
-        changes=changes,
-        marks=marks,
-        max_marks=max_marks,
-        max_stored=round(max_stored * 1e6),
-        max_body=round(max_megabytes * 1e6),
-        max_pixels=round(max_megapixels * 1e6),
-        rate=rate,
-        connections=connections,
-        concurrency=concurrency,
-        roots=tuple(str(root.absolute()) for root in roots),
-        hosts=tuple(hosts),
-        proxies=tuple(proxies),
-    )
-    app = create_app(lambda timed: Service(folder, own_encoder, settings, timed), settings)
-    shown = f"[{host}]" if ":" in host else host
-    console.say(f"page     http://{shown}:{port}/{f'?token={token}' if token else ''}")
-    console.say("stop     Ctrl-C")
-    # uvicorn stops in good order, then raises the signal again, which would end us as if killed.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    uvicorn.run(
-        app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=10,
-        server_header=False, limit_concurrency=512, h11_max_incomplete_event_size=65_536,
-        http=limited_protocol(settings), ws="none",
-        proxy_headers=bool(proxies), forwarded_allow_ips=list(proxies),
-    )  # fmt: skip
+    serve(folder, Settings(
+        host=host, port=port, token=token, changes=changes, marks=marks, max_marks=max_marks,
+        max_stored=round(max_stored * 1e6), max_body=round(max_megabytes * 1e6),
+        max_pixels=round(max_megapixels * 1e6), rate=rate, connections=connections,
+        concurrency=concurrency, roots=tuple(str(root.absolute()) for root in roots or ()),
+        hosts=tuple(hosts or ()), proxies=tuple(proxies or ()),
+    ))  # fmt: skip

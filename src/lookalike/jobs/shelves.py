@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from typing import Annotated, Literal
 
-from lookalike import components
-from lookalike.compose import CONF, choices
-from lookalike.console import Console
-from lookalike.errors import ConfigError, suggest
+import typer
 
 
-def run(what: str) -> None:
-    """Print one shelf: losses, models, datasets, samplers, recipes or metrics.
+def run(
+    what: Annotated[
+        Literal["losses", "models", "datasets", "samplers", "recipes", "metrics"],
+        typer.Argument(help="What to list."),
+    ],
+) -> None:
+    """Say what there is, one line each: `lookalike list losses`."""
+    from lookalike.console import Console
 
-    Raises:
-        ConfigError: no such shelf.
-    """
-    shelves = {
+    listed = {
         "losses": lambda: _components("loss"),
         "datasets": lambda: _components("dataset"),
         "samplers": lambda: _components("sampler"),
@@ -24,9 +25,7 @@ def run(what: str) -> None:
         "recipes": _recipes,
         "metrics": _metrics,
     }
-    if what not in shelves:
-        raise ConfigError(f"list {what}: there is no such shelf. {suggest(what, shelves)}")
-    rows = shelves[what]()
+    rows = listed[what]()
     width = max((len(name) for name, _ in rows), default=0)
     console = Console()
     for name, text in rows:
@@ -34,6 +33,9 @@ def run(what: str) -> None:
 
 
 def _components(group: str) -> list[tuple[str, str]]:
+    from lookalike import components
+    from lookalike.compose import choices
+
     rows = [
         (name, _first_line(components.find(group, name)))
         for name in sorted(components.public_names(group))
@@ -52,6 +54,8 @@ def _models() -> list[tuple[str, str]]:
 
 
 def _recipes() -> list[tuple[str, str]]:
+    from lookalike.compose import choices
+
     return [(name, _comment("recipe", name)) for name in choices("recipe")]
 
 
@@ -67,6 +71,8 @@ def _first_line(thing: object) -> str:
 
 def _comment(group: str, name: str) -> str:
     """The first comment of a YAML file that is no directive."""
+    from lookalike.compose import CONF
+
     for line in (CONF / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
         if line.startswith("# ") and "@package" not in line:
             return line.removeprefix("# ")

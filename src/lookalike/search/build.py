@@ -139,3 +139,12 @@ def build_index(
         )
         store.remove()
     return Built(index, table, unreadable)
+
+
+def say_unreadable(console: Console, table: Table, broken: dict[int, str]) -> None:
+    """Say which images were left out, and why the first was."""
+    if broken:
+        rows = sorted(broken)
+        named = ", ".join(table.paths[i] for i in rows[:5])
+        console.say(f"{counted(len(rows), 'picture')} left out, unreadable: {named}")
+        console.say(f"         the first: {broken[rows[0]]}")

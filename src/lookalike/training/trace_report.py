@@ -20,7 +20,7 @@ from lookalike.training.parting import (
 )
 
 
-def run(
+def compare_trace_files(
     files: Sequence[str | Path], *, tolerance: float | None = None, as_json: bool = False
 ) -> Comparison:
     """Compare two traces of ``lookalike train … --trace FILE``.

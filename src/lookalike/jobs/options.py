@@ -1,0 +1,110 @@
+"""Options that several commands take, each with its help text.
+
+Light: ``--help`` imports this file, and all verbs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lookalike.errors import ConfigError
+
+
+def _checked(overrides: list[str] | None) -> list[str]:
+    """Refuse a mistyped group or option before anything heavy is imported."""
+    from lookalike.compose import check_words
+
+    check_words([word for word in overrides or [] if not word.startswith("dataset=[")])
+    return overrides or []
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[OPTION=VALUE]...",
+        help="Groups and options, e.g. dataset=cub loss=smooth_ap optimizer.lr=1e-4. "
+        "`lookalike config` prints them all.",
+        show_default=False,
+        callback=_checked,
+    ),
+]
+DataOptions = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[OPTION=VALUE]...", help="Options of the data set.", show_default=False
+    ),
+]
+ModelFolder = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A run folder or a model folder.")
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+DataSource = Annotated[
+    str,
+    typer.Argument(metavar="DATASET", help="The name of a data set, a folder or a table file."),
+]
+
+IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")]
+Images = Annotated[
+    str,
+    typer.Argument(
+        metavar="FOLDER|TABLE",
+        help="The images: a folder, a table file or the name of a data set.",
+    ),
+]
+GallerySplit = Annotated[
+    str | None, typer.Option("--split", help="Index only the gallery rows of this split.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, max=1_000_000, help="Images per batch.")]
+Workers = Annotated[int, typer.Option(min=0, max=1024, help="Processes that read images.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Condition on a column: COLUMN=VALUE, also with !=, <, > and ~ (contains); repeatable."
+    ),
+]
+LabelColumn = Annotated[
+    str | None, typer.Option("--label", help="Column with the labels; default: the finest level.")
+]
+
+RerankMethod = Literal["exact", "average_qe", "alpha_qe", "dba", "k_reciprocal", "diffusion"]
+Unit = Annotated[
+    Literal["classes", "queries"],
+    typer.Option("--over", help="Resampling unit of intervals and tests: classes or queries."),
+]
+PicklePath = Annotated[
+    Path | None, typer.Option(help="Also write a pickle in the format of the PSS code.")
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Out = Annotated[Path, typer.Option(help="File to write.")]
+TrueLabel = Annotated[
+    str, typer.Option("--label", help="Column with the true labels, if there is one.")
+]
+
+# Also spelt --resume=auto, which `cli.main` understands: a flag of typer takes no value.
+AUTO = "--auto-resume"
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Resume the run in run=FOLDER. With --resume=auto: start it, resume it, or do "
+        "nothing if it is finished.",
+    ),
+]
+AutoResume = Annotated[bool, typer.Option(AUTO, hidden=True)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print plain lines, no progress bar.")]
+
+
+def page_file(out: str | Path) -> Path:
+    """The file of a page; refuses other endings than HTML's.
+
+    >>> page_file("map.png")
+    Traceback (most recent call last):
+    lookalike.errors.ConfigError: --out map.png: that is a page; name a file.html.
+    """
+    if Path(out).suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"--out {out}: that is a page; name a file.html.")
+    return Path(out)

@@ -1,0 +1,186 @@
+"""What an audit of an index found: as data, as lines, and as a page with images."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lookalike.console import Console
+from lookalike.data.decode import read_picture
+from lookalike.errors import DataError, counted
+from lookalike.report.contents import EvaluationSection, RunReport, Sheet
+from lookalike.report.markup import Html, join, tag
+from lookalike.report.page import document
+from lookalike.report.pictures import Neighbour, Picture, SheetRow
+from lookalike.report.sections import sheet_section
+from lookalike.search.auditing import Audit
+from lookalike.search.index import Index
+
+_NEIGHBOURS = 8
+
+
+def judged_column(index: Index, label: str | None) -> str | None:
+    """The column that ``--label`` names, else the finest level; refuses one that is not there."""
+    levels = index.levels
+    if label is None:
+        return levels[0] if levels else None
+    if label not in index.items:
+        raise DataError(
+            f"--label {label}: {index.folder} has no such column. It has: "
+            f"{', '.join(map(str, index.items.columns))}."
+        )
+    return label
+
+
+def listed(index: Index, found: Audit) -> dict[str, Any]:
+    """What was found, for JSON: items by id and path."""
+
+    def item(row: int, **more: Any) -> dict[str, Any]:
+        return {"id": int(index.ids[row]), "path": str(index.items["path"].iloc[row])} | more
+
+    return {
+        "copies": [[item(row) for row in group] for group in found.copies],
+        "outliers": [item(row, z=round(z, 3)) for row, z in found.outliers],
+        "hubs": [item(row, found_by=count) for row, count in found.hubs],
+        "suspects": [
+            item(s.row, label=s.label, suggested=s.suggested, share=round(s.share, 3))
+            for s in found.suspects
+        ],
+        "skewness": found.skewness,
+        "orphans": found.orphans,
+        "agreement": found.agreement,
+    }
+
+
+def summarize(console: Console, found: Audit, column: str | None, k: int, same: float) -> None:
+    """Print what was found, a line a kind."""
+    copies = sum(len(group) for group in found.copies)
+    groups = counted(len(found.copies), "group")
+    console.say(f"copies    {counted(copies, 'picture')} in {groups} score {same:g} or more")
+    far = counted(len(found.outliers), "picture is", "pictures are")
+    console.say(f"outliers  {far} far from all others")
+    console.say(
+        f"hubs      {counted(len(found.hubs), 'picture is', 'pictures are')} found by very many, "
+        f"{found.orphans:,} by none (skewness {found.skewness:.2f})"
+    )
+    if found.agreement is None:
+        console.say("labels    not judged: no class of three pictures or more has a label")
+        return
+    console.say(
+        f"labels    {len(found.suspects):,} of '{column}' are doubtful; the {k} nearest vote for "
+        f"the label of {found.agreement:.1%}"
+    )
+
+
+class AuditPage:
+    """The page: a sheet a kind."""
+
+    def __init__(self, index: Index, found: Audit, labels: np.ndarray | None, shown: int) -> None:
+        self.index, self.found, self.labels, self.shown = index, found, labels, shown
+
+    def render(self, title: str, command: str) -> str:
+        """The page as HTML."""
+        found = self.found
+        parts = [
+            self._part(
+                "Doubtful labels",
+                "The nearest pictures contradict the label; look at the files and mend them.",
+                [(s.row, f"{s.share:.0%} carry {s.suggested}") for s in found.suspects],
+            ),
+            self._part(
+                "Nearly the same",
+                "Groups that are joined by very high scores: copies, or one thing seen twice.",
+                [(group[0], f"{counted(len(group), 'picture')}") for group in found.copies],
+                {group[0]: group[1:] for group in found.copies},
+            ),
+            self._part(
+                "Far from all others",
+                "Pictures that resemble nothing here, with what comes nearest.",
+                [(row, f"modified z-score {z:.1f}") for row, z in found.outliers],
+            ),
+            self._part(
+                "Found by very many",
+                "Pictures that crowd the answers to others, with some that find them.",
+                [(row, f"found by {count:,}") for row, count in found.hubs],
+                {row: self._finders(row) for row, _ in found.hubs[: self.shown]},
+            ),
+        ]
+        notes = []
+        if found.agreement is not None:
+            notes.append(
+                f"The nearest pictures vote for the label of {found.agreement:.1%} of all that can "
+                "be judged: a doubt is worth as much as that."
+            )
+        report = RunReport(
+            title=title,
+            command=command,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            subtitle=f"{counted(len(self.index), 'picture')} beside their "
+            f"{found.near.shape[1]} nearest",
+            notes=notes,
+        )
+        return document(report, parts)
+
+    def _part(
+        self,
+        title: str,
+        note: str,
+        rows: list[tuple[int, str]],
+        beside: dict[int, list[int]] | None = None,
+    ) -> tuple[str, Html]:
+        if not rows:
+            return title, tag("p", "None found.")
+        shown = rows[: self.shown]
+        near = {row: self.found.near[row].tolist() for row, _ in shown} | (beside or {})
+        drawn = [self._row(row, words, near[row]) for row, words in shown]
+        count = f"{len(shown):,} of {len(rows):,}" if len(shown) < len(rows) else f"{len(rows):,}"
+        sheets = [Sheet(title=count, rows=drawn, note=note)]
+        section = EvaluationSection(split=title, values={}, sheets=sheets)
+        return title, join(sheet_section(section))
+
+    def _row(self, row: int, words: str, near: list[int]) -> SheetRow:
+        name = Path(str(self.index.items["path"].iloc[row])).name
+        own = self._label(row)
+        return SheetRow(
+            query=self._picture(row),
+            title=f"{own} · {name} #{self.index.ids[row]}" if own else name,
+            value=words,
+            neighbours=[
+                Neighbour(
+                    picture=self._picture(other),
+                    label=self._label(other),
+                    score=float(self._vector(row) @ self._vector(other)),
+                    right=self._label(other) == own if own and self._label(other) else None,
+                )
+                for other in near[:_NEIGHBOURS]
+                if other >= 0
+            ],
+        )
+
+    def _finders(self, row: int) -> list[int]:
+        """Some items that have this one among their nearest, those of the highest score first."""
+        finders, place = np.nonzero(self.found.near == row)
+        order = np.argsort(-self.found.scores[finders, place], kind="stable")
+        return finders[order][:_NEIGHBOURS].tolist()
+
+    def _vector(self, row: int) -> np.ndarray:
+        return self.index.vectors[np.array([row])][0]
+
+    def _label(self, row: int) -> str:
+        label = "" if self.labels is None else str(self.labels[row])
+        return "" if label == "-1" else label
+
+    def _picture(self, row: int) -> Picture:
+        """The file, or the part of it that was embedded."""
+        items = self.index.items
+        path = str(items["path"].iloc[row])
+        if "x_1" not in items or np.isnan(items["x_1"].iloc[row]):
+            return path
+        x_1, y_1, x_2, y_2 = (float(items[name].iloc[row]) for name in ("x_1", "y_1", "x_2", "y_2"))
+        try:
+            return read_picture(path, (x_1, y_1, x_2, y_2))
+        except DataError:
+            return path  # the page draws a box that says why it cannot be read
