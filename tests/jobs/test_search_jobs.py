@@ -91,7 +91,7 @@ def test_add_remove_verify(index, photos, tmp_path, capsys):
     assert len(left) == len(index) - count
     with pytest.raises(DataError, match="holds no picture"):
         changes.remove(index.folder, ["nowhere.png"])
-    with pytest.raises(ConfigError, match="name pictures"):
+    with pytest.raises(ConfigError, match="name images"):
         changes.remove(index.folder)
     for word in ("nowhere", "./no.where", "cubb"):
         with pytest.raises(DataError, match="no such folder or table, and no data set"):

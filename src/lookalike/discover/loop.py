@@ -48,25 +48,14 @@ def run_loop(
     quiet: bool = False,
     decisions: Path | None = None,
 ) -> Path:
-    """Run the loop and return its folder.
-
-    Round 0 trains on the labelled pictures. Every round embeds labelled pictures and heap, clusters
-    the heap, measures, and selects pseudo-labels, on which the next round trains too. Each step
-    leaves a file; what is there is not made again, so that a loop killed anywhere goes on, and a
-    file may be changed or replaced by hand (delete those after it).
+    """Run the loop, or go on with it, and return its folder; see `lookalike.jobs.discover`.
 
     Args:
         overrides: groups and options of training, and ``discover.…``.
-        resume: go on with the loop in ``run=FOLDER``; ``discover.rounds`` may be raised.
-            ``"auto"``: begin it, or go on with it, so that a scheduler may repeat one command.
+        resume: go on with the loop in ``run=FOLDER``; ``"auto"``: begin it, or go on with it.
         overwrite: replace what is in ``run=FOLDER``.
         quiet: plain lines.
         decisions: a review's CSV about the clusters of the last round; with ``resume``.
-
-    Raises:
-        ConfigError: an option that cannot be.
-        DataError: data that cannot be used.
-        RunError: a folder that is in the way, or cannot be resumed.
     """
     if resume == "auto":
         overrides, resume, _ = decide(overrides, "words.json", ("discover.rounds",))

@@ -64,10 +64,6 @@ def write_review(
 ) -> tuple[Path, int, int]:
     """Write the page; where it is, how many clusters it shows, and how many there are.
 
-    Every cluster of two or more is shown with its members, the least sure clusters first, since
-    that is where a person's word changes most. What is chosen is downloaded as ``decisions.csv``,
-    which `lookalike discover --resume --decisions` obeys.
-
     Args:
         clusters: of `lookalike cluster`, or of a round of `lookalike discover`.
         out: the page; default: beside the table, ``….review.html``.

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lookalike.errors import ConfigError, LookalikeError, NumericsError, counted
+from lookalike.errors import ConfigError, LookalikeError, NumericsError, counted, suggest
 from lookalike.report.pictures import Picture
 
 Method = Literal["tsne", "pca", "umap"]
@@ -115,7 +115,9 @@ def _check(
     method: str,
 ) -> None:
     if method not in ("tsne", "pca", "umap"):
-        raise LookalikeError(f"map_embeddings: method='{method}'; it is 'tsne', 'pca' or 'umap'.")
+        raise ConfigError(
+            f"map_embeddings: method='{method}'. {suggest(method, ('tsne', 'pca', 'umap'))}"
+        )
     if x.ndim != 2 or len(x) == 0 or codes.shape != (len(x),):
         raise LookalikeError(
             f"map_embeddings: embeddings of shape {x.shape} and labels of shape {codes.shape}; "
