@@ -25,7 +25,7 @@ FAST = ["evaluation.every=0", "precision=fp64", "loss=proxy_anchor", "optimizer.
 def traced(toy, folder: Path, *words: str, name: str = "trace.jsonl", **options) -> Path:
     file = folder / name
     run = f"run={folder / name}-run"
-    train.run([*toy, *FAST, run, *words], quiet=True, trace=file, **options)
+    training_run.run_training([*toy, *FAST, run, *words], silent=True, trace=file, **options)
     return file
 
 
