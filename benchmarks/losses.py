@@ -1,14 +1,16 @@
 """What the rank losses cost, beside the two matrix products they cannot do without.
 
-    python benchmarks/losses.py                 about four minutes
+    python benchmarks/losses.py                 about eight minutes
     python benchmarks/losses.py --write         also store the tables in benchmarks/results/
+    python benchmarks/losses.py --half          only batches half of which are positive
     python benchmarks/losses.py --only SupAP    the speed of some, to look at
 
 One process, one thread, CPU time, medians; floor and candidates take turns. Forward and backward of
 a batch against itself, 512 dimensions, 4 pictures a class, 40 a coarse class. The floor is the
 product that makes the scores and the one that makes the gradient. The growth is the exponent of the
 time between the smallest and the largest batch. Memory is the growth of the resident peak, each in
-a fresh process. On a machine with CUDA the GPU is timed as well.
+a fresh process. Batches half of which are positive are in half_positive.py. On a machine with CUDA
+the GPU is timed as well.
 """
 
 from __future__ import annotations
@@ -20,17 +22,19 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import half_positive
 import torch
+from timing import medians, step, table, two_products
 
 from lookalike import losses
 from lookalike.ops import paths
 
 DIMENSIONS, PER_CLASS, PER_COARSE = 512, 4, 40
+RESULTS = Path(__file__).parent / "results"
 SUP = {"offset": 1.44}
 OURS = {
     "SmoothAP": lambda: losses.SmoothAP(),
@@ -43,12 +47,6 @@ OURS = {
     "FastAP": lambda: losses.FastAP(),
     "SoftBinAP": lambda: losses.SoftBinAP(),
     "BlackboxAP": lambda: losses.BlackboxAP(),
-}
-# Which face of the kernels a path is: the environment that chooses it.
-PATHS = {
-    "native": {"LOOKALIKE_NATIVE": "1", "LOOKALIKE_COMPILE": "0"},
-    "torch": {"LOOKALIKE_NATIVE": "0", "LOOKALIKE_COMPILE": "0"},
-    "compiled": {"LOOKALIKE_NATIVE": "0", "LOOKALIKE_COMPILE": "1"},
 }
 COMPILED_TOO = ("SmoothAP", "SupAP")
 TORCH_TOO = ("SmoothAP", "SupAP", "SupHAP, 40 coarse positives", "FastAP", "SoftBinAP")
@@ -69,29 +67,6 @@ def world(size, device="cpu"):
     item = torch.arange(size)
     labels = torch.stack([item // PER_CLASS, item // (PER_COARSE // 2), item // PER_COARSE], dim=1)
     return x.to(device).requires_grad_(), labels.to(device)
-
-
-def step(loss, x, labels, path="native"):
-    """One forward and backward."""
-
-    def go():
-        os.environ.update(PATHS[path])
-        x.grad = None
-        loss(x, labels).backward()
-
-    return go
-
-
-def two_products(x):
-    """The scores of all pairs and a product of their size with the embeddings."""
-    x = x.detach()
-    scores, gradient = x.new_empty(len(x), len(x)), torch.empty_like(x)
-
-    def go():
-        torch.mm(x, x.T, out=scores)
-        torch.mm(scores, x, out=gradient)
-
-    return go
 
 
 def candidates(x, labels):
@@ -133,23 +108,6 @@ def sorted_blackbox(x, labels):
         return by_score @ x.detach() + by_score.T @ x.detach()
 
     return go
-
-
-def seconds(function):
-    start = time.process_time()
-    function()
-    return time.process_time() - start
-
-
-def medians(runs, repeat):
-    """CPU seconds of each, taken in turns after one unmeasured round."""
-    times = {key: [] for key in runs}
-    for turn in range(repeat + 1):
-        for key, function in runs.items():
-            took = seconds(function)
-            if turn:
-                times[key].append(took)
-    return {key: statistics.median(values) for key, values in times.items()}
 
 
 def speed(sizes, repeat, only=None):
@@ -218,31 +176,30 @@ def resident_peak():
 def child(name, size, path):
     """One step in this process: how far it raised the peak."""
     torch.set_num_threads(1)
-    x, labels = world(size)
-    small, few = world(64)
-    step(OURS[name](), small, few, path)()
+    is_half = name in half_positive.LOSSES and name not in OURS
+    draw, makes = (half_positive.world, half_positive.LOSSES) if is_half else (world, OURS)
+    x, labels = draw(size)
+    small, few = draw(64)
+    step(makes[name](), small, few, path)()
     x.grad = torch.zeros_like(x)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident_peak()
-    step(OURS[name](), x, labels, path)()
+    step(makes[name](), x, labels, path)()
     print(json.dumps(resident_peak() - before))
 
 
-def memory(size):
+MEASURED = ("SmoothAP", "SupAP", "SupAP, 256 queries at a time", *GRADED[:1], "SoftBinAP")
+
+
+def memory(size, names=MEASURED):
     rows = []
     for path in ("native", "torch") if HAS_NATIVE else ("torch",):
-        for name in ("SmoothAP", "SupAP", "SupAP, 256 queries at a time", *GRADED[:1], "SoftBinAP"):
+        for name in names:
             command = [sys.executable, __file__, "--child", name, str(size), path]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             extra = round(json.loads(done.stdout.splitlines()[-1]))
             rows.append({"loss": name, "path": path, "peak MB over the embeddings": extra})
     return rows
-
-
-def table(rows):
-    heads = list(rows[0])
-    lines = [heads, ["---"] * len(heads), *([str(row[h]) for h in heads] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main():
@@ -251,6 +208,7 @@ def main():
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--only", nargs="+", metavar="LOSS", choices=list(OURS))
+    parser.add_argument("--half", action="store_true", help="only batches half positive")
     parser.add_argument("--child", nargs=3, metavar=("LOSS", "SIZE", "PATH"))
     options = parser.parse_args()
     if options.child:
@@ -258,6 +216,10 @@ def main():
         child(name, int(size), path)
         return
     torch.set_num_threads(1)
+    if not options.only:
+        half(options.sizes, options.write)
+    if options.half:
+        return
     if options.only:
         print(table(speed(options.sizes, options.repeat, options.only)))
         return
@@ -270,15 +232,28 @@ def main():
     parts[f"Memory of one step, {largest} × {DIMENSIONS}"] = memory(largest)
     if torch.cuda.is_available():
         parts["On the GPU"] = on_gpu([*options.sizes, 16384])
+    report(parts, "losses", options.write)
+
+
+def half(sizes, write):
+    parts = half_positive.parts(sizes)
+    largest = max(sizes)
+    names = ("SupHAP", "SmoothHAP")
+    parts[f"Memory of one step, {largest} × {DIMENSIONS}"] = memory(largest, names)
+    report(parts, "losses_half_positive", write)
+    if write:
+        half_positive.draw(parts, RESULTS / "losses_half_positive.svg")
+
+
+def report(parts, name, write):
     text = f"native: {paths.status()[0].reason}; torch {torch.__version__}\n"
     for title, rows in parts.items():
         text += f"\n{title}\n\n{table(rows)}\n"
     print(text)
-    if options.write:
-        folder = Path(__file__).parent / "results"
-        folder.mkdir(exist_ok=True)
-        (folder / "losses.md").write_text(text)
-        (folder / "losses.json").write_text(json.dumps(parts, indent=1) + "\n")
+    if write:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.md").write_text(text)
+        (RESULTS / f"{name}.json").write_text(json.dumps(parts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
