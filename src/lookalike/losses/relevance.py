@@ -42,16 +42,16 @@ def relevance(
     tensor([[2.0000, 0.5000, 0.5000, 0.0000]])
     """
     deepest = len(alpha) if isinstance(alpha, Sequence) else int(level.max()) if len(level) else 0
-    worth = torch.zeros(level.shape, dtype=dtype, device=level.device)
+    of_level = torch.zeros(len(level), deepest + 1, dtype=dtype, device=level.device)
     for depth in range(1, deepest + 1):
-        if isinstance(alpha, Sequence):
-            members = level >= depth
-            value = float(alpha[depth - 1])
-        else:
-            members = level == depth
-            value = float(depth) ** alpha
-        worth += members * (value / members.sum(dim=1, keepdim=True).clamp(min=1).to(dtype))
-    return worth
+        is_map = isinstance(alpha, Sequence)
+        members = level >= depth if is_map else level == depth
+        value = float(alpha[depth - 1]) if is_map else float(depth) ** alpha
+        each = value / members.sum(dim=1, keepdim=True).clamp(min=1).to(dtype)
+        of_level[:, depth:] += each if is_map else 0
+        if not is_map:
+            of_level[:, depth : depth + 1] = each
+    return of_level.gather(1, level.clamp(max=deepest))
 
 
 def check(

@@ -17,7 +17,9 @@ off the centre of its own. For two cells ``e`` apart the sigmoid is then a funct
 ``A`` interpolates at the Chebyshev points. So a source enters as ``w, w u, w u^2, ...``, summed up
 within its cell; every cell of targets collects the sums of the cells within reach, one small
 matrix product each; and every target evaluates one polynomial. Work is ``(P + N)·nodes``, and
-``nodes^2`` a pair of cells. Cells out of reach add 0 or their whole weight. A step that is cut at
+``nodes^2`` a pair of cells. Cells out of reach add 0 or their whole weight; in between, beyond
+``NEAR`` temperatures, the native library takes ``exp(x) - exp(2 x) + exp(3 x)`` for the sigmoid:
+sums that a cell hands on to the next. A step that is cut at
 ``delta`` lays the targets' cells ``delta`` below the sources', so that a cell of targets is cut in
 one cell of sources; of this one the sums run only over the sources below the cut.
 
@@ -49,6 +51,8 @@ from lookalike.ops.steps import Heaviside, LowerBound, SoftStep, Step
 # Points of interpolation, and temperatures beyond which a sigmoid is 0 or 1.
 SINGLE, DOUBLE = 8, 14
 REACH = {SINGLE: 25.0, DOUBLE: 37.0}
+# Temperatures beyond which so many terms of its series make a sigmoid, to exp(-24).
+NEAR, TERMS = 6.0, 3
 # So few binary digits has the width of a cell that the centres of cells are exact.
 WIDTH_BITS = 16
 
@@ -80,6 +84,7 @@ class Curve:
         first: the first distance of the table.
         is_cut: whether the step is cut within the cells at distance 0; then ``first`` is 0.
         beyond: what a source adds that lies above all cells of the table.
+        tau: the temperature.
     """
 
     width: float
@@ -88,6 +93,22 @@ class Curve:
     first: int
     is_cut: bool
     beyond: float
+    tau: float
+
+    def near(self) -> tuple[int, np.ndarray]:
+        """The first distance and the table of the cells nearer than ``NEAR``, or above the cut."""
+        reach = math.ceil(NEAR) + 1
+        first = self.first if self.is_cut else -reach
+        last = max(0, reach + math.ceil(self.shift / self.tau))
+        return first, self.table[first - self.first : last + 1 - self.first]
+
+    def tails(self, is_slope: bool) -> np.ndarray:
+        """``(TERMS, 1 + nodes)``: the factor of each ``exp(-k |x| / tau)``, its powers of u."""
+        nodes = self.table.shape[1]
+        order = np.arange(1, TERMS + 1)
+        factor = (-1.0) ** (order + 1) * (order / self.tau if is_slope else 1.0)
+        rise = np.exp(order[:, None] * _points(nodes) * (self.width / self.tau / 2))
+        return np.column_stack([factor, rise @ _cosines(nodes).T @ _chebyshev(nodes)])
 
 
 @dataclass(frozen=True)
@@ -191,7 +212,7 @@ def _curve(step: SoftStep, is_slope: bool, nodes: int) -> Curve:
     if is_slope:
         table = table / step.tau
     table.setflags(write=False)
-    return Curve(width, shift, table, first, is_cut, 0.0 if is_slope or is_cut else 1.0)
+    return Curve(width, shift, table, first, is_cut, 0.0 if is_slope or is_cut else 1.0, step.tau)
 
 
 def _points(nodes: int) -> np.ndarray:
@@ -205,13 +226,19 @@ def _table(centres: np.ndarray, width: float, is_slope: bool, nodes: int) -> np.
     x = centres[:, None, None] + half[:, None] - half
     near = np.exp(-np.abs(x))
     values = near / (1 + near) ** 2 if is_slope else np.where(x < 0, near, 1.0) / (1 + near)
-    # To the coefficients of Chebyshev polynomials, exactly, and from these to powers.
-    cosines = np.cos(np.arange(nodes)[:, None] * np.arccos(points)) * (2 / nodes)
-    cosines[0] /= 2
-    powers = np.zeros((nodes, nodes))
-    for degree in range(nodes):
-        powers[degree, : degree + 1] = np.polynomial.chebyshev.cheb2poly(np.eye(nodes)[degree])[
-            : degree + 1
-        ]
     # One after the other: their product has large entries, which drown the small coefficients.
+    cosines, powers = _cosines(nodes), _chebyshev(nodes)
     return powers.T @ (cosines @ values @ cosines.T) @ powers
+
+
+def _cosines(nodes: int) -> np.ndarray:
+    """From values at the points to the coefficients of Chebyshev polynomials."""
+    cosines = np.cos(np.arange(nodes)[:, None] * np.arccos(_points(nodes))) * (2 / nodes)
+    cosines[0] /= 2
+    return cosines
+
+
+def _chebyshev(nodes: int) -> np.ndarray:
+    """The powers of each Chebyshev polynomial, a row each."""
+    rows = [np.polynomial.chebyshev.cheb2poly(np.eye(nodes)[degree]) for degree in range(nodes)]
+    return np.array([np.pad(row, (0, nodes - len(row))) for row in rows])

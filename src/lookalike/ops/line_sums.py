@@ -22,7 +22,7 @@ from lookalike.ops.steps import Step
 GROUP_BYTES = {"cpu": 1 << 23, "cuda": 1 << 29}
 # From so many pivots on they pay, against the pairwise kernels of the same face; measured by
 # `benchmarks/losses.py --crossing` for the CPU, estimated for CUDA.
-MANY = {"native": 48, "cpu": 256, "cuda": 512}
+MANY = {"native": 32, "cpu": 192, "cuda": 512}
 MANY_PAIRS = {"native": 96, "cpu": 384, "cuda": 512}
 
 
@@ -34,6 +34,13 @@ def many(scores: Tensor) -> int:
 def many_pairs(pivots: Tensor) -> int:
     """The same for pairs of pivots."""
     return MANY_PAIRS["native" if native_kernels.suits(pivots) else pivots.device.type]
+
+
+def falling(values: Tensor) -> Tensor:
+    """``(c, P)``: the columns of each row from its highest value down."""
+    if native_kernels.suits(values):
+        return native_kernels.falling(values)
+    return values.argsort(dim=1, descending=True)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lookalike.ops import paths
-from lookalike.ops.line_plans import SINGLE, plan
+from lookalike.ops.line_plans import SINGLE, TERMS, plan
 from lookalike.ops.steps import Heaviside, LowerBound, SoftStep, Step
 
 if TYPE_CHECKING:
@@ -48,20 +48,27 @@ def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep
     return totals
 
 
-def line_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
-    """As :func:`step_sums`, for many pivots."""
-    sums = _like(pivots)
-    _library().line_sums(scores.detach(), _plain(pivots), sums, _plan(step, False), *_how())
+def line_sums(
+    scores: Tensor, pivots: Tensor, step: SoftStep, by_slope: Tensor | None = None
+) -> Tensor:
+    """As :func:`step_sums`, for many pivots; ``by_slope`` ``(c, P)`` is filled with slopes."""
+    sums, plans = _like(pivots), (_plan(step, False), _plan(step, True))
+    _library().line_sums(scores.detach(), _plain(pivots), sums, by_slope, *plans, *_how())
     return sums
 
 
-def line_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> Tensor:
-    """As :func:`step_slopes_`, for many pivots."""
-    totals = _like(pivots)
+def line_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> None:
+    """As :func:`step_slopes_`, for many pivots whose slopes are known already."""
     _library().line_slopes(
-        scores.detach(), _plain(pivots), _plain(weights), totals, _plan(step, True), *_how()
+        scores.detach(), _plain(pivots), _plain(weights), _plan(step, True), *_how()
     )
-    return totals
+
+
+def falling(values: Tensor) -> Tensor:
+    """``(c, P)`` int64: the columns of each row from its highest value down."""
+    columns = torch.empty_like(values, dtype=torch.long, memory_format=torch.contiguous_format)
+    _library().falling(_plain(values), columns, torch.get_num_threads())
+    return columns
 
 
 def pair_sums(pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairSteps) -> Tensor:
@@ -199,6 +206,12 @@ def _plan(step: Step, is_slope: bool) -> tuple[Any, ...]:
     ]
     curve = found.curve
     if curve is None:
-        return cuts, None, (0.0,) * 5
-    numbers = curve.first, curve.width, curve.shift, curve.beyond, float(curve.is_cut)
-    return cuts, np.ascontiguousarray(curve.table, dtype=np.float32), numbers
+        return cuts, None, (0.0,) * 7, [(0.0,) * (SINGLE + 1)] * TERMS
+    first, table = curve.near()
+    numbers = (first, curve.width, curve.shift, curve.beyond, curve.is_cut, curve.tau, is_slope)
+    return (
+        cuts,
+        np.ascontiguousarray(table, dtype=np.float32),
+        tuple(map(float, numbers)),
+        curve.tails(is_slope).tolist(),
+    )

@@ -13,9 +13,9 @@ from torch import Tensor
 from lookalike.ops.labels import DISTRACTOR, same_label
 
 # Entries of the P × P tables of one group of rows: 16 MB in float32. Where there are so many
-# positives that no such table is made, a few for each.
+# positives that no such table is made, some dozen arrays with one for each.
 TABLE = 1 << 22
-WIDEST = 64
+ARRAYS = 32
 
 SelfRole = Literal["positive", "competitor", "absent"]
 
@@ -39,8 +39,15 @@ class RowPositives:
         """``(c,)`` positives of each query."""
         return self.mask.sum(dim=1)
 
-    def groups(self) -> Iterator[tuple[Tensor | None, RowPositives]]:
+    def reordered(self, order: Tensor) -> RowPositives:
+        """The same, in the order of the ``(c, P)`` places; padding may come anywhere."""
+        return RowPositives(*(t.gather(1, order) for t in (self.index, self.mask, self.level)))
+
+    def groups(self, many: float = math.inf) -> Iterator[tuple[Tensor | None, RowPositives]]:
         """Rows of similar numbers of positives, with little padding.
+
+        Args:
+            many: from so many positives on, no table of their pairs is made.
 
         Yields:
             Row numbers and their positives; None, once, when one group holds all rows. Rows without
@@ -48,8 +55,11 @@ class RowPositives:
         """
         ordered, order = torch.sort(self.count, stable=True)
         sizes = ordered.tolist()
-        entries = sizes[-1] * min(sizes[-1], WIDEST)
-        if sizes[0] and sizes[-1] <= sizes[0] + 8 and len(sizes) * entries <= TABLE:
+        if (
+            sizes[0]
+            and sizes[-1] <= sizes[0] + 8
+            and len(sizes) * _entries(sizes[-1], many) <= TABLE
+        ):
             yield None, self
             return
         start = 0
@@ -57,12 +67,15 @@ class RowPositives:
             limit = 0 if sizes[start] == 0 else max(2 * sizes[start], sizes[start] + 8)
             stop = int(torch.searchsorted(ordered, limit, right=True))
             if limit:
-                entries = sizes[stop - 1] * min(sizes[stop - 1], WIDEST)
-                stop = min(stop, start + max(1, TABLE // entries))
+                stop = min(stop, start + max(1, TABLE // _entries(sizes[stop - 1], many)))
             rows, width = order[start:stop], sizes[stop - 1]
             parts = (t[rows, :width] for t in (self.index, self.mask, self.level))
             yield rows, RowPositives(*parts)
             start = stop
+
+
+def _entries(positives: int, many: float) -> int:
+    return positives * (positives if positives < many else ARRAYS)
 
 
 class Positives:
@@ -188,8 +201,12 @@ class Positives:
             level[self._own_places(start, stop)] = 0
         if self.candidates is not None:
             level *= self.candidates[start:stop]
+        count = torch.count_nonzero(level, dim=1)
+        if len(count) and int(count.min()) == int(count.max()):
+            index = level.nonzero()[:, 1].view(len(count), -1)
+            own = level.gather(1, index)
+            return RowPositives(index, own != 0, own.long())
         row, column = level.nonzero(as_tuple=True)
-        count = torch.bincount(row, minlength=stop - start)
         slot = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
         width = int(count.max()) if len(count) else 0
         index = row.new_zeros(stop - start, width)

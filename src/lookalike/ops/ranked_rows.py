@@ -8,12 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lookalike.ops.positives import Positives, RowPositives
+from lookalike.ops.line_sums import falling, many, many_pairs
+from lookalike.ops.positives import ARRAYS, TABLE, Positives, RowPositives
 from lookalike.ops.ranks import Ranked, Steps
-from lookalike.ops.step_sums import step_slopes_, step_sums
+from lookalike.ops.step_sums import step_slopes_, step_sums, step_sums_and_slopes
 
-# Positives, of all rows, that are ranked at a time: some dozen arrays of so many are held at once.
-ENTRIES = 1 << 17
+# Positives, of all rows, that are ranked at a time, where there are many.
+ENTRIES = TABLE // ARRAYS
 
 
 class RankedRows:
@@ -58,7 +59,7 @@ class RankedRows:
         positives = self.positives.rows(start, stop)
         mixup = None if self.mixup is None else self.mixup[start:stop]
         losses = scores.new_zeros(len(scores))
-        for rows, group in positives.groups():
+        for rows, group in positives.groups(many_pairs(scores)):
             width = group.index.shape[1]
             pairs = width * (width - 1) // 2
             if rows is None:
@@ -82,7 +83,12 @@ class RankedRows:
     def _group(
         self, scores: Tensor, positives: RowPositives, weights: Tensor | None, mixup: Tensor | None
     ) -> Tensor:
-        own = scores.gather(1, positives.index).requires_grad_(weights is not None)
+        own = scores.gather(1, positives.index)
+        if own.shape[1] >= many(scores):
+            # All sums over many positives begin with their order: it is found once.
+            order = falling(own)
+            own, positives = own.gather(1, order), positives.reordered(order)
+        own.requires_grad_(weights is not None)
         scores.scatter_(1, positives.index, -math.inf)
         with torch.set_grad_enabled(weights is not None):
             pivots, mask = own, positives.mask
@@ -90,7 +96,11 @@ class RankedRows:
                 pivots, mask = mix_positives(own, mask, mixup)
             # A padded pivot is finite among the positives, but must gain nothing from the rest.
             reach = pivots.detach().masked_fill(~mask, math.inf)
-            below = step_sums(scores, reach, self.steps.lower)
+            below, slopes = (
+                (step_sums(scores, reach, self.steps.lower), None)
+                if weights is None
+                else step_sums_and_slopes(scores, reach, self.steps.lower)
+            )
             below.requires_grad_(weights is not None)
             level = None if self.positives.levels == 1 else positives.level
             losses = 1 - self.score(Ranked(pivots, below, mask, level, self.steps))
@@ -100,7 +110,7 @@ class RankedRows:
             by_pivot, by_below = torch.autograd.grad(
                 losses @ weights, (pivots, below), retain_graph=True, materialize_grads=True
             )
-            slopes = step_slopes_(scores, reach, by_below, self.steps.lower)
+            slopes = step_slopes_(scores, reach, by_below, self.steps.lower, slopes)
             by_pivot = by_pivot - by_below * slopes
             if mixup is not None:
                 (by_pivot,) = torch.autograd.grad((pivots * by_pivot).sum(), own)

@@ -48,7 +48,19 @@ def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
     return torch_sums(scores, pivots, step)
 
 
-def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> Tensor:
+def step_sums_and_slopes(
+    scores: Tensor, pivots: Tensor, step: SoftStep
+) -> tuple[Tensor, Tensor | None]:
+    """:func:`step_sums`, and the sums of the slopes where they cost little more, else None."""
+    if pivots.shape[1] >= many(scores) and native_kernels.suits(scores):
+        slopes = torch.empty_like(pivots, requires_grad=False)
+        return native_kernels.line_sums(scores, pivots, step, slopes), slopes
+    return step_sums(scores, pivots, step), None
+
+
+def step_slopes_(
+    scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep, slopes: Tensor | None = None
+) -> Tensor:
     """Replace each score by ``sum_i weights[b, i] * step'(scores[b, j] - pivots[b, i])``.
 
     Args:
@@ -56,13 +68,18 @@ def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep
         pivots: ``(c, P)``.
         weights: ``(c, P)``, 0 on the padding.
         step: the soft step.
+        slopes: the result, if :func:`step_sums_and_slopes` gave it.
 
     Returns:
         ``(c, P)``, ``sum_j step'(scores[b, j] - pivots[b, i])`` before the weights.
     """
     if pivots.shape[1] >= many(scores):
         if native_kernels.suits(scores):
-            return native_kernels.line_slopes_(scores, pivots, weights, step)
+            if slopes is None:
+                _, slopes = step_sums_and_slopes(scores, pivots, step)
+                assert slopes is not None
+            native_kernels.line_slopes_(scores, pivots, weights, step)
+            return slopes
         return _line_slopes_(scores, pivots, weights, step)
     kernels = _kernels(scores)
     if kernels:

@@ -53,7 +53,7 @@ void find_passed(const Points& sources, const float* targets, int64_t count, con
 }
 
 void add_cut(const Points& sources, const float* targets, int64_t count, const Cut& cut,
-             double* sums, LineRoom& room) {
+             double* sums, double* slopes, LineRoom& room) {
     if (cut.is_strict)
         find_passed<true>(sources, targets, count, cut, room.passed);
     else
@@ -62,6 +62,7 @@ void add_cut(const Points& sources, const float* targets, int64_t count, const C
         const double weight = room.weights[room.passed[i]];
         const double line = room.scores[room.passed[i]] - weight * targets[i];
         sums[i] += cut.constant * weight + cut.slope * line;
+        if (slopes != nullptr) slopes[i] += cut.slope * weight;
     }
 }
 
@@ -99,12 +100,12 @@ void find_cells(const Points& sources, const Curve& curve, LineRoom& room) {
     for (int64_t first = 0; first < sources.size;) {
         int64_t last = first + 1;
         while (last < sources.size && places[last] == places[first]) ++last;
-        room.cells[room.cell_count++] = {places[first], above, first, last};
+        room.cells[room.cell_count++] = {places[first], above, first, last, {}, {}};
         if (curve.beyond != 0.0)
             for (int64_t j = first; j < last; ++j) above += sources.w[j];
         first = last;
     }
-    room.cells[room.cell_count] = {-INFINITY, above, sources.size, sources.size};
+    room.cells[room.cell_count] = {-INFINITY, above, sources.size, sources.size, {}, {}};
 }
 
 // The powers of every cell's sources, summed from each source to the last of its cell.
@@ -130,6 +131,51 @@ void sum_powers(const Points& sources, const Curve& curve, LineRoom& room) {
             std::memcpy(base, suffixes + start * kNodes, sizeof base);
             stop = start;
         }
+    }
+}
+
+// exp(-distance), its square and its cube; most distances are those of neighbours.
+class Decay {
+  public:
+    explicit Decay(double unit) : unit_(unit) {}
+    const float* over(double distance) {
+        if (distance != last_) {
+            last_ = distance;
+            const double y = std::exp(-distance * unit_);
+            power_[0] = static_cast<float>(y);
+            power_[1] = static_cast<float>(y * y);
+            power_[2] = static_cast<float>(y * y * y);
+        }
+        return power_;
+    }
+
+  private:
+    double unit_, last_ = -1.0;
+    float power_[kTerms] = {};
+};
+
+// From every cell on, up and down, the sums of exp(-k |x| / tau).
+void sum_tails(const Curve& curve, LineRoom& room) {
+    Cell* cells = room.cells;
+    Decay decay(curve.width / curve.tau);
+    for (int64_t c = 0; c < room.cell_count; ++c) {
+        const float* moments = room.suffixes + cells[c].first * kNodes;
+        for (int64_t k = 0; k < kTerms; ++k) {
+            float up = 0.0f, down = 0.0f;
+            for (int64_t l = 0; l < kNodes; ++l) {
+                up += curve.rise[k][l] * moments[l];
+                down += (l & 1 ? -1.0f : 1.0f) * curve.rise[k][l] * moments[l];
+            }
+            cells[c].up[k] = up;
+            cells[c].down[k] = down;
+        }
+        if (c == 0 || curve.is_cut) continue;
+        const float* y = decay.over(cells[c - 1].id - cells[c].id);
+        for (int64_t k = 0; k < kTerms; ++k) cells[c].down[k] += y[k] * cells[c - 1].down[k];
+    }
+    for (int64_t c = room.cell_count - 2; c >= 0; --c) {
+        const float* y = decay.over(cells[c].id - cells[c + 1].id);
+        for (int64_t k = 0; k < kTerms; ++k) cells[c].up[k] += y[k] * cells[c + 1].up[k];
     }
 }
 
@@ -196,13 +242,35 @@ inline float below_cut(const float* suffix, const float* table, float v) {
     return sum;
 }
 
+// What the sources far below and, of a curve that is not cut, far above add to a cell of targets.
+void add_tails(double home, const Cell* above, const Cell* below, const Curve& curve,
+               Decay (&decays)[2], float* local) {
+    const double shift = curve.shift / curve.width;
+    if (below->id > -INFINITY) {
+        const float* y = decays[0].over(home - below->id - shift);
+        for (int64_t k = 0; k < kTerms; ++k) {
+            const float f = curve.tail[k] * y[k] * below->up[k];
+            for (int64_t l = 0; l < kNodes; ++l)
+                local[l] += (l & 1 ? -f : f) * curve.rise[k][l];
+        }
+    }
+    if (above != nullptr && !curve.is_cut) {
+        const float* y = decays[1].over(above->id - home);
+        for (int64_t k = 0; k < kTerms; ++k) {
+            const float f = (curve.is_slope ? 1.0f : -1.0f) * curve.tail[k] * y[k] * above->down[k];
+            for (int64_t l = 0; l < kNodes; ++l) local[l] += f * curve.rise[k][l];
+        }
+    }
+}
+
 // The targets first .. last - 1, all of the cell `home`; `c` is the first source cell not above it.
 void add_home(const float* targets, int64_t first, int64_t last, double home, int64_t c,
-              const Curve& curve, const LineRoom& room, double* sums) {
+              const Curve& curve, const LineRoom& room, Decay (&decays)[2], double* sums) {
     const Cell* cells = room.cells;
     int64_t near = c;
     while (near > 0 && home - cells[near - 1].id >= curve.first) --near;
     const double far = curve.beyond * cells[near].above;
+    const Cell* above = near > 0 ? cells + near - 1 : nullptr;
     Four four = {};
     for (; home - cells[near].id < curve.first + curve.count; ++near) {
         const int64_t e = static_cast<int64_t>(home - cells[near].id) - curve.first;
@@ -212,6 +280,7 @@ void add_home(const float* targets, int64_t first, int64_t last, double home, in
     }
     float local[kNodes];
     total(four, local);
+    add_tails(home, above, cells + near, curve, decays, local);
     const Centre centre((home + 0.5) * curve.width, curve.width, curve.shift);
     for (int64_t start = first; start < last; start += kWide) {
         float sum[kWide];
@@ -234,17 +303,17 @@ void add_home(const float* targets, int64_t first, int64_t last, double home, in
     }
 }
 
-void add_curve(const Points& sources, const float* targets, int64_t count, const Curve& curve,
-               double* sums, LineRoom& room) {
-    find_cells(sources, curve, room);
-    sum_powers(sources, curve, room);
-    find_homes(targets, count, curve, room.homes);
+// All targets, a cell of them at a time.
+void add_curve(const float* targets, int64_t count, const Curve& curve, double* sums,
+               LineRoom& room) {
     const double* homes = room.homes;
     const auto end_of = [=](int64_t first) {
         int64_t last = first + 1;
         while (last < count && homes[last] == homes[first]) ++last;
         return last;
     };
+    const double unit = curve.width / curve.tau;
+    Decay decays[2] = {Decay(unit), Decay(unit)};
     int64_t c = 0;
     for (int64_t first = 0; first < count;) {
         int64_t last = end_of(first);
@@ -254,19 +323,24 @@ void add_curve(const Points& sources, const float* targets, int64_t count, const
             last = end_of(first);
             c = seek(room.cells, c, homes[first]);
         }
-        add_home(targets, first, last, homes[first], c, curve, room, sums);
+        add_home(targets, first, last, homes[first], c, curve, room, decays, sums);
         first = last;
     }
 }
 
-void add(Points sources, const float* targets, int64_t count, const Plan& plan, double* sums,
-         LineRoom& room) {
+void add(Points sources, const float* targets, int64_t count, const Plan& plan, const Curve* slope,
+         double* sums, double* slopes, LineRoom& room) {
     if (sources.size == 0 || count == 0) return;
     if (plan.cut_count > 0) sum_up(sources, room);
     for (int64_t c = 0; c < plan.cut_count; ++c)
-        add_cut(sources, targets, count, plan.cuts[c], sums, room);
-    if (plan.has_curve)
-        add_curve(sources, targets, count, plan.curve, sums, room);
+        add_cut(sources, targets, count, plan.cuts[c], sums, slopes, room);
+    if (!plan.has_curve) return;
+    find_cells(sources, plan.curve, room);
+    sum_powers(sources, plan.curve, room);
+    sum_tails(plan.curve, room);
+    find_homes(targets, count, plan.curve, room.homes);
+    add_curve(targets, count, plan.curve, sums, room);
+    if (slopes != nullptr) add_curve(targets, count, *slope, slopes, room);
 }
 
 }  // namespace

@@ -51,33 +51,37 @@ class Pairs {
     Pairs(const LineKernels& kernel, const Relations& relations)
         : rows_(kernel), relations_(relations) {}
 
-    // found(items of the level, their sources, the sources' shares, plan)
+    // found(plan), with rows().targets of one level and the rows().sources that meet them by it.
     template <typename Found>
     void each(const PairRow& row, const Found& found) {
         level_weights(row, weights_);
-        rows_.items.clear();
-        for (int64_t i = 0; i < row.depth; ++i)
-            if (row.weights[i] != 0.0f) rows_.items.add(row.scores[i], i);
-        rows_.sorter.fall(rows_.items.x, rows_.items.place);
+        Line &items = rows_.items, &targets = rows_.targets;
+        items.take(
+            row.depth, [&](int64_t i) { return row.weights[i] != 0.0f; },
+            [&](int64_t i) { return row.scores[i]; }, [](int64_t i) { return i; });
+        rows_.sorter.fall(items.x.data(), items.place.data(), items.size);
+        const float* x = items.x.data();
+        const int32_t* place = items.place.data();
+        int32_t* levels = levels_.at_least(items.size);
+        for (int64_t i = 0; i < items.size; ++i) levels[i] = row.level_of(place[i]);
         const bool is_one = are_one();
         for (int level = 0; level < kMostLevels; ++level) {
             if (weights_[level] == 0.0f) continue;
-            rows_.targets.clear();
-            for (int64_t i = 0; i < rows_.items.size(); ++i)
-                if (is_one || row.level_of(rows_.items.place[i]) == level)
-                    rows_.targets.add(rows_.items.x[i], rows_.items.place[i]);
+            targets.take(
+                items.size, [=](int64_t i) { return is_one || levels[i] == level; },
+                [=](int64_t i) { return x[i]; }, [=](int64_t i) { return place[i]; });
             for (size_t p = 0; p < relations_.plans.size(); ++p) {
                 const Plan& plan = relations_.plans[p];
                 if (plan.cut_count == 0 && !plan.has_curve) continue;
-                choose(row, level, static_cast<int>(p), is_one);
-                if (rows_.sources.size() > 0) found(plan);
+                choose(level, static_cast<int>(p), is_one);
+                if (rows_.sources.size > 0) found(plan);
             }
             if (is_one) return;
         }
     }
 
     Rows& rows() { return rows_; }
-    const std::vector<float>& shares() const { return shares_; }
+    const float* shares() { return shares_.data(); }
 
   private:
     // Whether the levels make no difference.
@@ -90,24 +94,33 @@ class Pairs {
         return relations_.plans.size() == 1;
     }
 
-    void choose(const PairRow& row, int level, int plan, bool is_one) {
-        rows_.sources.clear();
-        shares_.clear();
-        for (int64_t j = 0; j < rows_.items.size(); ++j) {
-            const int32_t at = rows_.items.place[j];
-            const int other = row.level_of(at);
+    void choose(int level, int plan, bool is_one) {
+        std::array<bool, kMostLevels> takes;
+        std::array<float, kMostLevels> share;
+        for (int other = 0; other < kMostLevels; ++other) {
             const int relation = other < level ? 0 : other == level ? 1 : 2;
-            if (!is_one && relations_.which[relation] != plan) continue;
-            rows_.sources.add(rows_.items.x[j], at);
-            shares_.push_back(weights_[other] < weights_[level] ? weights_[other]
-                                                                : weights_[level]);
+            takes[other] = is_one || relations_.which[relation] == plan;
+            share[other] = weights_[other] < weights_[level] ? weights_[other] : weights_[level];
         }
+        const float* x = rows_.items.x.data();
+        const int32_t *place = rows_.items.place.data(), *levels = levels_.data();
+        float* shares = shares_.at_least(rows_.items.size);
+        int64_t n = 0;
+        rows_.sources.take(
+            rows_.items.size,
+            [&](int64_t j) {
+                shares[n] = share[levels[j]];
+                n += takes[levels[j]] ? 1 : 0;
+                return takes[levels[j]];
+            },
+            [=](int64_t j) { return x[j]; }, [=](int64_t j) { return place[j]; });
     }
 
     Rows rows_;
     const Relations& relations_;
     std::array<float, kMostLevels> weights_;
-    std::vector<float> shares_;
+    Grown<int32_t> levels_;
+    Grown<float> shares_;
 };
 
 bool all_suit(ConstMatrix pivots, const PairRow& first) {
@@ -144,10 +157,12 @@ bool line_pair_sums(ConstMatrix pivots, ConstMatrix weights, std::optional<Const
             // An item does not push itself.
             for (int64_t i = 0; i < depth; ++i) sums[i] = -at_zero * row.weights[i];
             pairs.each(row, [&](const Plan& plan) {
-                Rows& rows = pairs.rows();
-                const auto& found = rows.add(rows.sources.x, pairs.shares(), rows.targets.x, plan);
-                for (int64_t i = 0; i < rows.targets.size(); ++i)
-                    sums[rows.targets.place[i]] += found[i];
+                Line &sources = pairs.rows().sources, &targets = pairs.rows().targets;
+                const double* found =
+                    pairs.rows().add(sources.x.data(), pairs.shares(), sources.size,
+                                     targets.x.data(), targets.size, plan);
+                for (int64_t i = 0; i < targets.size; ++i)
+                    sums[targets.place.data()[i]] += found[i];
             });
             for (int64_t i = 0; i < depth; ++i) o[at + i] = static_cast<float>(sums[i]);
         }
@@ -174,23 +189,26 @@ bool line_pair_slopes(ConstMatrix pivots, ConstMatrix weights, std::optional<Con
     share_rows(pivots.shape(0), 64 * depth, threads, [&](int64_t first, int64_t last) {
         Pairs pairs(kernel, relations);
         std::vector<double> slopes(depth);
-        std::vector<float> by_target;
         for (int64_t at = first * depth; at < last * depth; at += depth) {
             const PairRow row = {table.scores + at, table.weights + at,
                                table.level == nullptr ? nullptr : table.level + at, depth};
             slopes.assign(depth, 0.0);
             pairs.each(row, [&](const Plan& plan) {
                 Rows& rows = pairs.rows();
-                const Line &sources = rows.sources, &targets = rows.targets;
-                by_target.clear();
-                for (const int32_t i : targets.place) by_target.push_back(g[at + i]);
+                Line &sources = rows.sources, &targets = rows.targets;
+                const float *x = sources.x.data(), *to = targets.x.data();
+                const int32_t *source = sources.place.data(), *target = targets.place.data();
+                float* by_target = rows.weights.at_least(targets.size);
+                for (int64_t i = 0; i < targets.size; ++i) by_target[i] = g[at + target[i]];
                 // Both ends of a pair move its difference, in opposite directions.
-                const auto& down = rows.add(sources.x, pairs.shares(), targets.x, plan);
-                for (int64_t i = 0; i < targets.size(); ++i)
-                    slopes[targets.place[i]] -= by_target[i] * down[i];
-                const auto& up = rows.add_back(sources.x, targets.x, by_target, plan);
-                for (int64_t j = 0; j < sources.size(); ++j)
-                    slopes[sources.place[j]] += pairs.shares()[j] * up[sources.size() - 1 - j];
+                const double* down =
+                    rows.add(x, pairs.shares(), sources.size, to, targets.size, plan);
+                for (int64_t i = 0; i < targets.size; ++i)
+                    slopes[target[i]] -= by_target[i] * down[i];
+                const double* up =
+                    rows.add_back(x, sources.size, to, by_target, targets.size, plan);
+                for (int64_t j = 0; j < sources.size; ++j)
+                    slopes[source[j]] += pairs.shares()[j] * up[sources.size - 1 - j];
             });
             for (int64_t i = 0; i < depth; ++i) o[at + i] = static_cast<float>(slopes[i]);
         }

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <optional>
 #include <tuple>
 #include <vector>
@@ -19,10 +20,12 @@
 namespace lookalike {
 
 using Table = nb::ndarray<const float, nb::shape<-1, kNodes, kNodes>, nb::c_contig, nb::device::cpu>;
-// The cuts (at, is strict, constant, slope, scale, add); the table of the curve, or none; and of the
-// curve the first distance, width, shift, beyond, and whether it is cut.
+// The cuts (at, is strict, constant, slope, scale, add); the table of the curve, or none; of the curve
+// the first distance, width, shift, beyond, whether it is cut, tau and whether it is a slope; and its
+// tails, each term's factor and the powers of its exp.
+using Tails = std::array<std::array<double, kNodes + 1>, kTerms>;
 using PlanParts = std::tuple<std::vector<std::array<double, 6>>, std::optional<Table>,
-                             std::array<double, 5>>;
+                             std::array<double, 7>, Tails>;
 
 inline Plan make_plan(const PlanParts& parts) {
     Plan plan = {};
@@ -35,25 +38,49 @@ inline Plan make_plan(const PlanParts& parts) {
         const auto& n = std::get<2>(parts);
         plan.has_curve = true;
         plan.curve = {table->data(), static_cast<int64_t>(n[0]), static_cast<int64_t>(table->shape(0)),
-                      n[1], n[2], n[3], n[4] != 0.0};
+                      n[1], n[2], n[3], n[4] != 0.0, n[5], n[6] != 0.0, {}, {}};
+        for (int64_t k = 0; k < kTerms; ++k) {
+            plan.curve.tail[k] = static_cast<float>(std::get<3>(parts)[k][0]);
+            for (int64_t l = 0; l < kNodes; ++l)
+                plan.curve.rise[k][l] = static_cast<float>(std::get<3>(parts)[k][l + 1]);
+        }
     }
     return plan;
 }
 
+// Memory that only grows: what it holds is not kept, nor cleared.
+template <typename T>
+class Grown {
+  public:
+    T* at_least(int64_t size) {
+        if (size > static_cast<int64_t>(held_.size())) held_.resize(size + size / 4);
+        return held_.data();
+    }
+    T* data() { return held_.data(); }
+
+  private:
+    std::vector<T> held_;
+};
+
 // Points of a row in falling order, and which column each is.
 struct Line {
-    std::vector<float> x;
-    std::vector<int32_t> place;
+    Grown<float> x;
+    Grown<int32_t> place;
+    int64_t size = 0;
 
-    void clear() {
-        x.clear();
-        place.clear();
+    // Keeps of `count` points those for which keep(i) holds; value(i) and at(i) tell the rest.
+    template <typename Keep, typename Value, typename At>
+    void take(int64_t count, const Keep& keep, const Value& value, const At& at) {
+        float* to = x.at_least(count);
+        int32_t* column = place.at_least(count);
+        int64_t n = 0;
+        for (int64_t i = 0; i < count; ++i) {
+            to[n] = value(i);
+            column[n] = static_cast<int32_t>(at(i));
+            n += keep(i) ? 1 : 0;
+        }
+        size = n;
     }
-    void add(float value, int64_t at) {
-        x.push_back(value);
-        place.push_back(static_cast<int32_t>(at));
-    }
-    int64_t size() const { return static_cast<int64_t>(x.size()); }
 };
 
 // Sums of one thread, row after row.
@@ -62,62 +89,66 @@ class Rows {
     explicit Rows(const LineKernels& kernel) : kernel_(kernel) {}
 
     Line sources, targets, items;
-    std::vector<float> weights, shares, one, two;
-    std::vector<double> sums;
+    Grown<float> weights;
     Sorter sorter;
 
-    const std::vector<double>& add(const std::vector<float>& x, const std::vector<float>& w,
-                                   const std::vector<float>& at, const Plan& plan) {
-        sums.assign(at.size(), 0.0);
-        suffixes_.resize(x.size() * kNodes);
-        places_.resize(x.size());
-        weights_.resize(x.size() + 1);
-        scores_.resize(x.size() + 1);
-        cells_.resize(x.size() + 1);
-        homes_.resize(at.size());
-        passed_.resize(at.size());
-        padded_.assign(at.begin(), at.end());
-        padded_.resize(at.size() + kWide);
-        LineRoom room = {suffixes_.data(), places_.data(), weights_.data(),
-                         scores_.data(), cells_.data(), 0, homes_.data(), passed_.data()};
-        kernel_.add({x.data(), w.data(), static_cast<int64_t>(x.size())}, padded_.data(),
-                    static_cast<int64_t>(at.size()), plan, sums.data(), room);
+    // For each of the `count` targets at `at`, the sum over the points x of weights w. With `slope`,
+    // the curve of the derivative, also that of the derivative: slopes().
+    const double* add(const float* x, const float* w, int64_t size, const float* at, int64_t count,
+                      const Plan& plan, const Curve* slope = nullptr) {
+        double *sums = sums_.at_least(count), *slopes = nullptr;
+        std::memset(sums, 0, count * sizeof(double));
+        if (slope != nullptr) {
+            slopes = slopes_.at_least(count);
+            std::memset(slopes, 0, count * sizeof(double));
+        }
+        float* padded = padded_.at_least(count + kWide);
+        std::memcpy(padded, at, count * sizeof(float));
+        std::memset(padded + count, 0, kWide * sizeof(float));
+        LineRoom room = {suffixes_.at_least(size * kNodes), places_.at_least(size),
+                         weights_.at_least(size + 1),       scores_.at_least(size + 1),
+                         cells_.at_least(size + 1),         0,
+                         homes_.at_least(count),            passed_.at_least(count)};
+        kernel_.add({x, w, size}, padded, count, plan, slope, sums, slopes, room);
         return sums;
     }
 
-    // The same seen from the sources: for each, the sum over the targets. Last source first.
-    const std::vector<double>& add_back(const std::vector<float>& x, const std::vector<float>& at,
-                                        const std::vector<float>& w, const Plan& plan) {
-        turn(at, one);
-        turn(x, two);
-        shares.assign(w.rbegin(), w.rend());
-        return add(one, shares, two, plan);
+    const double* slopes() { return slopes_.data(); }
+
+    // The same seen from the sources x: for each, the sum over the targets. Last source first.
+    const double* add_back(const float* x, int64_t size, const float* at, const float* w,
+                           int64_t count, const Plan& plan) {
+        const float* turned = turn(at, count, one_);
+        const float* targets = turn(x, size, two_);
+        float* shares = shares_.at_least(count);
+        for (int64_t i = 0; i < count; ++i) shares[i] = w[count - 1 - i];
+        return add(turned, shares, count, targets, size, plan);
     }
 
-    // Columns of a row that lie within reach; false where a score is no number.
+    // The columns of a row that are not absent; false where one is no number.
     bool read(const float* row, int64_t width, float absent, Line& line) {
-        line.clear();
-        bool good = true;
-        for (int64_t j = 0; j < width; ++j) {
-            if (row[j] == absent) continue;
-            good &= std::isfinite(row[j]);
-            line.add(row[j], j);
-        }
-        if (good) sorter.fall(line.x, line.place);
-        return good;
+        line.take(
+            width, [=](int64_t j) { return row[j] != absent; }, [=](int64_t j) { return row[j]; },
+            [](int64_t j) { return j; });
+        float sum = 0.0f;
+        for (int64_t i = 0; i < line.size; ++i) sum += line.x.data()[i] - line.x.data()[i];
+        if (sum != 0.0f) return false;
+        sorter.fall(line.x.data(), line.place.data(), line.size);
+        return true;
     }
 
   private:
-    static void turn(const std::vector<float>& from, std::vector<float>& to) {
-        to.assign(from.rbegin(), from.rend());
-        for (float& value : to) value = -value;
+    static const float* turn(const float* from, int64_t size, Grown<float>& room) {
+        float* to = room.at_least(size);
+        for (int64_t i = 0; i < size; ++i) to[i] = -from[size - 1 - i];
+        return to;
     }
 
     const LineKernels& kernel_;
-    std::vector<float> suffixes_, padded_;
-    std::vector<double> places_, weights_, scores_, homes_;
-    std::vector<int32_t> passed_;
-    std::vector<Cell> cells_;
+    Grown<float> suffixes_, padded_, one_, two_, shares_;
+    Grown<double> sums_, slopes_, places_, weights_, scores_, homes_;
+    Grown<int32_t> passed_;
+    Grown<Cell> cells_;
 };
 
 }  // namespace lookalike

@@ -5,75 +5,102 @@
 namespace lookalike {
 namespace {
 
+using Columns = nb::ndarray<int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
 void fill(float* row, int64_t width, float value) {
     for (int64_t j = 0; j < width; ++j) row[j] = value;
 }
 
-void write(const std::vector<double>& values, const Line& line, float* row) {
-    for (int64_t i = 0; i < line.size(); ++i) row[line.place[i]] = static_cast<float>(values[i]);
+void write(const double* values, Line& line, float* row) {
+    for (int64_t i = 0; i < line.size; ++i)
+        row[line.place.data()[i]] = static_cast<float>(values[i]);
 }
 
-void line_sums(ConstMatrix scores, ConstMatrix pivots, Matrix out, const PlanParts& parts,
-               const std::string& isa, int threads) {
+const float* ones(int64_t count, Rows& rows) {
+    float* weights = rows.weights.at_least(count);
+    fill(weights, count, 1.0f);
+    return weights;
+}
+
+void line_sums(ConstMatrix scores, ConstMatrix pivots, Matrix out, std::optional<Matrix> by_slope,
+               const PlanParts& parts, const PlanParts& slope_parts, const std::string& isa,
+               int threads) {
     need_rows(scores, pivots);
     need_same(pivots, out);
+    if (by_slope) need_same(pivots, *by_slope);
     need_countable(scores.shape(1));
     const LineKernels& kernel = LOOKALIKE_SELECT(isa, line_kernels);
-    const Plan plan = make_plan(parts);
+    const Plan plan = make_plan(parts), slope = make_plan(slope_parts);
     const int64_t width = scores.shape(1), depth = pivots.shape(1);
     const float *s = scores.data(), *p = pivots.data();
-    float* o = out.data();
+    float *o = out.data(), *d = by_slope ? by_slope->data() : nullptr;
     nb::gil_scoped_release free;
     share_rows(scores.shape(0), 16 * (width + depth), threads, [&](int64_t first, int64_t last) {
         Rows rows(kernel);
+        Line &sources = rows.sources, &targets = rows.targets;
         for (int64_t row = first; row < last; ++row) {
-            float* to = o + row * depth;
-            fill(to, depth, 0.0f);
-            bool good = rows.read(s + row * width, width, -INFINITY, rows.sources);
-            good &= rows.read(p + row * depth, depth, INFINITY, rows.targets);
-            if (!good) {
-                fill(to, depth, NAN);
-                continue;
-            }
-            rows.weights.assign(rows.sources.x.size(), 1.0f);
-            write(rows.add(rows.sources.x, rows.weights, rows.targets.x, plan), rows.targets, to);
+            bool good = rows.read(s + row * width, width, -INFINITY, sources);
+            good &= rows.read(p + row * depth, depth, INFINITY, targets);
+            const float nothing = good ? 0.0f : NAN;
+            fill(o + row * depth, depth, nothing);
+            if (d != nullptr) fill(d + row * depth, depth, nothing);
+            if (!good) continue;
+            const double* sums =
+                rows.add(sources.x.data(), ones(sources.size, rows), sources.size,
+                         targets.x.data(), targets.size, plan, d ? &slope.curve : nullptr);
+            write(sums, targets, o + row * depth);
+            if (d != nullptr) write(rows.slopes(), targets, d + row * depth);
         }
     });
 }
 
-void line_slopes(Matrix scores, ConstMatrix pivots, ConstMatrix weights, Matrix out,
-                 const PlanParts& parts, const std::string& isa, int threads) {
+// Each score's share in the slopes of its pivots, written over it.
+void line_slopes(Matrix scores, ConstMatrix pivots, ConstMatrix weights, const PlanParts& parts,
+                 const std::string& isa, int threads) {
     need_rows(scores, pivots);
     need_same(pivots, weights);
-    need_same(pivots, out);
     need_countable(scores.shape(1));
     const LineKernels& kernel = LOOKALIKE_SELECT(isa, line_kernels);
     const Plan plan = make_plan(parts);
     const int64_t width = scores.shape(1), depth = pivots.shape(1);
     const float *p = pivots.data(), *w = weights.data();
-    float *s = scores.data(), *o = out.data();
+    float* s = scores.data();
     nb::gil_scoped_release free;
     share_rows(scores.shape(0), 16 * (width + depth), threads, [&](int64_t first, int64_t last) {
         Rows rows(kernel);
+        Line &sources = rows.sources, &targets = rows.targets;
         for (int64_t row = first; row < last; ++row) {
-            float *to = o + row * depth, *scored = s + row * width;
-            fill(to, depth, 0.0f);
-            bool good = rows.read(scored, width, -INFINITY, rows.sources);
-            good &= rows.read(p + row * depth, depth, INFINITY, rows.targets);
-            if (!good) {
-                fill(to, depth, NAN);
-                fill(scored, width, NAN);
-                continue;
-            }
-            const Line &sources = rows.sources, &targets = rows.targets;
-            rows.weights.assign(sources.x.size(), 1.0f);
-            write(rows.add(sources.x, rows.weights, targets.x, plan), targets, to);
-            rows.weights.clear();
-            for (const int32_t i : targets.place) rows.weights.push_back(w[row * depth + i]);
-            const auto& mixed = rows.add_back(sources.x, targets.x, rows.weights, plan);
-            fill(scored, width, 0.0f);
-            for (int64_t j = 0; j < sources.size(); ++j)
-                scored[sources.place[j]] = static_cast<float>(mixed[sources.size() - 1 - j]);
+            float* scored = s + row * width;
+            bool good = rows.read(scored, width, -INFINITY, sources);
+            good &= rows.read(p + row * depth, depth, INFINITY, targets);
+            fill(scored, width, good ? 0.0f : NAN);
+            if (!good) continue;
+            float* by = rows.weights.at_least(targets.size);
+            for (int64_t i = 0; i < targets.size; ++i)
+                by[i] = w[row * depth + targets.place.data()[i]];
+            const double* mixed = rows.add_back(sources.x.data(), sources.size, targets.x.data(),
+                                                by, targets.size, plan);
+            for (int64_t j = 0; j < sources.size; ++j)
+                scored[sources.place.data()[j]] = static_cast<float>(mixed[sources.size - 1 - j]);
+        }
+    });
+}
+
+// Which columns of each row hold its highest value, the next, and so on.
+void falling(ConstMatrix values, Columns columns, int threads) {
+    need_same(values, columns);
+    need_countable(values.shape(1));
+    const int64_t width = values.shape(1);
+    const float* from = values.data();
+    int64_t* to = columns.data();
+    nb::gil_scoped_release free;
+    share_rows(values.shape(0), 16 * width, threads, [&](int64_t first, int64_t last) {
+        Rows rows(baseline::line_kernels);
+        for (int64_t at = first * width; at < last * width; at += width) {
+            const bool good = rows.read(from + at, width, NAN, rows.items);
+            // Where a value is no number there is no order, and the columns stay.
+            for (int64_t i = 0; i < width; ++i)
+                to[at + i] = good ? rows.items.place.data()[i] : i;
         }
     });
 }
@@ -81,11 +108,13 @@ void line_slopes(Matrix scores, ConstMatrix pivots, ConstMatrix weights, Matrix 
 }  // namespace
 
 void bind_lines(nb::module_& module) {
-    module.def("line_sums", &line_sums, nb::arg("scores"), nb::arg("pivots"),
-               nb::arg("out").noconvert(), nb::arg("plan"), nb::arg("isa"), nb::arg("threads"));
-    module.def("line_slopes", &line_slopes, nb::arg("scores").noconvert(), nb::arg("pivots"),
-               nb::arg("weights"), nb::arg("out").noconvert(), nb::arg("plan"), nb::arg("isa"),
+    module.def("falling", &falling, nb::arg("values"), nb::arg("columns").noconvert(),
                nb::arg("threads"));
+    module.def("line_sums", &line_sums, nb::arg("scores"), nb::arg("pivots"),
+               nb::arg("out").noconvert(), nb::arg("by_slope").noconvert().none(),
+               nb::arg("plan"), nb::arg("slope_plan"), nb::arg("isa"), nb::arg("threads"));
+    module.def("line_slopes", &line_slopes, nb::arg("scores").noconvert(), nb::arg("pivots"),
+               nb::arg("weights"), nb::arg("plan"), nb::arg("isa"), nb::arg("threads"));
 }
 
 }  // namespace lookalike

@@ -8,6 +8,7 @@ namespace lookalike {
 
 constexpr int64_t kNodes = 8;
 constexpr int64_t kWide = 16;
+constexpr int64_t kTerms = 3;
 
 // Points in falling order, and their weights.
 struct Points {
@@ -28,6 +29,11 @@ struct Curve {
     int64_t first, count;
     double width, shift, beyond;
     bool is_cut;
+    // Farther, it is tail[k] exp(-(k+1) |x| / tau), above 0 of the opposite sign if it is a value;
+    // rise[k] are the powers of exp((k+1) u width / (2 tau)).
+    double tau;
+    bool is_slope;
+    float tail[kTerms], rise[kTerms][kNodes];
 };
 
 constexpr int64_t kMostCuts = 3;
@@ -39,10 +45,12 @@ struct Plan {
     bool has_curve;
 };
 
-// Neighbouring sources of one cell, and the weight of all before them.
+// Neighbouring sources of one cell, and the weight of all before them. The sums of exp over the
+// sources up to this cell, and from it on, are seen from its centre.
 struct Cell {
     double id, above;
     int64_t first, last;
+    float down[kTerms], up[kTerms];
 };
 
 // What one thread works in: room for the sources (kNodes numbers each, and one more of most) and the targets. No containers: kernels of different instruction sets must share no function.
@@ -57,8 +65,9 @@ struct LineRoom {
 
 struct LineKernels {
     // sums[i] += sum_j w[j] step(x[j] - targets[i]); targets fall too, and kWide more can be read.
-    void (*add)(Points sources, const float* targets, int64_t count, const Plan& plan, double* sums,
-                LineRoom& room);
+    // Unless slopes is null, the same of the step's derivative, whose curve is `slope`.
+    void (*add)(Points sources, const float* targets, int64_t count, const Plan& plan,
+                const Curve* slope, double* sums, double* slopes, LineRoom& room);
 };
 
 namespace baseline { extern const LineKernels line_kernels; }
