@@ -16,7 +16,8 @@ class ModelConfig:
 
     # a timm name; conv4, googlenet, bn_inception, deit_small_distilled; your own by import path
     backbone: str = "resnet18"
-    pool: str = "avg"  # avg, max, gem, …; for transformers: token or avg
+    # auto: the class token where there is one, else avg; max, avgmax, gem, gemmp, rmac, token
+    pool: str = "auto"
     embedding_size: int | None = 128  # null: the pooled features themselves
     head_norm: bool | str = False  # before the linear head: true (or layer), l2: unit length
     head_bias: bool = True
