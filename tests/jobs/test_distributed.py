@@ -57,21 +57,36 @@ def parts(run: Run) -> dict:
     return torch.load(run.checkpoints / "last.pt", weights_only=True)["parts"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["loss=smooth_ap", "model.freeze_batch_norm=true"],
-        ["loss=proxy_anchor", "sync_batch_norm=true"],
-        ["loss=proxy_anchor", "model.freeze_batch_norm=true", "micro_batch=3", "update_every=2"],
+CASES = {
+    "frozen": ["loss=smooth_ap", "model.freeze_batch_norm=true"],
+    "synchronised": ["loss=proxy_anchor", "sync_batch_norm=true"],
+    "micro_batches": [
+        "loss=proxy_anchor", "model.freeze_batch_norm=true", "micro_batch=3", "update_every=2",
     ],
-    ids=["frozen", "synchronised", "micro_batches"],
-)
-def test_two_gloo_processes_train_as_one(toy, tmp_path, options):
-    options = [*toy, *options, "epochs=2", "optimizer.lr=1e-3"]
-    alone = Run(train.run([*options, f"run={tmp_path / 'alone'}"], quiet=True))
-    torchrun(*TRAIN, *options, f"run={tmp_path / 'two'}")
-    two = Run(tmp_path / "two")
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def by_two(toy, tmp_path_factory):
+    """The words of each case, and the folder of its run by two processes, which start once."""
+    home = tmp_path_factory.mktemp("two")
+    words = {n: [*toy, *more, "epochs=2", "optimizer.lr=1e-3"] for n, more in CASES.items()}
+    given = [[*some, f"run={home / name}"] for name, some in words.items()]
+    program = home / "all.py"
+    program.write_text(
+        f"from lookalike.jobs import train\nfor words in {given!r}:\n"
+        "    train.run(words, quiet=True)\n"
+    )
+    torchrun(str(program))
+    return words, home
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_two_gloo_processes_train_as_one(by_two, tmp_path, case):
+    words, home = by_two
+    alone = Run(train.run([*words[case], f"run={tmp_path / 'alone'}"], quiet=True))
+    two = Run(home / case)
     assert two.read_manifest()["status"] == "finished"
     assert losses(two) == pytest.approx(losses(alone), rel=1e-5)
     one, other = parts(alone), parts(two)
