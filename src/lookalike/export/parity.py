@@ -110,7 +110,7 @@ def compare(one: Encoder, other: Encoder, table: Table, console: Console | None 
 
 def _embed(encoder: Encoder, table: Table, advance: Any) -> tuple[np.ndarray, np.ndarray]:
     rows, vectors = [], []
-    for here, part, bad in encoder.rows(table, np.arange(len(table)), batch_size=32, workers=0):
+    for part, here, bad in encoder.rows(table, np.arange(len(table)), batch_size=32, workers=0):
         rows.append(here)
         vectors.append(part)
         if advance is not None:
