@@ -102,3 +102,12 @@ def test_a_gallery_that_is_the_queries_is_said():
 def test_partitions_take_any_container():
     found = clustering(pd.Series([1, 1, 2], index=[5, 6, 7]), iter(["a", "a", "b"]))
     assert found["pairwise_f"] == 1
+
+
+@pytest.mark.parametrize("empty", ["query", "gallery"])
+def test_nothing_to_measure_is_refused(empty):
+    none, some = np.zeros((0, 4), np.float32), np.ones((2, 4), np.float32)
+    query, gallery = (none, some) if empty == "query" else (some, none)
+    labels = [0] * len(query), [0] * len(gallery)
+    with pytest.raises(DataError, match=f"{empty} holds no vectors"):
+        evaluate(query, labels[0], gallery, labels[1])

@@ -87,6 +87,6 @@ def embedded_batches(
             yield batch
 
     for vectors in embed_batches(model, batches(), precision=precision, scales=scales):
-        yield Embedded(vectors, rows.pop(), unreadable())
+        yield Embedded(vectors, rows.pop(0), unreadable())
     if left := unreadable():
         yield Embedded(np.empty((0, model.width), np.float32), np.empty(0, np.int64), left)

@@ -12,8 +12,12 @@ from lookalike.errors import ConfigError
 from lookalike.losses.matryoshka import matryoshka
 
 
-def build_sampler(config: Config, training: Table) -> BatchSampler:
-    """The batches of a run's epochs; each process takes its share of every batch."""
+def build_sampler(
+    config: Config, training: Table, given: BatchSampler | None = None
+) -> BatchSampler:
+    """The batches of a run's epochs, unless the caller gave them."""
+    if given is not None:
+        return given
     return components.build(
         "sampler",
         config.sampler,

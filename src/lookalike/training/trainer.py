@@ -84,8 +84,7 @@ class Training:
             )
         self.choosing = model_selection.choosing_splits(self.table, config)
         self.training = training_rows(self.table)
-        own = given.sampler
-        self.sampler = build_sampler(config, self.training) if own is None else own
+        self.sampler = build_sampler(config, self.training, given.sampler)
         self.model: Embedder = (given.model or build_model(config)).to(self.device)
         self.tutor = teacher.tutor_of(config, self.model)
         loss = given.loss or build_loss(config, self.training, self.model.width)
