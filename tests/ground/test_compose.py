@@ -39,7 +39,7 @@ def test_a_group_chosen_beside_a_recipe_drops_the_recipes_options_for_it(caplog)
     config = compose(["recipe=suprank/sop", "evaluation=in_shop"])
     assert config.evaluation.k == [1, 10, 20, 30, 40, 50] and config.evaluation.every == 20
     config = compose(["recipe=roadmap/cub_deit", "model=resnet50"])
-    assert (config.model.pool, config.model.embedding_size) == ("avg", None)
+    assert (config.model.pool, config.model.embedding_size) == ("auto", None)
 
 
 def test_options_of_what_a_recipe_names_go_with_it():
