@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.console import (
@@ -19,11 +20,13 @@ from rich.markup import escape
 from rich.progress import (
     Progress,
     ProgressColumn,
-    TaskID,
 )
 from rich.segment import Segment
 
 from lookalike.errors import printable
+from lookalike.notebook import NotebookBar
+
+Bar = Progress | NotebookBar
 
 
 class _Shown:
@@ -62,7 +65,12 @@ class Console:
         self.quiet = quiet or silent or not shows
         self._log = logging.getLogger("lookalike") if library else None
         self._silent = silent
-        self._bar: Progress | None = None
+        self._bar: Bar | None = None
+
+    def _new_bar(self, *columns: ProgressColumn, transient: bool = True) -> Bar:
+        if self._log is not None:
+            return NotebookBar(transient=transient)
+        return Progress(*columns, console=self.out, transient=transient)
 
     def say(self, text: str) -> None:
         """One line; above the bar while there is one."""
@@ -70,8 +78,7 @@ class Console:
             if not self._silent:
                 self._log.info(printable(text))
             return
-        out = self.out if self._bar is None else self._bar.console
-        out.print(text, markup=False)
+        self.out.print(text, markup=False)  # rich puts it above a bar of the same console
 
     def show(self, *tables: RenderableType) -> None:
         """Tables, or whatever else rich can print."""
@@ -79,13 +86,13 @@ class Console:
             self.out.print(table)
 
     @contextmanager
-    def live(self, *columns: ProgressColumn) -> Iterator[Progress | None]:
+    def live(self, *columns: ProgressColumn) -> Iterator[Bar | None]:
         """A bar of one's own columns that stays; None where there is no terminal."""
         if self.quiet:
             yield None
             return
         try:
-            with Progress(*columns, console=self.out) as self._bar:
+            with self._new_bar(*columns, transient=False) as self._bar:
                 yield self._bar
         finally:
             self._bar = None
@@ -99,13 +106,14 @@ class Console:
             return
         own = None
         if bar is None:
-            own = bar = Progress(console=self.out, transient=True)
+            own = bar = self._new_bar()
             own.start()
-        task = bar.add_task(escape(f"embedding {printable(split)}"), total=total)
+        shown: Any = bar  # their numbers of tasks are of two types
+        task = shown.add_task(escape(f"embedding {printable(split)}"), total=total)
         try:
-            yield lambda n: bar.advance(task, n)
+            yield lambda n: shown.advance(task, n)
         finally:
-            bar.remove_task(task)
+            shown.remove_task(task)
             if own is not None:
                 own.stop()
 
@@ -131,8 +139,8 @@ class Console:
         if self.quiet:
             yield None
             return
-        bar = Progress(console=self.out, transient=True)
-        task: TaskID | None = None
+        bar: Any = self._new_bar()
+        task = None
 
         def advance(done: int, total: int) -> None:
             nonlocal task
@@ -144,5 +152,5 @@ class Console:
         try:
             yield advance
         finally:
-            if bar.live.is_started:  # else it would print an empty line
+            if task is not None:  # else it would print an empty line
                 bar.stop()

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
@@ -82,3 +84,16 @@ def test_an_example_is_short():
     assert len(OWN) == 3
     for file in OWN:
         assert len(file.read_text().splitlines()) < 60
+
+
+@pytest.mark.slow
+def test_the_notebook_trains_looks_searches_and_plots(tmp_path):
+    notebook = nbformat.read(EXAMPLES / "first_steps.ipynb", 4)
+    place = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=500, resources=place).execute()
+    shown = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    kinds = [kind for out in shown for kind in out.get("data", ())]
+    assert kinds.count("image/png") == 2  # the plot and the contact sheet
+    assert any("recall_at_1" in out["data"].get("text/html", "") for out in shown if "data" in out)
+    told = "".join(out["text"] for out in shown if out["output_type"] == "stream")
+    assert "raw pixels" in told

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 optuna = pytest.importorskip("optuna", reason="the extra 'tune' is not installed")
 
-SPACE = "optimizer.lr: {low: 1e-4, high: 3e-2, log: true}\nmodel.pool: {choices: [avg, gem]}\n"
+SPACE = "optimizer.lr: {low: 1e-4, high: 3e-2, log: true}\nmodel.pool: {choices: [auto, gem]}\n"
 SHORT = ["evaluation.select=test", "epochs=2", "sampler.batches=2", "watch.every=0"]
 
 
@@ -60,7 +60,7 @@ def test_trials_are_runs_and_the_page_tells_of_them(words, tmp_path, capsys):
     page = sweep.run(words, trials=3, out=folder)
     trials = trials_of(folder)
     assert [t.state.name for t in trials] == ["COMPLETE"] * 3
-    assert trials[0].params == {"optimizer.lr": 0.003, "model.pool": "avg"}  # as it is without
+    assert trials[0].params == {"optimizer.lr": 0.003, "model.pool": "auto"}  # as it is without
     for trial in trials:
         run = Run.open(folder / f"trial-{trial.number:04d}")
         judged = [

@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lookalike import components
 from lookalike.config import Config
-from lookalike.data.dataset import Broken
 from lookalike.data.sources import SOURCES
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from lookalike.data.dataset import Broken
 
 
 def broken_policy(config: Config) -> Broken:

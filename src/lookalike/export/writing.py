@@ -13,7 +13,7 @@ import numpy as np
 from lookalike import __version__
 from lookalike.console import Console
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError, RunError, counted
+from lookalike.errors import ConfigError, DataError, RunError, counted, suggest
 from lookalike.evaluation.benchmarks import own_config
 from lookalike.export.parity import compare, draw, refuse
 from lookalike.files import is_free, replacing_folder, sha256, write_text
@@ -26,6 +26,8 @@ from lookalike.search.source import read_source
 AGREEMENT, COSINE = 0.97, 0.999
 _FEWEST = 20
 _CALIBRATION = 128
+
+FORMATS = ("onnx", "openvino")
 
 
 def export_model(
@@ -77,9 +79,11 @@ def export_model(
 
 
 def check_installed(to: str) -> None:
-    """Refuse a format whose packages are not installed."""
+    """Refuse a format that is unknown, or whose packages are not installed."""
     from importlib.util import find_spec
 
+    if to not in FORMATS:
+        raise ConfigError(f"--to {to}: no such format. {suggest(to, FORMATS)}")
     for module in (
         "onnx",
         "onnxscript",

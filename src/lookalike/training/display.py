@@ -54,8 +54,9 @@ class Display:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with self.console.live(*columns) as bar:
-            if bar is not None:
+        with self.console.live(*columns) as shown:
+            if shown is not None:
+                bar: Any = shown
                 total = self._epochs * self._epoch_steps
                 task = bar.add_task("training", total=total, completed=progress.step)
                 self._update = partial(bar.update, task)
