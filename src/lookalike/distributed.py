@@ -9,6 +9,7 @@ one process. A loss therefore never knows how many processes there are.
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def is_active() -> bool:
-    """Whether a process group of more than one process is running."""
+    """Whether a process group of more than one process is running; without torch there is none."""
+    if "torch" not in sys.modules:
+        return False
     import torch.distributed as dist
 
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
@@ -27,16 +30,20 @@ def is_active() -> bool:
 
 def rank() -> int:
     """This process's number, 0 when alone."""
+    if not is_active():
+        return 0
     import torch.distributed as dist
 
-    return dist.get_rank() if is_active() else 0
+    return dist.get_rank()
 
 
 def world_size() -> int:
     """How many processes work together, 1 when alone."""
+    if not is_active():
+        return 1
     import torch.distributed as dist
 
-    return dist.get_world_size() if is_active() else 1
+    return dist.get_world_size()
 
 
 def is_main() -> bool:
@@ -161,10 +168,10 @@ def gather(tensor: torch.Tensor) -> torch.Tensor:
 
 def broadcast_object(value: Any) -> Any:
     """Rank 0's value on every rank (any picklable object, between trusted processes)."""
-    import torch.distributed as dist
-
     if not is_active():
         return value
+    import torch.distributed as dist
+
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
@@ -172,10 +179,10 @@ def broadcast_object(value: Any) -> Any:
 
 def gather_objects(value: Any) -> list[Any]:
     """Every rank's value, rank 0's first (any picklable object, between trusted processes)."""
-    import torch.distributed as dist
-
     if not is_active():
         return [value]
+    import torch.distributed as dist
+
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from lookalike.data.decode import read_picture
 from lookalike.errors import ConfigError, DataError
@@ -20,6 +19,7 @@ from lookalike.search.encoders import Encoder, open_encoder, own_encoder, refuse
 from lookalike.search.index import Index
 
 if TYPE_CHECKING:
+    import pandas as pd
     from PIL.Image import Image
 
 Box = tuple[float, float, float, float]
@@ -69,6 +69,8 @@ class ImageHits:
 
     def to_frame(self) -> pd.DataFrame:
         """A row a hit: ``query, rank, id, path, score``, a column a label level."""
+        import pandas as pd  # a search that prints lines does without
+
         return pd.DataFrame(
             [
                 {"query": result["query"], "rank": rank, **plain, **hit["labels"]}
