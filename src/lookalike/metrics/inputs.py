@@ -111,9 +111,8 @@ def vectors(query: Any, gallery: Any | None) -> tuple[Vectors, Vectors]:
     """Both sides as vectors of one type, their copies for products on one device."""
     q = _tensor(query, "query")
     g = q if gallery is None else _tensor(gallery, "gallery")
-    for name, side in (("query", q), ("gallery", g)):
-        if not len(side):
-            raise DataError(f"{name} holds no vectors, so there is nothing to measure")
+    if not len(q):
+        raise DataError("query holds no vectors, so there is nothing to measure")
     if q.shape[1] != g.shape[1]:
         raise DataError(
             f"query vectors have {counted(q.shape[1], 'dimension')}, gallery ones {g.shape[1]}"
