@@ -65,10 +65,7 @@ def find(group: str, name: str, *, option: str | None = None) -> Callable[..., A
     """
     option = option or f"{group}.name"
     if name == OBJECT:
-        raise ConfigError(
-            f"{option}={name}: this run was given its {group} as an object. Hand it over again, "
-            f"lookalike.train(…, {group}=…), or name one."
-        )
+        raise object_missing(group, option)
     known = public_names(group)
     public = _public(group, name)
     if public is not None:
@@ -76,6 +73,14 @@ def find(group: str, name: str, *, option: str | None = None) -> Callable[..., A
     if "." not in name:
         raise ConfigError(f"{option}={name}: there is no such {group}. {suggest(name, known)}")
     return imported(name, option=option)
+
+
+def object_missing(group: str, option: str) -> ConfigError:
+    """What to say where an object is needed that only the caller had."""
+    return ConfigError(
+        f"{option}={OBJECT}: this run was given its {group} as an object. Hand it over again, "
+        f'lookalike.train(…, {group}=…, resume="auto"), or name one for a new run.'
+    )
 
 
 def imported(name: str, *, option: str) -> Callable[..., Any]:

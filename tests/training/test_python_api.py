@@ -175,3 +175,36 @@ def test_an_index_is_built_from_images_and_asked_with_one(trained, photos, tmp_p
     with pytest.raises(ConfigError, match="PNG"):
         hits.sheet(tmp_path / "found.gif")
     assert capsys.readouterr().out == ""
+
+
+def test_an_explicit_none_is_an_option_as_null_is(photos, tmp_path):
+    run = la.train(
+        {"name": "conv4", "embedding_size": None}, str(photos), "smooth_ap",
+        run=tmp_path / "x", transform={"size": 24}, **OPTIONS,
+    )  # fmt: skip
+    assert run.config.model.embedding_size is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model", torch.nn.Linear(2, 2)),
+        ("loss", 3),
+        ("sampler", 3),
+        ("optimizer", torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)),
+    ],
+)
+def test_an_object_of_another_kind_is_named(name, value, photos, tmp_path):
+    given = {"model": small(), "dataset": str(photos), "loss": "smooth_ap"} | {name: value}
+    with pytest.raises(ConfigError, match=rf"{name}: got \w+; give a name, or an? "):
+        la.train(**given, run=tmp_path / "x", **OPTIONS)
+
+
+def test_an_optimiser_that_was_an_object_is_asked_for_again(trained, tmp_path):
+    run, _ = trained
+    assert run.config.optimizer.name == "python_object"
+    from lookalike.training.optimizers import create_optimizers
+
+    parts = {name: torch.nn.Linear(2, 2) for name in ("backbone", "pool", "head", "loss")}
+    with pytest.raises(ConfigError, match="given its optimizer as an object"):
+        create_optimizers(parts, run.config.optimizer)

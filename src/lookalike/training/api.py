@@ -67,24 +67,25 @@ def train(
         run = la.train(model, table, la.losses.SmoothAP(tau=0.01), epochs=10, run="runs/mine")
         run.metrics["recall_at_1"], run.report
     """
-    named: dict[str, Any] = {"recipe": recipe, "run": None if run is None else str(run)}
+    named: dict[str, Any] = {}
+    if recipe is not None:
+        named["recipe"] = recipe
+    if run is not None:
+        named["run"] = str(run)
     objects: dict[str, Any] = {"callbacks": tuple(callbacks)}
-    for name, value in (("model", model), ("loss", loss), ("sampler", sampler)):
-        _sort(name, value, name, named, objects)
-    _sort("optimizer", optimizer, "optimizer.name", named, objects)
+    given = {"model": model, "loss": loss, "sampler": sampler, "optimizer": optimizer}
     if isinstance(dataset, str | Path | Mapping):
-        _sort(
-            "dataset",
-            str(dataset) if isinstance(dataset, Path) else dataset,
-            "dataset",
-            named,
-            objects,
-        )
+        given["dataset"] = str(dataset) if isinstance(dataset, Path) else dataset
     elif dataset is not None:
         from lookalike.data.tables import as_table
 
         objects["table"] = as_table(dataset)
-    words = [f"{key}={text(value)}" for key, value in _flat(named | options) if value is not None]
+    for name, value in given.items():
+        if isinstance(value, str | Mapping):
+            named |= _named(name, value)
+        elif value is not None:
+            objects[name] = _checked(name, value)
+    words = [f"{key}={text(value)}" for key, value in _flat(named | options)]
     folder = run_training(
         words,
         resume=resume,
@@ -96,19 +97,31 @@ def train(
     return TrainingResult(folder)
 
 
-def _sort(name: str, value: Any, key: str, named: dict[str, Any], objects: dict[str, Any]) -> None:
-    if value is None:
-        return
+def _named(name: str, value: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A name, or a name with options, as the command line's words."""
+    key = "optimizer.name" if name == "optimizer" else name
     if isinstance(value, str):
-        named[key] = value
-    elif isinstance(value, Mapping):
-        value = dict(value)
-        chosen = value.pop("name", None)
-        named |= {key: chosen, **{f"{name}.{option}": v for option, v in value.items()}}
-    elif callable(value) or name == "sampler":
-        objects[name] = value
-    else:
-        raise ConfigError(f"{name}: {type(value).__name__} is not a name, a mapping or an object.")
+        return {key: value}
+    found = {f"{name}.{option}": v for option, v in value.items() if option != "name"}
+    return ({key: value["name"]} if "name" in value else {}) | found
+
+
+# What makes an object one that a training can use, and how to say so.
+_NEEDS = {
+    "model": ("spec", "an Embedder; name a network of your own by its import path, "
+              'create_model("package.module.Network")'),
+    "loss": ("forward", "a torch.nn.Module called loss(embeddings, labels)"),
+    "sampler": ("__iter__", "a batch sampler"),
+    "optimizer": ("__call__", "a function: parameter groups → torch.optim.Optimizer, such as "
+                  "partial(torch.optim.SGD, lr=0.1)"),
+}  # fmt: skip
+
+
+def _checked(name: str, value: Any) -> Any:
+    attribute, words = _NEEDS[name]
+    if not hasattr(value, attribute):
+        raise ConfigError(f"{name}: got {type(value).__name__}; give a name, or {words}.")
+    return value
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -59,7 +59,7 @@ class Given:
             config.sampler = _object(self.sampler)
             config.batch_size = getattr(self.sampler, "batch_size", config.batch_size)
         if self.optimizer is not None:
-            config.optimizer = replace(config.optimizer, name=_named(self.optimizer))
+            config.optimizer = replace(config.optimizer, name=OBJECT)
         if self.table is not None and config.run is not None:
             config.dataset = {"name": "table_file", "root": str(Run(config.run).table)}
         return config
@@ -67,9 +67,4 @@ class Given:
 
 def _object(of: object) -> dict[str, Any]:
     """How the configuration of a run names an object; see `lookalike.components.OBJECT`."""
-    return {"name": OBJECT, "type": _named(type(of))}
-
-
-def _named(of: Any) -> str:
-    of = getattr(of, "func", of)  # of a partial
-    return getattr(of, "__qualname__", type(of).__qualname__)
+    return {"name": OBJECT, "type": type(of).__qualname__}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lookalike.components import OBJECT, object_missing
 from lookalike.config import GroupConfig, OptimizerConfig
 from lookalike.errors import ConfigError, suggest
 from lookalike.training.schedules import (
@@ -225,6 +226,8 @@ def _groups(
 def _create(
     name: str, options: dict[str, Any], where: str, groups: list[dict[str, Any]]
 ) -> torch.optim.Optimizer:
+    if name == OBJECT:
+        raise object_missing("optimizer", f"{where}.name")
     own = {
         key.lower(): cls
         for key, cls in vars(torch.optim).items()
