@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from lookalike import trust
 from lookalike.console import Console
@@ -139,6 +140,6 @@ def _table_keys(table: Table) -> list[tuple]:
     return _frame_keys(table.frame, paths)
 
 
-def _frame_keys(frame, paths) -> list[tuple]:  # noqa: ANN001
+def _frame_keys(frame: pd.DataFrame, paths: Iterable[str]) -> list[tuple]:
     boxes = frame.reindex(columns=["x_1", "x_2", "y_1", "y_2"]).fillna(-1).to_numpy()
     return [(path, *box) for path, box in zip(paths, boxes.tolist(), strict=True)]
