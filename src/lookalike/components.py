@@ -2,7 +2,8 @@
 
 A component is a mapping ``{"name": …, **arguments}``. The name is a public name of the group's
 room in any spelling (``smooth_ap``, ``SmoothAP``), or an import path (``package.module.Thing``).
-Arguments that are themselves such mappings are components of the same group.
+Arguments that are themselves such mappings, or names where a component is wanted, are components
+of the same group.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from lookalike.errors import ConfigError, suggest
 
@@ -25,6 +26,15 @@ ROOMS = {
 }
 # The name of a component that a caller handed over as an object: nothing can build it again.
 OBJECT = "python_object"
+# What a component of a group is: an argument of this type is another one, and may be a name.
+KINDS = {"loss": "torch.nn.Module"}
+# What the builder of a group fills in, so that nobody need say it.
+FILLED = {
+    "loss": ("num_classes", "embedding_size", "hierarchy"),
+    "sampler": ("labels", "batch_size", "seed", "rank", "world"),
+}
+# What an error shows for an argument that is missing.
+EXAMPLES = {"loss": "multi_similarity", "losses": "[smooth_ap,calibration]"}
 # What every component of a group takes beside its own arguments: keywords of a function that makes
 # the final thing from the one built.
 AFTERWARDS = {"dataset": "lookalike.data.splits.divided"}
@@ -161,13 +171,16 @@ def type_of(group: str, name: str, argument: str) -> Any:
     return None
 
 
-def check(group: str, node: Mapping[str, Any], *, path: str | None = None) -> Callable[..., Any]:
+def check(
+    group: str, node: Mapping[str, Any], *, path: str | None = None, complete: bool = False
+) -> Callable[..., Any]:
     """Refuse arguments that the component does not take, before anything is built.
 
     Args:
         group: ``loss``, ``dataset`` or ``sampler``.
         node: ``{"name": …, **arguments}``.
         path: where the node stands in the config, for messages.
+        complete: refuse what lacks an argument, too, other than those the builder fills in.
 
     Raises:
         ConfigError: an unknown name or argument; the message names the nearest.
@@ -178,12 +191,50 @@ def check(group: str, node: Mapping[str, Any], *, path: str | None = None) -> Ca
     component = find(group, str(node["name"]), option=f"{path}.name" if path != group else path)
     own = [key for key in node if key != "name" and key not in _later(group, component, node)]
     check_arguments(component, own, path)
+    inner = nested_arguments(group, component)
     for key, value in node.items():
-        for index, child in enumerate(value if isinstance(value, list) else [value]):
-            if isinstance(child, Mapping) and "name" in child:
-                where = f"{path}.{key}" + (f"[{index}]" if isinstance(value, list) else "")
-                check(group, child, path=where)
+        for where, child in _children(group, f"{path}.{key}", value, key in inner):
+            check(group, child, path=where, complete=complete)
+    if complete:
+        _refuse_missing(component, {*node, *FILLED[group]}, node["name"], path)
     return component
+
+
+def nested_arguments(group: str, component: Callable[..., Any]) -> set[str]:
+    """The arguments of a component that are components of its group themselves."""
+    if group not in KINDS:
+        return set()
+    kind = imported(KINDS[group], option=group)
+    try:
+        hints = get_type_hints(component.__init__ if inspect.isclass(component) else component)
+    except (NameError, TypeError, AttributeError):
+        return set()  # a name that only type checkers import
+    return {name for name, hint in hints.items() if name != "return" and _holds(hint, kind)}
+
+
+def _holds(hint: Any, kind: Any) -> bool:
+    """Whether a type is one, or a union or a container of such."""
+    if inspect.isclass(hint) and not get_args(hint):
+        return issubclass(hint, kind)
+    return any(_holds(part, kind) for part in get_args(hint))
+
+
+def _children(
+    group: str, path: str, value: Any, wanted: bool
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The components in an argument, each with its place: one, a list, or a mapping of them."""
+    if isinstance(value, Mapping) and "name" not in value and wanted:
+        for key, item in value.items():
+            yield from _children(group, f"{path}.{key}", item, wanted)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _children(group, f"{path}[{index}]", item, wanted)
+    elif isinstance(value, Mapping) and "name" in value:
+        yield path, value
+    elif wanted and isinstance(value, str):
+        yield path, {"name": value}
+    elif wanted and value is not None and not isinstance(value, Mapping):
+        raise ConfigError(f"{path}={value}: give a {group} by name. {_known(group)}")
 
 
 def check_arguments(component: Callable[..., Any], names: Iterable[str], path: str) -> None:
@@ -211,13 +262,11 @@ def build(group: str, node: Mapping[str, Any], *, path: str | None = None, **giv
     accepted, _ = parameters(component)
     arguments = {key: value for key, value in given.items() if key in accepted}
     later = _later(group, component, node)
+    inner = nested_arguments(group, component)
     for key, value in node.items():
         if key != "name" and key not in later:
-            arguments[key] = _nested(group, value, f"{path}.{key}", given)
-    missing = [name for name in _required(component) if name not in arguments]
-    if missing:
-        needs = ", ".join(missing)
-        raise ConfigError(f"{path}: {node['name']} needs {needs}. Set {path}.{missing[0]}=…")
+            arguments[key] = _nested(group, value, f"{path}.{key}", given, key in inner)
+    _refuse_missing(component, arguments, node["name"], path)
     try:
         built = component(**arguments)
         return imported(AFTERWARDS[group], option=group)(built, **later) if later else built
@@ -254,11 +303,25 @@ def _required(component: Callable[..., Any]) -> list[str]:
     ]
 
 
-def _nested(group: str, value: Any, path: str, given: Mapping[str, Any]) -> Any:
+def _refuse_missing(
+    component: Callable[..., Any], given: Container[str], name: str, path: str
+) -> None:
+    """Refuse a component that lacks what it needs, and show what to set."""
+    missing = [each for each in _required(component) if each not in given]
+    if missing:
+        examples = " ".join(f"{path}.{each}={EXAMPLES.get(each, '…')}" for each in missing)
+        raise ConfigError(f"{path}: {name} needs {', '.join(missing)}. Set {examples}")
+
+
+def _nested(group: str, value: Any, path: str, given: Mapping[str, Any], wanted: bool) -> Any:
     if isinstance(value, Mapping) and "name" in value:
         return build(group, value, path=path, **given)
+    if isinstance(value, Mapping) and wanted:
+        return {k: _nested(group, v, f"{path}.{k}", given, wanted) for k, v in value.items()}
     if isinstance(value, list):
-        return [_nested(group, item, f"{path}[{i}]", given) for i, item in enumerate(value)]
+        return [_nested(group, v, f"{path}[{i}]", given, wanted) for i, v in enumerate(value)]
+    if wanted and isinstance(value, str):
+        return build(group, {"name": value}, path=path, **given)
     return value
 
 

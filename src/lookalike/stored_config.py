@@ -20,6 +20,8 @@ KIND = "config"  # of its mark
 _PATH = re.compile(r"(?<![\w./~-])[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?![\w/.-])")
 # Free mappings of other programs, in which a name is no component.
 _FOREIGN = ("tracker_options", "published")
+# Components in which any text may be the name of another one.
+_NESTED = ("loss", "rank", "miner")
 # What would be written or told elsewhere, and what stands there instead: lookalike's own choice.
 _ELSEWHERE: dict[tuple[str, ...], Any] = {
     ("tracker",): None,
@@ -52,8 +54,15 @@ def checked(text: str, source: str) -> dict[str, Any]:
     return {key: _literal(value, own=own) for key, value in content.items()}
 
 
-def import_paths(content: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, str]]:
+def import_paths(
+    content: Mapping[str, Any], where: str = "", *, nested: bool = False
+) -> Iterator[tuple[str, str]]:
     """Every import path in a configuration, with its key; also in words for later trainings.
+
+    Args:
+        content: the configuration, or a part of it.
+        where: the key of the part.
+        nested: whether any text in it may be the name of a component.
 
     >>> list(import_paths({"loss": {"name": "a.B"}, "model": {"backbone": "resnet18.a1_in1k"}}))
     [('loss.name', 'a.B')]
@@ -68,7 +77,8 @@ def import_paths(content: Mapping[str, Any], where: str = "") -> Iterator[tuple[
         elif key == "finetune" and isinstance(value, list):
             yield from ((place, name) for name in paths_in_words(value))
         else:
-            yield from _inside(value, place, steps=key == "extra")
+            inside = nested or key in _NESTED
+            yield from _inside(value, place, steps=inside or key == "extra", nested=inside)
 
 
 def paths_in_words(words: Sequence[Any]) -> Iterator[str]:
@@ -99,17 +109,17 @@ def is_import_path(name: str) -> bool:
     return not timm.is_model(parts[0])
 
 
-def _inside(value: Any, place: str, *, steps: bool) -> Iterator[tuple[str, str]]:
+def _inside(value: Any, place: str, *, steps: bool, nested: bool) -> Iterator[tuple[str, str]]:
     """Of what stands at a key; ``steps``: a text in the list is the name of a step."""
     if isinstance(value, Mapping):
-        yield from import_paths(value, place)
+        yield from import_paths(value, place, nested=nested)
     elif isinstance(value, list):
         for number, one in enumerate(value):
             here = f"{place}[{number}]"
             if steps and isinstance(one, str) and is_import_path(one):
                 yield here, one
             else:
-                yield from _inside(one, here, steps=steps)
+                yield from _inside(one, here, steps=steps, nested=nested)
     elif steps and isinstance(value, str) and is_import_path(value):
         yield place, value
 

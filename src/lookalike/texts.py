@@ -7,7 +7,7 @@ means neither.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -39,7 +39,7 @@ def as_written(value: str, hint: Any) -> str | list[str] | None:
     if not any(kind is str or get_origin(kind) is Literal for kind in kinds):
         return None
     numbers = any(kind in (int, float) for kind in kinds) and _NUMBER.fullmatch(value)
-    others = [kind for kind in kinds if get_origin(kind) in (dict, list)]
+    others = [kind for kind in kinds if get_origin(kind) in (dict, list, Mapping)]
     if numbers or (bool in kinds and value.lower() in _WORDS) or (others and value[:1] in "[{"):
         return None
     return value
@@ -49,7 +49,13 @@ def _members(hint: Any) -> list[Any]:
     """The kinds a type allows, without None; none where it allows anything."""
     if hint in (None, Any, type(None)):
         return []
-    if get_origin(hint) is not None and get_origin(hint) not in (list, dict, tuple, Literal):
+    if get_origin(hint) is not None and get_origin(hint) not in (
+        list,
+        dict,
+        Mapping,
+        tuple,
+        Literal,
+    ):
         args = get_args(hint)
         if not _is_texts(hint) and args:
             return [kind for arg in args for kind in _members(arg)]

@@ -65,10 +65,10 @@ def test_arcface_is_suprank():
         smoothing = float(case.get("hp_ls_eps", 0))
         loss = ArcFace(
             *case["weight"].shape,
-            float(case["hp_s"]),
-            float(case["hp_m"]),
-            bool(case.get("hp_easy_margin", False)),
-            smoothing,
+            scale=float(case["hp_s"]),
+            margin=float(case["hp_m"]),
+            easy_margin=bool(case.get("hp_easy_margin", False)),
+            label_smoothing=smoothing,
             level=int(case["level"]),
         )
         expected = {
@@ -116,8 +116,8 @@ def test_additive_margin_and_cross_entropy_are_pss(name, number):
     else:
         loss = AdditiveMarginSoftmax(
             *shape,
-            float(case["s"]),
-            float(case["m"]),
+            scale=float(case["s"]),
+            margin=float(case["m"]),
             normalize_proxies=False,
             bias=True,
             normalize=False,
@@ -165,7 +165,7 @@ def test_a_label_outside_the_classes_is_named():
         loss(x, torch.tensor([0, 3, -1]))
     with pytest.raises(LookalikeError, match="3 wide, but embedding_size=5"):
         NormSoftmax(4, 5)(x, torch.tensor([0, 1, 2]))
-    with pytest.raises(ConfigError, match="num_classes must be at least 1, not 0"):
+    with pytest.raises(ConfigError, match="num_classes=0, must be at least 1"):
         NormSoftmax(0, 5)
 
 

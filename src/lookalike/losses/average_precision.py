@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lookalike.losses.arguments import positive
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.rank_loss import RankLoss, Reduction, check_upper_bound, positive
+from lookalike.losses.rank_loss import RankLoss, Reduction, check_upper_bound
 from lookalike.ops.positives import Positives
 from lookalike.ops.ranked_rows import RankedRows
 from lookalike.ops.ranks import Ranked, Steps

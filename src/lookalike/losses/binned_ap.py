@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lookalike.errors import LookalikeError, counted, suggest
+from lookalike.errors import LookalikeError, counted
+from lookalike.losses.arguments import one_of
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.rank_loss import Reduction, RowLoss
 from lookalike.ops.binned_rows import BinnedRows
@@ -138,8 +139,7 @@ class SoftBinAP(RowLoss):
             "aware": tie_aware_ap,
             "simplified": partial(tie_aware_ap, simplified=True),
         }
-        if ties not in scores:
-            raise LookalikeError(f"SoftBinAP: ties={ties!r}. {suggest(ties, scores)}")
+        one_of("SoftBinAP", "ties", ties, scores)
         self.nq = nq
         self.low = low
         self.high = high

@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lookalike.errors import LookalikeError, suggest
+from lookalike.losses.arguments import between, one_of, positive
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.rank_loss import Reduction, RowLoss, positive
+from lookalike.losses.rank_loss import Reduction, RowLoss
 from lookalike.ops.blackbox_rows import BlackboxRows
 from lookalike.ops.positives import Positives
 from lookalike.ops.row_losses import RowFunction
@@ -75,7 +75,7 @@ class BlackboxAP(RowLoss):
             chunk_size=chunk_size,
         )
         self.lambda_ = positive(type(self).__name__, "lambda_", lambda_)
-        self.margin = margin
+        self.margin = between(type(self).__name__, "margin", margin, 0)
 
     def rows(self, positives: Positives, pairing: Pairing) -> RowFunction:
         """The row function, with fresh noise if there is a margin."""
@@ -145,13 +145,10 @@ class BlackboxRecall(RowLoss):
             reduction=reduction,
             chunk_size=chunk_size,
         )
-        if weight not in WEIGHTS:
-            raise LookalikeError(f"BlackboxRecall: weight={weight!r}. {suggest(weight, WEIGHTS)}")
-        if scale not in ("queries", "references"):
-            hint = suggest(scale, ["queries", "references"])
-            raise LookalikeError(f"BlackboxRecall: scale={scale!r}. {hint}")
+        one_of("BlackboxRecall", "weight", weight, WEIGHTS)
+        one_of("BlackboxRecall", "scale", scale, ("queries", "references"))
         self.lambda_ = positive(type(self).__name__, "lambda_", lambda_)
-        self.margin = margin
+        self.margin = between(type(self).__name__, "margin", margin, 0)
         self.weight = weight
         self.scale = scale
 

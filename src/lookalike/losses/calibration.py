@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lookalike.losses.arguments import cosine
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.pairs import Mined, PairLoss, Pairs, apply, mean_nonzero
 
@@ -47,8 +48,8 @@ class Calibration(PairLoss):
         normalize: bool = True,
     ) -> None:
         super().__init__(level=level, normalize=normalize)
-        self.pos_margin = pos_margin
-        self.neg_margin = neg_margin
+        self.pos_margin = cosine(type(self).__name__, "pos_margin", pos_margin)
+        self.neg_margin = cosine(type(self).__name__, "neg_margin", neg_margin)
 
     def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
         """See the class."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lookalike.losses.inputs import columns, tensor
 from lookalike.losses.pairs import OwnCopies
 
 
@@ -47,9 +48,13 @@ def call(
     is_ours = comes_from(loss, "lookalike")
     is_self = ref_emb is None or ref_emb is embeddings
     pairs = indices_tuple if takes_pairs(loss) or (is_ours and not is_self) else None
+    embeddings = tensor("loss", embeddings, "embeddings")
+    if is_self:
+        ref_emb = ref_labels = None
     with torch.autocast(embeddings.device.type, enabled=False):
         if is_ours:
             return loss(embeddings, labels, pairs, ref_emb=ref_emb, ref_labels=ref_labels)
+        labels = columns("loss", labels, len(embeddings), "labels", keep=True)
         if isinstance(pairs, OwnCopies):
             against = labels if ref_labels is None else ref_labels
             pairs = pairs.indices(_finest(labels), _finest(against))
@@ -57,7 +62,7 @@ def call(
             labels = _finest(labels)
             ref_labels = None if ref_labels is None else _finest(ref_labels)
         full = _full(embeddings)
-        if ref_emb is None or ref_emb is embeddings:
+        if ref_emb is None:
             # A wrapper such as PML's own memory has no reference arguments.
             return loss(full, labels, pairs)
         return loss(

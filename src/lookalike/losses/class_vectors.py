@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lookalike.errors import ConfigError, LookalikeError
-from lookalike.losses.inputs import Pairing, pair, real
+from lookalike.calls import NamedArguments
+from lookalike.errors import LookalikeError
+from lookalike.losses.arguments import between
+from lookalike.losses.inputs import Pairing, pair, real, soft_labels
 
 
-class ProxyLoss(nn.Module, ABC):
+class ProxyLoss(NamedArguments, nn.Module, ABC):
     """A loss that compares a batch with one learned vector (or several) a class.
 
     The proxies are parameters of the loss: give ``loss.parameters()`` to an optimiser. They stay
@@ -38,8 +40,7 @@ class ProxyLoss(nn.Module, ABC):
         super().__init__()
         sizes = {"num_classes": num_classes, "embedding_size": embedding_size, "centers": centers}
         for name, value in sizes.items():
-            if value < 1:
-                raise ConfigError(f"{type(self).__name__}: {name} must be at least 1, not {value}.")
+            between(type(self).__name__, name, value, 1)
         self.num_classes = num_classes
         self.embedding_size = embedding_size
         self.level = level
@@ -65,7 +66,7 @@ class ProxyLoss(nn.Module, ABC):
             ref_labels: as ``ref_emb``.
         """
         batch = self.checked(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-        with torch.autocast(embeddings.device.type, enabled=False):
+        with torch.autocast(batch.query.device.type, enabled=False):
             return self.value(batch.query, self.targets(batch))
 
     @abstractmethod
@@ -79,7 +80,7 @@ class ProxyLoss(nn.Module, ABC):
     def checked(self, embeddings: Tensor, labels: Tensor, *rest: Any) -> Pairing:
         """The arguments of a call, normalised and known to fit the proxies."""
         name = type(self).__name__
-        batch = pair(name, embeddings, labels, *rest, normalize=self.normalize)
+        batch = pair(name, embeddings, labels, *rest, normalize=self.normalize, numbered=True)
         self.check_width(batch.query)
         return batch
 
@@ -112,17 +113,18 @@ class SoftLabelLoss(ProxyLoss):
         ref_labels: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch; labels as codes, or soft as ``(B, num_classes)`` of floats."""
-        if not labels.dtype.is_floating_point:
+        labels = soft_labels(labels)
+        if not (isinstance(labels, Tensor) and labels.dtype.is_floating_point):
             return super().forward(embeddings, labels, indices_tuple, ref_emb, ref_labels)
         name = type(self).__name__
         if indices_tuple is not None or ref_emb is not None:
             raise LookalikeError(f"{name}: soft labels go with neither indices_tuple nor ref_emb.")
-        if labels.shape != (embeddings.shape[0], self.num_classes):
+        query = real(name, embeddings, "embeddings", self.normalize)
+        if labels.shape != (len(query), self.num_classes):
             raise LookalikeError(
-                f"{name}: soft labels must be ({embeddings.shape[0]}, {self.num_classes}), not "
+                f"{name}: soft labels must be ({len(query)}, {self.num_classes}), not "
                 f"{tuple(labels.shape)}."
             )
-        query = real(name, embeddings, "embeddings", self.normalize)
         self.check_width(query)
         with torch.autocast(query.device.type, enabled=False):
             return self.value(query, labels.to(query))

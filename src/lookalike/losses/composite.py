@@ -10,17 +10,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from lookalike.calls import NamedArguments
 from lookalike.errors import ConfigError, LookalikeError, counted
 from lookalike.losses.average_precision import SupAP
 from lookalike.losses.calibration import Calibration
 from lookalike.losses.calling import call, takes_pairs
 from lookalike.losses.hierarchical_ap import SupHAP
+from lookalike.losses.inputs import tensor
 from lookalike.losses.softmax import NormSoftmax
 
 Weights = Sequence[float] | Literal["balanced"]
 
 
-class WeightedSum(nn.Module):
+class WeightedSum(NamedArguments, nn.Module):
     """A weighted sum of losses, ours, pytorch-metric-learning's or your own.
 
     ::
@@ -87,6 +89,7 @@ class WeightedSum(nn.Module):
         ref_labels: Tensor | None = None,
     ) -> Tensor:
         """The sum for ``(B, D)`` embeddings; mined pairs reach the parts that read them."""
+        embeddings = tensor(type(self).__name__, embeddings, "embeddings")
         parts = self.parts(embeddings, labels, indices_tuple, ref_emb, ref_labels)
         if isinstance(self.weights, str):
             weights = balanced_weights(list(parts.values()), embeddings)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from lookalike.errors import ConfigError, suggest
+from lookalike.losses.arguments import between, cosine, one_of
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.pairs import Mined, PairLoss, Pairs, apply
 
@@ -51,11 +51,8 @@ class Contrastive(PairLoss):
         normalize: bool = True,
     ) -> None:
         super().__init__(level=level, normalize=normalize)
-        if reduction not in ("sum", "mean"):
-            raise ConfigError(
-                f"Contrastive: reduction={reduction!r}. {suggest(reduction, ['sum', 'mean'])}"
-            )
-        self.margin = margin
+        one_of("Contrastive", "reduction", reduction, ("sum", "mean"))
+        self.margin = between("Contrastive", "margin", margin, 0)
         self.reduction = reduction
         self.eps = eps
 
@@ -109,7 +106,7 @@ class PairContrastive(PairLoss):
         self, margin: float = 0.5, level: int = 0, *, eps: float = 1e-5, normalize: bool = True
     ) -> None:
         super().__init__(level=level, normalize=normalize)
-        self.margin = margin
+        self.margin = cosine("PairContrastive", "margin", margin)
         self.eps = eps
 
     def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import ConfigError, LookalikeError, counted
+from lookalike.losses.arguments import positive
 from lookalike.losses.class_vectors import ProxyLoss
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import FLOOR, one_plus
@@ -88,7 +89,7 @@ class CrossScale(ProxyLoss):
                 f"CrossScale: {counted(len(margins), 'margin')}, but the hierarchy has {levels}"
                 " level(s)."
             )
-        self.scale = scale
+        self.scale = positive("CrossScale", "scale", scale)
         self.margins = tuple(margins)
         self.seed = seed
         self.register_buffer("hierarchy", table.long())
@@ -111,7 +112,7 @@ class CrossScale(ProxyLoss):
     ) -> Tensor:
         """The loss of every level, ``(L,)``."""
         batch = self.checked(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-        with torch.autocast(embeddings.device.type, enabled=False):
+        with torch.autocast(batch.query.device.type, enabled=False):
             return self._levels(batch.query, self.targets(batch))
 
     def targets(self, batch: Pairing) -> Tensor:

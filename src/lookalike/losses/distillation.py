@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lookalike.calls import NamedArguments
 from lookalike.errors import LookalikeError
-from lookalike.losses.inputs import real
+from lookalike.losses.inputs import real, tensor
 
 
-class AsymmetricDistillation(nn.Module):
+class AsymmetricDistillation(NamedArguments, nn.Module):
     """RAML's distillation loss between views of the same pictures.
 
     ::
@@ -109,6 +110,8 @@ class AsymmetricDistillation(nn.Module):
         return (squares * other).sum() / ((batch - 1) * views**2)
 
     def _views(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        student = tensor("AsymmetricDistillation", student, "student")
+        teacher = tensor("AsymmetricDistillation", teacher, "teacher")
         if student.shape != teacher.shape or student.dim() not in (2, 3):
             raise LookalikeError(
                 "AsymmetricDistillation: student and teacher must both be (batch, views, width) or "

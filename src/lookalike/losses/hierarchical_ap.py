@@ -8,9 +8,10 @@ from torch import Tensor
 
 from lookalike.errors import LookalikeError, counted
 from lookalike.losses import relevance as relevances
+from lookalike.losses.arguments import positive
 from lookalike.losses.average_precision import average_precision
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.rank_loss import RankLoss, Reduction, check_upper_bound, positive
+from lookalike.losses.rank_loss import RankLoss, Reduction, check_upper_bound
 from lookalike.ops.positives import Positives
 from lookalike.ops.ranks import Ranked, Steps
 from lookalike.ops.row_losses import RowFunction

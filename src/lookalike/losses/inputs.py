@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lookalike.errors import LookalikeError, NumericsError
+from lookalike.ops.labels import DISTRACTOR, is_absent, label_columns
 
 _FLOOR = 1e-12  # of a norm that is divided by
 
@@ -53,25 +55,29 @@ class Pairing:
 
 def pair(
     loss: str,
-    embeddings: Tensor,
-    labels: Tensor,
+    embeddings: Any,
+    labels: Any,
     indices_tuple: Any = None,
-    ref_emb: Tensor | None = None,
-    ref_labels: Tensor | None = None,
+    ref_emb: Any = None,
+    ref_labels: Any = None,
     *,
     normalize: bool = True,
+    numbered: bool = False,
 ) -> Pairing:
     """Check one call of a loss and bring it into the one form all losses work on.
 
     Args:
         loss: the loss's name, for messages.
-        embeddings: ``(B, D)`` of any floating type; float64 stays, all else becomes float32.
-        labels: ``(B,)`` or ``(B, L)`` integers, on any device.
+        embeddings: ``(B, D)`` of any floating type; float64 stays, all else becomes float32. A
+            tensor, or an array or a list, which carries no gradient.
+        labels: ``(B,)`` or ``(B, L)`` integers, on any device, in any container; or strings.
         indices_tuple: must be None unless there is a reference set; what it means there, the loss
             knows (:func:`lookalike.losses.pairs.among`).
         ref_emb: ``(M, D)``, or None for the batch itself.
         ref_labels: ``(M,)`` or ``(M, L)``; required with ``ref_emb``.
         normalize: divide every embedding by its Euclidean norm.
+        numbered: labels are the numbers of learned class vectors, so that strings, whose numbers
+            would differ from batch to batch, are refused.
 
     Raises:
         LookalikeError: shapes that do not fit, a mined tuple, a reference without labels.
@@ -84,8 +90,10 @@ def pair(
             "Drop the miner, or use a pair loss such as Triplet."
         )
     query = real(loss, embeddings, "embeddings", normalize)
+    if not numbered:
+        labels, ref_labels = _without_words(loss, labels, ref_labels)
     query_labels = columns(loss, labels, query.shape[0], "labels").to(query.device)
-    if ref_emb is None or ref_emb is embeddings:
+    if is_self:
         if ref_labels is not None and ref_emb is None:
             raise LookalikeError(f"{loss}: ref_labels were given without ref_emb.")
         return Pairing(query, query, query_labels, query_labels, is_self)
@@ -105,8 +113,24 @@ def pair(
     return Pairing(query, reference, query_labels, reference_labels.to(query.device), False)
 
 
-def real(loss: str, x: Tensor, name: str, normalize: bool) -> Tensor:
+def tensor(loss: str, value: Any, name: str) -> Tensor:
+    """A tensor as it is; an array or a list of numbers, or of tensors, as one."""
+    if isinstance(value, Tensor):
+        return value
+    try:
+        if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor):
+            return torch.stack(list(value))
+        return torch.as_tensor(np.asarray(value) if hasattr(value, "__array__") else value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise LookalikeError(
+            f"{loss}: {name} must be a tensor (batch, width), or an array of numbers, not "
+            f"{type(value).__name__}: {error}"
+        ) from error
+
+
+def real(loss: str, x: Any, name: str, normalize: bool) -> Tensor:
     """``(B, D)`` in float32 or float64, finite, and of unit rows if asked."""
+    x = tensor(loss, x, name)
     if x.dim() != 2:
         raise LookalikeError(f"{loss}: {name} must be (batch, width), not {tuple(x.shape)}.")
     if not x.dtype.is_floating_point:
@@ -123,6 +147,38 @@ def real(loss: str, x: Tensor, name: str, normalize: bool) -> Tensor:
                 "clip gradients, or look at those pictures."
             )
         return unit_rows(x, floor) if normalize else x
+
+
+def _without_words(loss: str, labels: Any, ref_labels: Any) -> tuple[Any, Any]:
+    """Strings as numbers of one code book of both sides; anything else as it is."""
+    sides = {"labels": labels, "ref_labels": ref_labels}
+    words = {name: side for name, side in sides.items() if not isinstance(side, Tensor | None)}
+    found = {name: label_columns(side, f"{loss}: {name}") for name, side in words.items()}
+    texts = [column.dtype.kind == "U" for side in found.values() for column in side]
+    if not any(texts):
+        return labels, ref_labels
+    given = sum(side is not None for side in sides.values())
+    if not all(texts) or len(found) < given or len({len(side) for side in found.values()}) > 1:
+        raise LookalikeError(f"{loss}: labels and ref_labels must both be strings, or numbers.")
+    coded: dict[str, list[np.ndarray]] = {name: [] for name in found}
+    for level in zip(*found.values(), strict=True):
+        values, codes = np.unique(np.concatenate(level), return_inverse=True)
+        codes = np.where(is_absent(values)[codes], DISTRACTOR, codes)
+        for name, part in zip(found, np.split(codes, [len(level[0])]), strict=False):
+            coded[name].append(part)
+    sides |= {name: torch.from_numpy(np.stack(side, axis=1)) for name, side in coded.items()}
+    return sides["labels"], sides["ref_labels"]
+
+
+def soft_labels(labels: Any) -> Any:
+    """Shares of classes as a tensor where they came as an array or lists; else what was given."""
+    if isinstance(labels, Tensor):
+        return labels
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # rows of different lengths
+        return labels
+    return torch.from_numpy(array) if array.ndim == 2 and array.dtype.kind == "f" else labels
 
 
 def unit_rows(x: Tensor, floor: float = _FLOOR) -> Tensor:
@@ -154,8 +210,19 @@ class _UnitRows(torch.autograd.Function):
         return torch.addcmul(grad, unit, radial, value=-1).div_(length), None
 
 
-def columns(loss: str, labels: Tensor, rows: int, name: str) -> Tensor:
-    """Labels as an int64 matrix ``(rows, L)``."""
+def columns(loss: str, labels: Any, rows: int, name: str, *, keep: bool = False) -> Tensor:
+    """Labels as an int64 matrix ``(rows, L)``; with ``keep`` one column stays a vector."""
+    if not isinstance(labels, Tensor):
+        found = label_columns(labels, f"{loss}: {name}")
+        if any(column.dtype.kind == "U" for column in found):
+            raise LookalikeError(
+                f"{loss}: {name} are strings, but classes are known by number here, the same in "
+                "every batch. Number them first: numpy.unique(labels, return_inverse=True)[1]."
+            )
+        labels = torch.from_numpy(np.stack(found, axis=1).astype(np.int64))
+        labels = labels[:, 0] if labels.shape[1] == 1 else labels
+    if keep:
+        return labels
     if labels.dtype.is_floating_point or labels.dtype == torch.bool:
         raise LookalikeError(f"{loss}: {name} must be integers, not {labels.dtype}.")
     if labels.dim() not in (1, 2) or labels.shape[0] != rows:

@@ -7,13 +7,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lookalike.errors import ConfigError, LookalikeError, counted, suggest
+from lookalike.calls import NamedArguments
+from lookalike.errors import LookalikeError, counted
+from lookalike.losses.arguments import between, one_of
 from lookalike.losses.calling import call
-from lookalike.losses.inputs import columns, real
+from lookalike.losses.inputs import columns, real, tensor
 from lookalike.losses.pairs import OwnCopies
 
 
-class CrossBatchMemory(nn.Module):
+class CrossBatchMemory(NamedArguments, nn.Module):
     """Cross-batch memory: a loss of the batch against a bank of past embeddings.
 
     ::
@@ -73,29 +75,24 @@ class CrossBatchMemory(nn.Module):
         self,
         loss: nn.Module,
         embedding_size: int,
-        memory_size: int,
-        start_step: int = 0,
+        memory_size: int = 1024,
         *,
+        start_step: int = 0,
         max_age: int | None = None,
         batch_weight: float = 0.0,
         memory_weight: float = 1.0,
         wrap: Literal["ring", "tail"] = "ring",
     ) -> None:
         super().__init__()
-        if memory_size < 1 or embedding_size < 1 or (max_age is not None and max_age < 1):
-            raise ConfigError(
-                f"CrossBatchMemory: memory_size={memory_size}, embedding_size={embedding_size} "
-                f"and max_age={max_age} must be at least 1."
-            )
-        if wrap not in ("ring", "tail"):
-            raise ConfigError(f"CrossBatchMemory: wrap={wrap!r}. {suggest(wrap, ['ring', 'tail'])}")
+        name = type(self).__name__
+        one_of(name, "wrap", wrap, ("ring", "tail"))
         self.loss = loss
-        self.embedding_size = embedding_size
-        self.memory_size = memory_size
-        self.start_step = start_step
-        self.max_age = max_age
-        self.batch_weight = batch_weight
-        self.memory_weight = memory_weight
+        self.embedding_size = int(between(name, "embedding_size", embedding_size, 1))
+        self.memory_size = int(between(name, "memory_size", memory_size, 1))
+        self.start_step = between(name, "start_step", start_step, 0)
+        self.max_age = None if max_age is None else between(name, "max_age", max_age, 1)
+        self.batch_weight = between(name, "batch_weight", batch_weight, 0)
+        self.memory_weight = between(name, "memory_weight", memory_weight, 0)
         self.wrap = wrap
         self.register_buffer("bank", torch.zeros(memory_size, embedding_size))
         self.register_buffer("bank_labels", torch.zeros(memory_size, 1, dtype=torch.int64))
@@ -130,6 +127,8 @@ class CrossBatchMemory(nn.Module):
                 "CrossBatchMemory takes neither indices_tuple nor references: its bank is the "
                 "reference, and it forms the pairs itself."
             )
+        embeddings = tensor("CrossBatchMemory", embeddings, "embeddings")
+        labels = columns("CrossBatchMemory", labels, len(embeddings), "labels", keep=True)
         own = self.enqueue(embeddings, labels, indices) if self.training else None
         if int(self.step) <= self.start_step:
             return call(self.loss, embeddings, labels)

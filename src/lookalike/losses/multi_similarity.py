@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lookalike.losses.arguments import between, cosine, positive
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import log_one_plus
 from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks
@@ -49,10 +50,12 @@ class MultiSimilarity(PairLoss):
         normalize: bool = True,
     ) -> None:
         super().__init__(level=level, normalize=normalize)
-        self.alpha = alpha
-        self.beta = beta
-        self.base = base
+        self.alpha = positive("MultiSimilarity", "alpha", alpha)
+        self.beta = positive("MultiSimilarity", "beta", beta)
+        self.base = cosine("MultiSimilarity", "base", base)
         self.epsilon = epsilon
+        if epsilon is not None:
+            between("MultiSimilarity", "epsilon", epsilon, 0)
 
     def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
         """See the class."""

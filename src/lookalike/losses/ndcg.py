@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lookalike.losses.rank_loss import RankLoss, Reduction, check_upper_bound, positive
+from lookalike.losses.arguments import positive
+from lookalike.losses.rank_loss import RankLoss, Reduction, check_upper_bound
 from lookalike.ops.ranks import Ranked, Steps
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from lookalike.calls import NamedArguments
 from lookalike.errors import LookalikeError, counted
 from lookalike.losses.inputs import Pairing, pair
 from lookalike.ops.labels import DISTRACTOR, same_label
@@ -176,7 +177,7 @@ def mean_nonzero(terms: Tensor) -> Tensor:
     return terms.sum() / (terms > 0).sum().clamp_min(1)
 
 
-class PairLoss(nn.Module, ABC):
+class PairLoss(NamedArguments, nn.Module, ABC):
     """What pair losses share: the call, the choice of pairs, float32 under autocast."""
 
     takes_pairs = True
@@ -205,7 +206,7 @@ class PairLoss(nn.Module, ABC):
         """
         name = type(self).__name__
         batch = pair(name, embeddings, labels, None, ref_emb, ref_labels, normalize=self.normalize)
-        with torch.autocast(embeddings.device.type, enabled=False):
+        with torch.autocast(batch.query.device.type, enabled=False):
             return self.value(batch, chosen(name, batch, self.level, indices_tuple))
 
     @abstractmethod

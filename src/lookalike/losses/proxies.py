@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lookalike.losses.arguments import between, positive
 from lookalike.losses.class_vectors import ProxyLoss, unit_rows
 from lookalike.losses.log_sums import FLOOR, log_one_plus, one_plus
 
@@ -51,8 +52,8 @@ class ProxyAnchor(ProxyLoss):
         normalize: bool = True,
     ) -> None:
         super().__init__(num_classes, embedding_size, level=level, normalize=normalize)
-        self.margin = margin
-        self.scale = scale
+        self.margin = between("ProxyAnchor", "margin", margin, 0, 2, "It is in cosines.")
+        self.scale = positive(type(self).__name__, "scale", scale)
         unit_rows(self.proxies)
 
     def value(self, query: Tensor, targets: Tensor) -> Tensor:
@@ -100,7 +101,7 @@ class PositiveProxy(ProxyLoss):
         normalize: bool = True,
     ) -> None:
         super().__init__(num_classes, embedding_size, level=level, normalize=normalize)
-        self.scale = scale
+        self.scale = positive(type(self).__name__, "scale", scale)
         unit_rows(self.proxies)
 
     def value(self, query: Tensor, targets: Tensor) -> Tensor:
@@ -144,7 +145,7 @@ class ProxyNCA(ProxyLoss):
         normalize: bool = True,
     ) -> None:
         super().__init__(num_classes, embedding_size, level=level, normalize=normalize)
-        self.scale = scale
+        self.scale = positive(type(self).__name__, "scale", scale)
         nn.init.normal_(self.proxies, std=1 / 8)
 
     def value(self, query: Tensor, targets: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lookalike.errors import LookalikeError, suggest
+from lookalike.calls import NamedArguments
+from lookalike.errors import LookalikeError
+from lookalike.losses.arguments import between, one_of
 from lookalike.losses.inputs import Pairing, pair
 from lookalike.losses.pairs import among
 from lookalike.ops import paths
@@ -21,7 +22,7 @@ from lookalike.ops.row_losses import RowFunction, row_losses
 Reduction = Literal["mean", "sum", "none"]
 
 
-class RowLoss(nn.Module, ABC):
+class RowLoss(NamedArguments, nn.Module, ABC):
     """A loss that is a mean over queries of a function of their row of scores.
 
     After a call, ``skipped`` counts the queries that had no positive and contributed nothing.
@@ -45,11 +46,10 @@ class RowLoss(nn.Module, ABC):
         chunk_size: int | None = None,
     ) -> None:
         super().__init__()
-        if reduction not in ("mean", "sum", "none"):
-            hint = suggest(str(reduction), ["mean", "sum", "none"])
-            raise LookalikeError(f"{type(self).__name__}: reduction={reduction!r}. {hint}")
-        if chunk_size is not None and chunk_size < 1:
-            raise LookalikeError(f"{type(self).__name__}: chunk_size={chunk_size}, must be >= 1.")
+        name = type(self).__name__
+        one_of(name, "reduction", reduction, ("mean", "sum", "none"))
+        if chunk_size is not None:
+            between(name, "chunk_size", chunk_size, 1)
         self.level = level
         self.include_self = include_self
         self.normalize = normalize
@@ -155,20 +155,6 @@ class RankLoss(RowLoss):
     @abstractmethod
     def score(self, ranked: Ranked) -> Tensor:
         """``(c,)``, 1 when the ranking is perfect."""
-
-
-def positive(loss: str, name: str, value: float) -> float:
-    """A number that must be above 0."""
-    if not value > 0:
-        raise LookalikeError(f"{loss}: {name}={value}, must be > 0.")
-    return value
-
-
-def cut_offs(loss: str, name: str, values: Sequence[int]) -> tuple[int, ...]:
-    """Cut-offs of a ranking: at least one, each 1 or more."""
-    if not values or min(values) < 1:
-        raise LookalikeError(f"{loss}: {name}={tuple(values)}, needs numbers from 1 up.")
-    return tuple(values)
 
 
 def check_upper_bound(loss: str, delta: float | None, offset: float | None) -> None:

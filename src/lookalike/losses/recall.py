@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lookalike.losses.arguments import cut_offs, positive
 from lookalike.losses.average_precision import SmoothAP, SupAP
-from lookalike.losses.rank_loss import Reduction, cut_offs, positive
+from lookalike.losses.rank_loss import Reduction
 from lookalike.ops.ranks import Ranked
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import LookalikeError, counted
+from lookalike.losses.arguments import cut_offs, positive
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.rank_loss import RankLoss, Reduction, cut_offs, positive
+from lookalike.losses.rank_loss import RankLoss, Reduction
 from lookalike.ops.labels import same_label
 from lookalike.ops.positives import SelfRole
 from lookalike.ops.ranks import Ranked, Steps

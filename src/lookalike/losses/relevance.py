@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lookalike.errors import LookalikeError, suggest
+from lookalike.errors import LookalikeError
+from lookalike.losses.arguments import one_of
 
 Relevance = Literal["pop", "map"]
 
@@ -58,14 +59,13 @@ def check(
     loss: str, kind: str, alpha: float | Sequence[float]
 ) -> tuple[Relevance, float | tuple[float, ...]]:
     """The relevance settings of a loss, or what is wrong with them."""
+    one_of(loss, "relevance", kind, ("pop", "map"))
     if kind == "pop":
         if isinstance(alpha, int | float):
             return "pop", float(alpha)
         raise LookalikeError(f'{loss}: relevance="pop" takes one exponent, not alpha={alpha}.')
-    if kind == "map":
-        if isinstance(alpha, int | float):
-            raise LookalikeError(
-                f'{loss}: relevance="map" takes a list with one weight a level, not alpha={alpha}.'
-            )
-        return "map", tuple(float(a) for a in alpha)
-    raise LookalikeError(f"{loss}: relevance={kind!r}. {suggest(kind, ['pop', 'map'])}")
+    if isinstance(alpha, int | float):
+        raise LookalikeError(
+            f'{loss}: relevance="map" takes a list with one weight a level, not alpha={alpha}.'
+        )
+    return "map", tuple(float(a) for a in alpha)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lookalike.errors import ConfigError, suggest
+from lookalike.losses.arguments import angle, between, one_of, positive
 from lookalike.losses.class_vectors import ProxyLoss, SoftLabelLoss, uniform_rows, unit_rows
 
 
@@ -64,9 +64,11 @@ class NormSoftmax(ProxyLoss):
         super().__init__(
             num_classes, embedding_size, centers=centers, level=level, normalize=normalize
         )
-        self.temperature = temperature
+        self.temperature = positive("NormSoftmax", "temperature", temperature)
         self.centers = centers
-        self.temperature_centers = temperature_centers
+        self.temperature_centers = positive(
+            "NormSoftmax", "temperature_centers", temperature_centers
+        )
         (unit_rows if unit_proxies else uniform_rows)(self.proxies)
 
     def value(self, query: Tensor, targets: Tensor) -> Tensor:
@@ -94,7 +96,7 @@ class ArcFace(ProxyLoss):
         num_classes: training classes.
         embedding_size: width D.
         scale: factor of all logits.
-        margin: in radians.
+        margin: in radians, 0 to π; 28.6 degrees, the default of pytorch-metric-learning, is 0.5.
         easy_margin: put the margin only on embeddings on their proxy's side.
         label_smoothing: ε in 0 to 1.
         smoothing: where ε acts. ``"logits"`` (as published with SupRank) mixes margin and plain
@@ -114,23 +116,22 @@ class ArcFace(ProxyLoss):
         self,
         num_classes: int,
         embedding_size: int,
+        *,
         scale: float = 30.0,
         margin: float = 0.5,
         easy_margin: bool = False,
         label_smoothing: float = 0.0,
-        *,
         smoothing: Literal["logits", "targets"] = "logits",
         level: int = 0,
         normalize: bool = True,
     ) -> None:
         super().__init__(num_classes, embedding_size, level=level, normalize=normalize)
-        if smoothing not in ("logits", "targets"):
-            hint = suggest(smoothing, ["logits", "targets"])
-            raise ConfigError(f"ArcFace: smoothing={smoothing!r}. {hint}")
-        self.scale = scale
-        self.margin = margin
+        name = type(self).__name__
+        one_of(name, "smoothing", smoothing, ("logits", "targets"))
+        self.scale = positive(name, "scale", scale)
+        self.margin = angle(name, "margin", margin)
         self.easy_margin = easy_margin
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = between(name, "label_smoothing", label_smoothing, 0, 1)
         self.smoothing = smoothing
         uniform_rows(self.proxies)
 
@@ -170,7 +171,7 @@ class AdditiveMarginSoftmax(SoftLabelLoss):
         num_classes: training classes.
         embedding_size: width D.
         scale: factor of all logits.
-        margin: in cosines.
+        margin: in cosines, 0 to 2.
         normalize_proxies: False, with ``bias=True``, gives the linear classifier that PSS trains.
         bias: add a learned bias to every class.
         level: the label column to classify.
@@ -190,17 +191,18 @@ class AdditiveMarginSoftmax(SoftLabelLoss):
         self,
         num_classes: int,
         embedding_size: int,
+        *,
         scale: float = 30.0,
         margin: float = 0.3,
-        *,
         normalize_proxies: bool = True,
         bias: bool = False,
         level: int = 0,
         normalize: bool = True,
     ) -> None:
         super().__init__(num_classes, embedding_size, level=level, normalize=normalize)
-        self.scale = scale
-        self.margin = margin
+        name = type(self).__name__
+        self.scale = positive(name, "scale", scale)
+        self.margin = between(name, "margin", margin, 0, 2, "It is in cosines, not degrees.")
         self.normalize_proxies = normalize_proxies
         uniform_rows(self.proxies)
         self.bias = nn.Parameter(torch.zeros(num_classes)) if bias else None

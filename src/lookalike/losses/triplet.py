@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lookalike.errors import ConfigError, suggest
+from lookalike.losses.arguments import between, one_of
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks
 
@@ -77,9 +77,8 @@ class Triplet(PairLoss):
         super().__init__(level=level, normalize=normalize)
         given = {"mining": mining, "distance": distance, "reduction": reduction}
         for name, value in given.items():
-            if value not in _CHOICES[name]:
-                raise ConfigError(f"Triplet: {name}={value!r}. {suggest(value, _CHOICES[name])}")
-        self.margin = margin
+            one_of("Triplet", name, value, _CHOICES[name])
+        self.margin = between("Triplet", "margin", margin, 0)
         self.mining = mining
         self.distance = distance
         self.reduction = reduction

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from lookalike.calls import named_arguments
 from lookalike.errors import ConfigError, NumericsError, counted
 from lookalike.ops.arrays import as_float32
 
 _MOST_POINTS = 2**30  # faiss draws a sample above so many points a cluster; never do
 
 
+@named_arguments({"n_clusters": "clusters", "max_iter": "iterations", "n_init": "restarts"})
 def kmeans(
     x: Any, clusters: int, *, iterations: int = 20, restarts: int = 1, seed: int = 1234
 ) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lookalike.calls import named_arguments
 from lookalike.errors import DataError
 from lookalike.metrics.bootstrap import bootstrap, by_group
 from lookalike.metrics.report import RetrievalReport
@@ -78,6 +79,7 @@ class Comparison:
         return {name: asdict(d) for name, d in self.differences.items()}
 
 
+@named_arguments()
 def compare_reports(
     a: RetrievalReport,
     b: RetrievalReport,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lookalike.calls import named_arguments
 from lookalike.errors import ConfigError, suggest
 from lookalike.metrics.catalogue import CLUSTERING, LANDMARKS, RETRIEVAL
 from lookalike.metrics.contract import EMPTY, TIES, Definition
@@ -65,6 +66,7 @@ class Request:
         return stem if self.level is None else f"{stem}_level{self.level}"
 
 
+@named_arguments()
 def explain(name: str) -> Definition:
     """The contract of a metric, by its id or any alias.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lookalike.calls import named_arguments
 from lookalike.errors import DataError, counted
 from lookalike.metrics.contract import Definition
 from lookalike.metrics.definitions import explain
@@ -18,6 +19,7 @@ CUTS = (1, 5, 10)  # those of the published tables
 _ROWS = 16384  # gallery vectors widened to float64 at a time
 
 
+@named_arguments()
 def evaluate_landmarks(
     query: Any,
     query_labels: Any,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lookalike.calls import named_arguments
 from lookalike.errors import ConfigError, DataError, NumericsError, counted
 
 # What counts as found and what is taken out of the ranking, for each setup.
@@ -19,6 +20,7 @@ _REVISITED = {
 _ORIGINAL = {"original": (("ok",), ("junk",))}
 
 
+@named_arguments()
 def revisited(
     ranks_or_scores: Any,
     ground_truth: Sequence[Mapping[str, Any]],

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from lookalike.calls import named_arguments
 from lookalike.errors import DataError, counted
 from lookalike.metrics.information import information
 from lookalike.metrics.labels import label_codes
 
 
+@named_arguments({"labels_true": "true", "labels_pred": "pred", "target": "true", "preds": "pred"})
 def clustering(pred: Any, true: Any) -> dict[str, float]:
     r"""Compare a partition with the true one, by pairs, by items and by information.
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lookalike import distributed
+from lookalike.calls import named_arguments
 from lookalike.errors import ConfigError, counted, suggest
 from lookalike.metrics import formulas
 from lookalike.metrics.definitions import EMPTY, TIES, Request, select
@@ -26,6 +27,16 @@ from lookalike.ops.exact_ranks import bytes_per_pair, bytes_per_score, exact_cou
 from lookalike.ops.scratch import Scratch
 from lookalike.ops.tiles import Pairs, default_bytes, packed, score_tile, tile_rows
 
+# What others call our arguments: pytorch-metric-learning, scikit-learn, torchmetrics.
+_PEERS = {
+    "reference": "gallery",
+    "reference_labels": "gallery_labels",
+    "ref_includes_query": "exclude_self",
+    "include": "metrics",
+    "embeddings": "query",
+    "labels": "query_labels",
+    "top_k": "k",
+}
 _OFTEN = 0.08  # share of scores taken again beyond which an exact tile costs less
 _PROBE = 64
 _LINE = 16  # numbers of four bytes
@@ -34,6 +45,7 @@ _SLOW = ("mean_average_precision_trapezoid_at_{k}", "mean_precision_at_{k}", "h_
 _WIDEST, _WIDEST_ON_DEVICE = 1024, 8192  # queries a tile: a product gains nothing from more
 
 
+@named_arguments(_PEERS)
 def evaluate(
     query: Any,
     query_labels: Any,

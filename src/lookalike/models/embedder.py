@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lookalike.calls import named_arguments
 from lookalike.errors import ConfigError, counted
 from lookalike.models.backbones import create_backbone, feature_map
 from lookalike.models.pooling import GeM, create_pool, l2_normalize
@@ -245,6 +246,7 @@ class Embedder(nn.Module):
 
         return transforms.evaluation(self.spec.size, **self.spec.evaluation)
 
+    @named_arguments()
     def encode(
         self,
         pictures: Any,
@@ -306,6 +308,7 @@ def normalised(pictures: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return rows.unflatten(2, (width, 3)).permute(0, 3, 1, 2)
 
 
+@named_arguments()
 def create_model(
     backbone: str = "resnet18",
     *,

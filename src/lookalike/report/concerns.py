@@ -81,8 +81,8 @@ def _collapse(rows: Sequence[Row]) -> str | None:
     else:
         return None
     return (
-        f"Collapse: {what}. Lower optimizer.lr, warm up (optimizer.warmup_epochs=1), mine less "
-        "hard (loss.mining=semihard), or use a loss that pushes negatives apart."
+        f"Collapse: {what}. Lower optimizer.lr, warm up (optimizer.warmup_epochs=1), or use a loss "
+        "that pushes negatives apart (loss=norm_softmax; with loss=triplet, loss.mining=semihard)."
     )
 
 
@@ -96,8 +96,8 @@ def _stuck(rows: Sequence[Row]) -> str | None:
         return None
     return (
         f"The loss is stuck at its margin ({losses[-1]:.4f} of {margin:g}): positives are as far "
-        "as negatives. Lower optimizer.lr, mine less hard (loss.mining=semihard), take larger "
-        "batches, or begin with a loss of proxies such as loss=norm_softmax."
+        "as negatives. Lower optimizer.lr, take larger batches, mine less hard (with loss=triplet, "
+        "loss.mining=semihard), or begin with a loss of proxies such as loss=norm_softmax."
     )
 
 

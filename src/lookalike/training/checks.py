@@ -33,7 +33,7 @@ def check(config: Config) -> None:
         options = getattr(config.transform, name)
         components.check_arguments(getattr(transforms, name), options, f"transform.{name}")
     if config.distillation.rank:
-        components.check("loss", config.distillation.rank, path="distillation.rank")
+        components.check("loss", config.distillation.rank, path="distillation.rank", complete=True)
     objectives.check(config)
     pick_precision(config.precision, pick_device(config.device))
     broken_policy(config)

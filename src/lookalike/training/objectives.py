@@ -69,7 +69,8 @@ def check(config: Config) -> None:
         ConfigError: says what to change.
         ModelError: a teacher that is the bare name of published weights.
     """
-    loss = components.check("loss", config.loss)
+    loss = components.check("loss", config.loss, complete=True)
+    components.check("sampler", config.sampler, complete=True)
     taught = isinstance(loss, type) and issubclass(loss, AsymmetricDistillation)
     if config.teacher is not None:
         teachers.check(config)

@@ -9,13 +9,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch.utils.data import Sampler
 
+from lookalike.calls import NamedArguments
 from lookalike.errors import ConfigError, counted
+from lookalike.ops.labels import DISTRACTOR, is_absent, label_columns
 
 # Row numbers of each global batch: ``(batches, batch_size)``, or a list where the last is shorter.
 Plan: TypeAlias = np.ndarray | Sequence[np.ndarray]
 
 
-class BatchSampler(Sampler[list[int]], ABC):
+class BatchSampler(NamedArguments, Sampler[list[int]], ABC):
     """Batches of row numbers; subclasses say how an epoch is composed in `plan`.
 
     Attributes:
@@ -97,13 +99,17 @@ def draws(plan: Plan) -> list[np.ndarray]:
 
 
 def label_column(labels: Any, level: int) -> np.ndarray:
-    """One column of labels ``(N,)`` or ``(N, L)``."""
-    array = np.asarray(labels)
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2 or not 0 <= level < array.shape[1]:
-        raise ConfigError(f"sampler.level: {level}, but the labels have shape {array.shape}")
-    return array[:, level]
+    """One column of labels ``(N,)`` or ``(N, L)`` of any container; words as numbers."""
+    columns = label_columns(labels, "sampler: labels")
+    if not 0 <= level < len(columns):
+        raise ConfigError(
+            f"sampler.level: {level}, but the labels have {counted(len(columns), 'column')}"
+        )
+    column = columns[level]
+    if column.dtype == np.int64:
+        return column
+    values, codes = np.unique(column, return_inverse=True)
+    return np.where(is_absent(values)[codes], DISTRACTOR, codes)
 
 
 def rows_by_class(column: np.ndarray) -> list[np.ndarray]:
