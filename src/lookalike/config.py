@@ -22,7 +22,9 @@ class ModelConfig:
     head_norm: bool | str = False  # before the linear head: true (or layer), l2: unit length
     head_bias: bool = True
     dropout: float = 0.0  # share of the pooled features that training drops, before norm and head
-    pretrained: bool = True
+    # true: the weights that its authors published; false: none; or a file that holds the backbone's
+    # (timm's, torchvision's or lookalike's keys; a classifier is left out), a run, hf://OWNER/NAME
+    pretrained: bool | str = True
     # to start from: a safetensors file, a run folder, a checkpoint of the published systems (.pth)
     weights: str | None = None
     whitening: int | None = None  # width of one more linear map and norm behind the embedding
@@ -32,13 +34,18 @@ class ModelConfig:
     # parts of the backbone that do not learn, as a shell names files: [patch_embed, "blocks.[0-9]"]
     freeze: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)  # handed to the backbone's constructor
+    # of red, green and blue in 0 … 1, by which pixels are normalised; null: the backbone's own
+    mean: list[float] | None = None
+    std: list[float] | None = None
 
 
 @dataclass
 class TransformConfig:
     """What happens to a picture before the model; normalisation lives in the model."""
 
-    size: int = 224
+    # what is not said here is as the pretrained backbone was trained and evaluated
+    as_backbone: bool = False
+    size: int | None = None  # null: the backbone's own with as_backbone, else 224
     train: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from lookalike.config import Config
 from lookalike.errors import ConfigError
 
-_PLACES = ("data_root", "run", "dataset.root")
+_PLACES = ("data_root", "run", "dataset.root", "model.pretrained")
 
 
 def expand_paths(config: Config, typed: Collection[str] = _PLACES) -> Config:
@@ -20,6 +20,8 @@ def expand_paths(config: Config, typed: Collection[str] = _PLACES) -> Config:
         config.run = expand("run", config.run)
     if isinstance(config.dataset.get("root"), str) and "dataset.root" in typed:
         config.dataset["root"] = expand("dataset.root", config.dataset["root"])
+    if isinstance(config.model.pretrained, str) and "model.pretrained" in typed:
+        config.model.pretrained = expand("model.pretrained", config.model.pretrained)
     return config
 
 

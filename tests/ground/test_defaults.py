@@ -8,7 +8,8 @@ from dataclasses import MISSING, fields
 import pytest
 
 from lookalike.config import ModelConfig
-from lookalike.models.embedder import Spec, create_model
+from lookalike.models.create import create_model
+from lookalike.models.embedder import Spec
 
 
 def plain(value):

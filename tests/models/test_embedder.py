@@ -10,7 +10,8 @@ from PIL import Image
 import lookalike
 from lookalike.errors import ConfigError, DataError, ModelError, NumericsError, RunError
 from lookalike.models import load, save
-from lookalike.models.embedder import create_model, normalised
+from lookalike.models.create import create_model
+from lookalike.models.embedder import normalised
 from lookalike.models.encode import embed
 
 
@@ -154,7 +155,7 @@ def test_unreachable_weights_name_the_option(monkeypatch):
     def unreachable(*args, pretrained=False, **options):
         raise OSError("no route to host")
 
-    monkeypatch.setattr("lookalike.models.timm_weights._refuse_without_network", lambda name: None)
+    monkeypatch.setattr("lookalike.models.timm_weights._online", lambda about: True)
     original = timm.create_model
     monkeypatch.setattr(
         timm,

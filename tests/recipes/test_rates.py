@@ -10,7 +10,7 @@ from torch import nn
 
 from lookalike.compose import choices, compose
 from lookalike.config import Config
-from lookalike.models.embedder import create_model
+from lookalike.models.create import create_model
 from lookalike.training.optimizers import Schedule, create_optimizers
 from lookalike.training.schedules import Span
 

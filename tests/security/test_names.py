@@ -229,7 +229,7 @@ def test_every_place_that_a_data_set_writes_to_is_known():
 
 def test_what_this_user_made_opens_without_a_flag(tmp_path, toy):
     from lookalike.compose import write_config
-    from lookalike.models.embedder import create_model
+    from lookalike.models.create import create_model
 
     name = "lookalike.models.networks.conv4.Conv4"
     model = create_model(name, pretrained=False, embedding_size=4, size=28)

@@ -6,7 +6,7 @@ import torch
 from lookalike.config import OptimizerConfig
 from lookalike.errors import ConfigError
 from lookalike.losses import AsymmetricDistillation, SmoothAP, Triplet
-from lookalike.models.embedder import create_model
+from lookalike.models.create import create_model
 from lookalike.training.compatible import CompatibleStep
 from lookalike.training.distill import DistillStep, Ranking, Stored, Teacher
 from lookalike.training.mined import mined_triplets

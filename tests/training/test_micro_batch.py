@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lookalike.models.embedder import create_model
+from lookalike.models.create import create_model
 from lookalike.training.micro_batch import SHARE, find_micro_batch, free_memory
 
 FLOAT = 4

@@ -20,6 +20,7 @@ from lookalike.files import write_text
 from lookalike.metrics import RetrievalReport
 from lookalike.metrics.contract import EMPTY
 from lookalike.metrics.definitions import kind
+from lookalike.models.preprocessing import side
 from lookalike.report import (
     Confusions,
     EvaluationSection,
@@ -270,7 +271,7 @@ def _facts(
         ),
         *(("Note", note) for note in data["notes"]),
         ("Model", f"{config.model.backbone}, {counted(manifest['parameters'], 'parameter')}"),
-        ("Pictures", f"{config.transform.size} × {config.transform.size} pixels"),
+        ("Pictures", f"{side(config)} × {side(config)} pixels"),
         (
             "Training",
             f"{counted(manifest['epochs'], 'epoch')}, {counted(manifest['steps'], 'step')}",

@@ -22,6 +22,7 @@ from lookalike.evaluation.benchmarks import own_config
 from lookalike.evaluation.evaluator import Measured
 from lookalike.files import is_free, replacing_folder, write_text
 from lookalike.models import hub, weights
+from lookalike.models.preprocessing import side
 from lookalike.report.card import Card, limits, model_card
 from lookalike.runs import DataPart, MachinePart, Run
 
@@ -185,7 +186,7 @@ def _facts(
     if seen and measured:
         tested = {str(x) for one in measured for x in one.table.frame[one.table.levels[0]]}
         unseen = not (seen & (tested - {"-1"}))
-    return {"chosen": manifest.get("choice"), "unseen": unseen, "size": config.transform.size}
+    return {"chosen": manifest.get("choice"), "unseen": unseen, "size": side(config)}
 
 
 def _loaded(source: Run) -> dict[str, Any]:

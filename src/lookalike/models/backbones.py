@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from lookalike.models.networks.bn_inception import BNInception
 from lookalike.models.networks.conv4 import Conv4
 from lookalike.models.networks.google_net import GoogLeNet
 from lookalike.models.networks.plain_deit import deit_base_distilled, deit_small_distilled
+from lookalike.models.pretrained import WeightsFile, load_backbone
 from lookalike.models.timm_weights import create_with_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -41,9 +42,10 @@ class Backbone:
     prefix_tokens: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    weights: WeightsFile | None = None  # the file that its first weights came from
 
 
-def create_backbone(name: str, /, *, pretrained: bool = True, **options: Any) -> Backbone:
+def create_backbone(name: str, /, *, pretrained: bool | str = True, **options: Any) -> Backbone:
     """Build a backbone by name.
 
     A network of your own is an ``nn.Module`` that gives a map ``(B, C, H, W)`` or tokens
@@ -55,15 +57,19 @@ def create_backbone(name: str, /, *, pretrained: bool = True, **options: Any) ->
         name: a name of `OWN` (``conv4``, ``googlenet``, ``bn_inception``,
             ``deit_small_distilled``, …), any name timm knows (``resnet50``,
             ``vit_base_patch16_224.dino``, …), or the import path of a network of your own.
-        pretrained: with the weights its authors published.
+        pretrained: with the weights its authors published; or a file that holds some, see
+            `lookalike.models.pretrained.load_backbone`.
         **options: handed to the backbone's constructor.
 
     Raises:
         ConfigError: no such backbone, options it refuses, or one without published weights.
-        ModelError: the published weights cannot be reached.
+        ModelError: the published weights cannot be reached, or a file does not fit.
     """
     import timm
 
+    if isinstance(pretrained, str):
+        built = create_backbone(name, pretrained=False, **options)
+        return replace(built, weights=load_backbone(built.network, pretrained, name))
     if name in OWN:
         maker = OWN[name]
     elif timm.is_model(name.split(".")[0]):
@@ -109,8 +115,10 @@ def _with_weights(name: str, make: Callable[[], nn.Module]) -> nn.Module:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"The published weights of {name} cannot be reached "
-            f"({type(error).__name__}: {reason}). Set model.pretrained=false to start from "
-            "scratch, or model.weights=FILE."
+            f"({type(error).__name__}: {reason}). Three ways without a network: name a file that "
+            "holds them, model.pretrained=FILE (.safetensors or .pth); copy the cache of the "
+            "Hugging Face hub from a machine that has them ($HF_HOME, by default "
+            "~/.cache/huggingface); or start from scratch with model.pretrained=false."
         ) from error
 
 

@@ -11,7 +11,9 @@ from lookalike import distributed
 from lookalike.config import Config
 from lookalike.errors import ConfigError
 from lookalike.models import weights
-from lookalike.models.embedder import Embedder, create_model
+from lookalike.models.create import create_model
+from lookalike.models.embedder import Embedder
+from lookalike.models.preprocessing import side
 
 
 def pick_device(name: str) -> torch.device:
@@ -56,16 +58,19 @@ def build_model(config: Config) -> Embedder:
         head_norm=c.head_norm,
         head_bias=c.head_bias,
         dropout=c.dropout,
-        pretrained=c.pretrained and c.weights is None,
+        pretrained=c.pretrained if c.weights is None else False,
         freeze_batch_norm=c.freeze_batch_norm,
         options=c.options,
-        size=config.transform.size,
+        size=side(config),
         evaluation=config.transform.evaluation,
         whitening=c.whitening,
         widths=c.widths,
+        mean=c.mean,
+        std=c.std,
     )
     if c.weights is not None:
         weights.load_into(model, c.weights)
+        model.pretrained = True
     _freeze(model, c.freeze)
     return model
 

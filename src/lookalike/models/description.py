@@ -14,6 +14,7 @@ from lookalike.stored_config import is_import_path
 
 KIND = "model"  # of its mark
 Width = Annotated[int, Meta(ge=1, le=65_536)]
+Colours = Annotated[list[float], Meta(min_length=3, max_length=3)]
 # Arguments of timm's create_model that read other files, or fetch them.
 _REACHING = (
     "checkpoint_path",
@@ -40,6 +41,8 @@ class SpecPart(Document):
     projection: Width | None = None
     whitening: Width | None = None
     widths: list[Width] = field(default_factory=list)
+    mean: Colours | None = None
+    std: Colours | None = None
 
 
 class ModelFile(Document):

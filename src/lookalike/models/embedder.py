@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -38,6 +38,8 @@ class Spec:
     projection: int | None = None  # width of a teacher's embedding that a student's is mapped to
     whitening: int | None = None  # width of the linear map behind the norm, see models.whitening
     widths: Sequence[int] = ()  # prefixes of the embedding that it was trained to work at as well
+    mean: Sequence[float] | None = None  # of RGB in 0 … 1; None: the backbone's own
+    std: Sequence[float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -70,10 +72,12 @@ class Embedder(nn.Module):
 
     Args:
         spec: what to build, and how pictures are prepared for it.
-        pretrained: start from the backbone's published weights.
+        pretrained: start from the backbone's published weights, or from those of a file.
 
     Attributes:
         spec: as given.
+        pretrained: whether its backbone, or all of it, began with trained weights.
+        weights_file: the file that the backbone's first weights came from, or None.
         width: numbers of an embedding.
         teacher: SHA-256 of the weights of the model whose space it was trained into, or None; an
             index that this teacher built accepts its queries.
@@ -87,13 +91,16 @@ class Embedder(nn.Module):
     std: Tensor
     teacher: str | None = None
 
-    def __init__(self, spec: Spec, *, pretrained: bool = False) -> None:
+    def __init__(self, spec: Spec, *, pretrained: bool | str = False) -> None:
         super().__init__()
+        _check(spec)
         self.spec = spec
+        self.pretrained = pretrained is not False
         if "pretrained" in spec.options:
             raise ConfigError("model.options.pretrained: set model.pretrained instead.")
         built = create_backbone(spec.backbone, pretrained=pretrained, **spec.options)
         self._about = built
+        self.weights_file = built.weights
         # Convolutions on a CPU, and on tensor cores, are up to twice as fast with channels last.
         self.backbone = built.network.to(memory_format=torch.channels_last)
         tokens = built.layout == "NLC"
@@ -101,17 +108,6 @@ class Embedder(nn.Module):
         if pool == "token" and not (tokens and built.prefix_tokens):
             raise ConfigError(
                 f"model.pool=token: {spec.backbone} has no class token. Use avg or gem."
-            )
-        if spec.head_norm not in HEAD_NORMS:
-            raise ConfigError(
-                f"model.head_norm={spec.head_norm}: write true (the same as layer), l2 or false."
-            )
-        if not 0 <= spec.dropout < 1:
-            raise ConfigError(f"model.dropout={spec.dropout}: a share, at least 0 and below 1.")
-        if spec.embedding_size is not None and spec.embedding_size < 1:
-            raise ConfigError(
-                f"model.embedding_size={spec.embedding_size}: a width of at least 1; write null "
-                "for the pooled features themselves."
             )
         self.pool = create_pool(pool, built.channels)
         self._keep_tokens = pool == "token"
@@ -172,7 +168,7 @@ class Embedder(nn.Module):
     def double(self) -> Embedder:
         """As in torch: float64 throughout, with the pixels' mean and deviation not rounded before.
 
-        >>> create_model("conv4", pretrained=False).double().mean.flatten()[0] == 0.485 * 255
+        >>> Embedder(Spec("conv4")).double().mean.flatten()[0] == 0.485 * 255
         tensor(True)
         """
         super().double()
@@ -183,8 +179,8 @@ class Embedder(nn.Module):
 
     def _of_pixels(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of a pixel, 0 … 255, as ``(1, 3, 1, 1)``."""
-        about = self._about
-        mean, std = (torch.tensor(x, dtype=dtype).view(1, 3, 1, 1) for x in (about.mean, about.std))
+        pair = self.spec.mean or self._about.mean, self.spec.std or self._about.std
+        mean, std = (torch.tensor(list(x), dtype=dtype).view(1, 3, 1, 1) for x in pair)
         return mean * 255, std * 255
 
     def train(self, mode: bool = True) -> Embedder:
@@ -288,6 +284,28 @@ class Embedder(nn.Module):
         )
 
 
+def _check(spec: Spec) -> None:
+    """Refuse values that no embedder can have; names the option."""
+    if spec.head_norm not in HEAD_NORMS:
+        raise ConfigError(
+            f"model.head_norm={spec.head_norm}: write true (the same as layer), l2 or false."
+        )
+    if not 0 <= spec.dropout < 1:
+        raise ConfigError(f"model.dropout={spec.dropout}: a share, at least 0 and below 1.")
+    if spec.embedding_size is not None and spec.embedding_size < 1:
+        raise ConfigError(
+            f"model.embedding_size={spec.embedding_size}: a width of at least 1; write null "
+            "for the pooled features themselves."
+        )
+    for name in ("mean", "std"):
+        value = getattr(spec, name)
+        if value is not None and (len(value) != 3 or (name == "std" and min(value) <= 0)):
+            raise ConfigError(
+                f"model.{name}={[*value]}: three numbers, of red, green and blue in 0 … 1"
+                f"{', each above 0' if name == 'std' else ''}."
+            )
+
+
 def normalised(pictures: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """``(pictures − mean) / std`` in mean's type and with channels last; one large tensor is made.
 
@@ -306,66 +324,3 @@ def normalised(pictures: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     width = pictures.shape[3]
     rows.sub_(mean.flatten().repeat(width)).div_(std.flatten().repeat(width))
     return rows.unflatten(2, (width, 3)).permute(0, 3, 1, 2)
-
-
-@named_arguments()
-def create_model(
-    backbone: str = "resnet18",
-    *,
-    pool: str = "auto",
-    embedding_size: int | None = 128,
-    head_norm: bool | str = False,
-    head_bias: bool = True,
-    dropout: float = 0.0,
-    pretrained: bool = True,
-    freeze_batch_norm: bool = False,
-    options: Mapping[str, Any] | None = None,
-    size: int = 224,
-    evaluation: Mapping[str, Any] | None = None,
-    whitening: int | None = None,
-    widths: Sequence[int] = (),
-) -> Embedder:
-    """Build an embedder from a backbone's name.
-
-    Args:
-        backbone: any timm name, one of `lookalike.models.backbones.OWN`, or the import path of a
-            network of your own.
-        pool: auto (class token where there is one, else avg), avg, max, avgmax, gem, gemmp, rmac,
-            token.
-        embedding_size: width of the linear head; None: the pooled features themselves.
-        head_norm: what stands between pooling and head: True or ``"layer"``, a layer norm without
-            parameters; ``"l2"``, unit length, as before RAML's whitening.
-        head_bias: whether the linear head adds a bias.
-        dropout: share of the pooled features that training drops, 0 to below 1.
-        pretrained: start from published weights.
-        freeze_batch_norm: keep batch norm's running statistics.
-        options: handed to the backbone's constructor.
-        size: side of the pictures it will be given by :meth:`Embedder.encode`.
-        evaluation: options of the evaluation transform.
-        whitening: width of one more linear map and norm behind the embedding, the identity at
-            first; see `lookalike.models.whitening`.
-        widths: prefixes of the embedding that are to work alone as well (Matryoshka).
-
-    Raises:
-        ConfigError: an unknown backbone or pooling, or a width that cannot be.
-        ModelError: published weights that cannot be reached; names ``model.pretrained=false``.
-
-    >>> model = create_model("conv4", pretrained=False, embedding_size=16, size=28)
-    >>> model(torch.zeros(2, 3, 28, 28, dtype=torch.uint8)).shape
-    torch.Size([2, 16])
-    """
-    spec = Spec(
-        backbone=backbone,
-        pool=pool,
-        embedding_size=embedding_size,
-        head_norm=head_norm,
-        head_bias=head_bias,
-        dropout=dropout,
-        freeze_batch_norm=freeze_batch_norm,
-        options=dict(options or {}),
-        size=size,
-        evaluation=dict(evaluation or {}),
-        whitening=whitening,
-        widths=list(widths),
-    )
-    return Embedder(spec, pretrained=pretrained)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lookalike.errors import ModelError
 from lookalike.models import published
-from lookalike.models.embedder import Embedder, create_model
+from lookalike.models.create import create_model
+from lookalike.models.embedder import Embedder
 from lookalike.models.weights import fit_state
 
 # Blocks of each stage, and whether they are bottlenecks → torchvision's name.

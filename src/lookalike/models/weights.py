@@ -77,6 +77,7 @@ def load(path: str | Path, device: str = "cpu") -> Embedder:
     model = _built(spec, folder / SPEC)
     load_state(model, folder / WEIGHTS)
     model.teacher = about.get("teacher")
+    model.pretrained = True
     return model.to(device).eval()
 
 

@@ -8,6 +8,7 @@ from lookalike import distributed
 from lookalike.config import Config
 from lookalike.errors import ConfigError
 from lookalike.models.embedder import Embedder
+from lookalike.models.preprocessing import side
 from lookalike.training.batch_norm import synchronize
 from lookalike.training.micro_batch import agree, find_micro_batch, free_memory
 from lookalike.training.sharding import Sharded
@@ -75,8 +76,8 @@ def micro_batch(config: Config, step: SupervisedStep, pictures: int) -> int | No
     """
     if config.micro_batch is None or isinstance(config.micro_batch, int):
         return config.micro_batch
-    side = config.transform.size
-    picture = torch.zeros(3, side, side, dtype=torch.uint8, device=step.device)
+    pixels = side(config)
+    picture = torch.zeros(3, pixels, pixels, dtype=torch.uint8, device=step.device)
     free = free_memory(step.device)
     found = agree(find_micro_batch(step.embed, step.model, picture, free), step.device)
     return min(found, pictures)

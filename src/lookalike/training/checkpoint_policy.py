@@ -16,6 +16,7 @@ from lookalike.training.checkpoints import (
     restore,
     save_checkpoint,
 )
+from lookalike.training.resume_fingerprint import with_defaults
 
 
 class Saver:
@@ -43,6 +44,7 @@ class Saver:
     def restore(self) -> tuple[Progress, str | None]:
         """Put the latest state back: how far the run is, and what there is to say about it."""
         path, state, note = latest_checkpoint(self.checkpoints)
+        state["facts"]["options"] = with_defaults(state["facts"].get("options", {}))
         return restore(state, path, self.parts, self.facts), note
 
     def save(self, progress: Progress) -> None:

@@ -18,6 +18,7 @@ from rich.progress import (
 
 from lookalike.console import Console
 from lookalike.errors import counted
+from lookalike.models import preprocessing
 from lookalike.report import EvaluationSection
 from lookalike.report.side_by_side import metric_tables
 from lookalike.runs import Run
@@ -75,6 +76,11 @@ class Display:
             f"model    {model.spec.backbone}, {counted(size, 'parameter')}, "
             f"{model.width}-wide embeddings, {model.spec.size} px, on {training.device}"
         )
+        if model.weights_file is not None:
+            self.console.say(f"weights  {model.weights_file}")
+        own = training.config.transform.as_backbone and model.pretrained
+        says = " (the backbone's own, where not said otherwise)" if own else ""
+        self.console.say(f"images   {preprocessing.words(model)}{says}")
         self.console.say(
             f"training {counted(len(rows), 'picture')} of "
             f"{counted(rows.num_classes(0), 'class', 'classes')}, "

@@ -19,6 +19,7 @@ from lookalike.errors import ConfigError, counted, suggest
 from lookalike.losses import AsymmetricDistillation
 from lookalike.models.build import pick_precision
 from lookalike.models.embedder import Embedder
+from lookalike.models.preprocessing import side
 from lookalike.training import teacher as teachers
 from lookalike.training.compatible import CompatibleStep
 from lookalike.training.distill import DistillStep, Ranking, Stored, Teacher
@@ -88,7 +89,7 @@ def _labelled(
     sampler: Sampler[list[int]],
     step: Callable[..., SupervisedStep] = SupervisedStep,
 ) -> Lesson:
-    transform = transforms.train(config.transform.size, **config.transform.train)
+    transform = transforms.train(side(config), **config.transform.train)
     negatives = getattr(sampler, "negatives", 0)
     loader = _loader(config, training, transform, sampler)
     return Lesson(loader, partial(step, negatives=negatives))
@@ -196,7 +197,7 @@ def _coupled_loader(
         )
     options = config.transform.train
     views = CoupledViews(
-        student=transforms.train(config.transform.size, **options),
+        student=transforms.train(side(config), **options),
         teacher=transforms.train(tutor.model.spec.size, **options),
         count=c.views,
         mixup=c.mixup,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +20,16 @@ def facts(config: Config, table: Table, tutor: Tutor | None) -> dict[str, dict[s
     data = {"fingerprint": table.fingerprint, "pictures": len(table)}
     teacher = {} if tutor is None else {"teacher": {"sha256": tutor.sha256}}
     return {"data": data, "options": _flat(asdict(config)), **teacher}
+
+
+def with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a checkpoint of before some existed: a run without one had its default.
+
+    >>> with_defaults({"epochs": 3})["transform.as_backbone"]
+    False
+    """
+    known = {k: v for k, v in _flat(asdict(Config())).items() if not isinstance(v, dict)}
+    return known | dict(options)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

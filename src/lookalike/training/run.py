@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from lookalike import distributed
@@ -55,7 +56,7 @@ def run_training(
     console = Console(quiet=quiet, silent=silent or not distributed.is_main(), library=library)
     try:
         if resume == "auto":
-            overrides, resume, done = decide(overrides, describe=given.describe)
+            overrides, resume, done = decide(overrides, describe=partial(_described, given))
             if done:
                 return _say_done(overrides, console)
         elif distributed.restarts_allowed():
@@ -145,7 +146,14 @@ def _prepare(
     chosen: str = distributed.broadcast_object(config.run or str(next_folder(_stem(config))))
     config.run, folder = chosen, Run(chosen)
     folder.refuse_if_taken(overwrite=overwrite)
-    return folder, given.describe(config)
+    return folder, _described(given, config)
+
+
+def _described(given: Given, config: Config) -> Config:
+    """The configuration as the run keeps it, with what follows from objects and backbone."""
+    from lookalike.models.preprocessing import resolved  # it imports timm
+
+    return resolved(given.describe(config))
 
 
 def _stem(config: Config) -> str:

@@ -11,7 +11,8 @@ from lookalike.config import Config
 from lookalike.errors import ConfigError, counted
 from lookalike.evaluation.asymmetric import load_model
 from lookalike.models import published, published_network, weights
-from lookalike.models.embedder import Embedder, create_model
+from lookalike.models.create import create_model
+from lookalike.models.embedder import Embedder
 
 FOLDER = "teacher"  # of a run folder: a teacher that has no model folder of its own
 
@@ -112,9 +113,9 @@ def load_teacher(config: Config) -> Tutor | None:
         model = load_model(path, c.teacher_size, "distillation.teacher_size")
         known = weights.read_about(weights.model_folder(path))["sha256"]
         return Tutor(model, known, folder=True)
-    options: dict[str, Any] = dict(
-        size=c.teacher_size, evaluation=config.transform.evaluation, **_said(config)
-    )
+    as_backbone = config.transform.as_backbone  # of the teacher's own, and not of the student's
+    evaluation = None if as_backbone else config.transform.evaluation
+    options: dict[str, Any] = dict(size=c.teacher_size, evaluation=evaluation, **_said(config))
     if path.is_file():
         model = published_network.load(path, **options)
     else:

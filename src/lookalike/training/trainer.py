@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from lookalike.errors import RunError, counted
 from lookalike.evaluation import averages, evaluator, own_split
 from lookalike.evaluation.run_report import write_run_report
 from lookalike.evaluation.widths import narrower
-from lookalike.models import weights
+from lookalike.models import preprocessing, weights
 from lookalike.models.build import build_model, pick_device, pick_precision
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run, environment
@@ -191,6 +192,7 @@ class Training:
                 write_table(self.table.with_absolute_paths(), self.folder.table)
             if self.tutor is not None:
                 self.tutor.keep(self.folder.folder)
+            start = self.model.weights_file
             self.folder.write_manifest(
                 **environment(),
                 status="running",
@@ -201,6 +203,8 @@ class Training:
                     "notes": list(self.table.notes),
                 },
                 parameters=sum(p.numel() for p in self.model.parameters()),
+                preprocessing=preprocessing.record(self.model),
+                pretrained=None if start is None else asdict(start),
             )
         return Progress()
 
