@@ -15,7 +15,7 @@ from lookalike.errors import ConfigError, DataError
 from lookalike.evaluation.evaluator import Measured, embedded, measure_vectors, with_roles
 from lookalike.evaluation.progress import UnderWay
 from lookalike.evaluation.widths import prefix
-from lookalike.models import weights
+from lookalike.models import ready
 from lookalike.models.build import pick_precision
 from lookalike.models.embedder import Embedder
 from lookalike.models.whitening import (
@@ -71,21 +71,24 @@ class Pair:
         return results
 
 
-def load_model(folder: str | Path, size: int | None, option: str) -> Embedder:
+def load_model(
+    folder: str | Path, size: int | None, option: str, words: Sequence[str] = ()
+) -> Embedder:
     """A model, its pictures prepared at another size where one is given.
 
     A side fixed in pixels that its transform resizes to first grows and shrinks with it.
 
     Args:
-        folder: a run or model folder.
+        folder: a run or model folder, or a backbone's name, see `lookalike.models.ready`.
         size: side of the pictures in pixels; None: as it was trained for.
         option: what the person wrote, for messages.
+        words: options of a backbone.
 
     Raises:
         ConfigError: a size below 1.
         ModelError: no model there.
     """
-    model = weights.load(folder)
+    model = ready.open_model(folder, words)
     if size is None:
         return model
     if size < 1:

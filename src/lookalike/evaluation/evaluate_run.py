@@ -24,7 +24,7 @@ from lookalike.evaluation.own_split import evaluated_table
 from lookalike.evaluation.progress import UnderWay
 from lookalike.evaluation.run_report import mean_sections, numbers
 from lookalike.evaluation.widths import narrower
-from lookalike.models import weights
+from lookalike.models import ready, weights
 from lookalike.models.build import pick_device, pick_precision
 from lookalike.models.embedder import Embedder
 from lookalike.report.contents import EvaluationSection
@@ -109,8 +109,9 @@ def evaluate_run(
     on where it was. Under ``torchrun`` the processes share the work, to the same bits.
 
     Args:
-        folder: a run folder, or a model folder together with ``dataset=…``.
-        overrides: other data sets (``dataset=[cub,sop]``), or other settings of evaluation.
+        folder: a run folder; or, together with ``dataset=…``, a model folder or a backbone's name.
+        overrides: other data sets (``dataset=[cub,sop]``), or other settings of evaluation; of a
+            backbone also its own, such as ``model.pretrained=FILE``.
         splits: which; by default every split named test… or val….
         as_json: print JSON instead of tables.
         options: another gallery, another picture size, whitening, figures of each class.
@@ -142,16 +143,18 @@ def _run(
     as_json: bool,
 ) -> dict[str, dict[str, Any]]:
     console = Console(silent=as_json or not distributed.is_main())
-    model = asymmetric.load_model(folder, options.image_size, "--image-size")
-    asked = benchmarks(folder, overrides)
+    words, others = ready.split_words(overrides)
+    model = asymmetric.load_model(folder, options.image_size, "--image-size", words)
+    asked = benchmarks(folder, others)
     for one in asked:
         check_metrics(one.config.evaluation)
     found = [evaluated_table(folder, one) for one in asked]
     asked, tables = [one for one, _ in found], [table for _, table in found]
     under_way = UnderWay.at(folder, console)
+    ready.introduce(folder, model, console.say)
     if options.whitening is not None:
         evaluated = asked[0].config, tables[0]
-        model = _whitened(model, folder, overrides, evaluated, options, under_way)
+        model = _whitened(model, folder, others, evaluated, options, under_way)
     found = [
         _measure(model, folder, one, table, splits, options, under_way)
         for one, table in zip(asked, tables, strict=True)

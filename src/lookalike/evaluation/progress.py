@@ -35,6 +35,8 @@ class UnderWay:
     @classmethod
     def at(cls, folder: Path, console: Console) -> UnderWay:
         """Beside a model; where nothing can be written, that is said."""
+        if not folder.is_dir():  # a backbone's name, or an address
+            return cls(console, None)
         try:
             return cls(console, Unfinished(folder, console.say))
         except OSError as error:

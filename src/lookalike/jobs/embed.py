@@ -36,11 +36,13 @@ def run(
     from lookalike.discover.pss_pickles import features_of
     from lookalike.errors import counted
     from lookalike.evaluation.embeddings import embed_dataset
-    from lookalike.models import weights
+    from lookalike.models import ready
 
     console = Console()
-    embedder = weights.load(model)
-    config = compose([f"dataset={source}", *(overrides or [])])
+    words, others = ready.split_words(overrides or [])
+    embedder = ready.open_model(model, words)
+    ready.introduce(model, embedder, console.say)
+    config = compose([f"dataset={source}", *others])
     table = build_table(config)
     for name in splits or ():
         table.split(name)  # refuses one that is not there

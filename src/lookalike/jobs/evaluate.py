@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal, get_args
 
 import typer
 
-from lookalike.jobs.options import AsJson, Overrides, RerankMethod, RunFolder, Unit
+from lookalike.jobs.options import AsJson, ModelFolder, Overrides, RerankMethod, Unit
 
 RERANKS = (*get_args(RerankMethod), "all")
 
 
 def run(
-    folder: RunFolder,
+    folder: ModelFolder,
     overrides: Overrides = None,
     *,
     splits: Annotated[
@@ -63,6 +63,9 @@ def run(
     as_json: AsJson = False,
 ) -> dict[str, dict[str, Any]]:
     """Measure a trained model: `lookalike evaluate runs/x dataset=[cub,sop]`.
+
+    A backbone's name measures it as it is, with pooled features and no head: `lookalike evaluate
+    tf_efficientnet_lite0 dataset=photos/ model.pretrained=FILE`.
 
     Results on the run's own data are also written to `evaluation/SPLIT/` of the run. Killed and
     called again, the evaluation goes on where it was. Under `torchrun` the processes share the

@@ -23,10 +23,17 @@ if TYPE_CHECKING:
 
 def build(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A run folder, a model folder or an export.")
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="A run folder, a model folder, an export, hf://OWNER/NAME, or the name of a "
+            "backbone (with model.pretrained=FILE where its weights lie in a file).",
+        ),
     ],
     source: Images,
-    out: Annotated[Path, typer.Option(help="Index folder to write.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Index folder to write; default: photos.index for photos/.")
+    ] = None,
     overrides: DataOptions = None,
     *,
     split: GallerySplit = None,
@@ -64,7 +71,7 @@ def build(
         ),
     ] = "float32",
 ) -> Index:
-    """Embed a folder of images: `lookalike index build runs/x photos/ --out INDEX`.
+    """Embed a folder of images: `lookalike index build resnet50 photos/`, or with a run of yours.
 
     Killed, the same command goes on where it stopped. Images that cannot be read are left out,
     counted and named.
@@ -76,6 +83,7 @@ def build(
     from lookalike.search.build import build_index, say_unreadable
 
     console = Console()
+    out = out or default_folder(source)
     options: dict[str, Any] = {} if server is None else {"server": server}
     for word in engine_options or ():
         name, sign, value = word.partition("=")
@@ -108,6 +116,17 @@ def build(
         )
     say_unreadable(console, made.table, made.unreadable)
     return index
+
+
+def default_folder(source: str) -> Path:
+    """Where the index of a source lies when nothing is said.
+
+    >>> print(default_folder("pets/photos/"), default_folder("photos.csv"), default_folder("cub"))
+    pets/photos.index photos.index cub.index
+    """
+    path = Path(source)
+    stem = path.stem if path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq") else path.name
+    return path.with_name(f"{stem}.index")
 
 
 def info(folder: IndexFolder) -> None:

@@ -38,7 +38,12 @@ DataOptions = Annotated[
     ),
 ]
 ModelFolder = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A run folder or a model folder.")
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A run folder, a model folder, hf://OWNER/NAME, or the name of a backbone "
+        "(with model.pretrained=FILE where its weights lie in a file).",
+    ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 DataSource = Annotated[

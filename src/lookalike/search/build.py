@@ -60,10 +60,11 @@ def build_index(
     """Embed every image of a source and write an index folder.
 
     Args:
-        model: an embedder, a run folder or a model folder.
+        model: an embedder; a run folder, a model folder, an export or ``hf://OWNER/NAME``; or a
+            backbone's name, whose pooled features are indexed.
         source: a folder of images, a table file, a data set's name, or a table.
         out: the index folder to write.
-        overrides: settings of the data set.
+        overrides: settings of the data set, and of a backbone (``model.pretrained=FILE``).
         split: index the gallery rows of this split alone.
         batch_size: images at a time.
         workers: processes that read images.
@@ -83,6 +84,7 @@ def build_index(
     out = Path(out)
     refuse_in_the_way(out, overwrite=overwrite)
     with ExitStack() as stack:
+        model, overrides = _ready(model, overrides, console)
         if not isinstance(model, str | Path):
             from lookalike.models import weights
 
@@ -139,6 +141,23 @@ def build_index(
         )
         store.remove()
     return Built(index, table, unreadable)
+
+
+def _ready(
+    model: Embedder | str | Path, overrides: Sequence[str], console: Console
+) -> tuple[Embedder | str | Path, Sequence[str]]:
+    """The model, a backbone built from its name; and what of the options is the data set's."""
+    words = [o for o in overrides if o.startswith(("model.", "transform."))]
+    if not isinstance(model, str | Path) or (not words and Path(model).expanduser().exists()):
+        return model, overrides  # what is exported needs no torch
+    from lookalike.models import ready
+
+    words, others = ready.split_words(overrides)
+    if not words and not ready.is_backbone(model):
+        return model, others
+    found = ready.open_model(model, words)
+    ready.introduce(model, found, console.say)
+    return found, others
 
 
 def say_unreadable(console: Console, table: Table, broken: dict[int, str]) -> None:
