@@ -17,6 +17,7 @@ from rich.console import (
     RenderResult,
 )
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     Progress,
     ProgressColumn,
@@ -84,6 +85,14 @@ class Console:
         """Tables, or whatever else rich can print."""
         for table in tables if self._log is None else ():
             self.out.print(table)
+
+    def show_whole(self, table: RenderableType) -> None:
+        """A table at its own width: cut to a narrow terminal, its numbers would be lost."""
+        out = self.out
+        before = out.width
+        out.width = max(before, Measurement.get(out, out.options.update(width=1000), table).maximum)
+        self.show(table)
+        out.width = before
 
     @contextmanager
     def live(self, *columns: ProgressColumn) -> Iterator[Bar | None]:

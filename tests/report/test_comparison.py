@@ -6,8 +6,11 @@ import pytest
 from rich.console import Console
 
 from lookalike.report.comparison import ComparedRun, ComparisonReport, MetricDifference
-from lookalike.report.comparison_page import render_comparison
-from lookalike.report.comparison_text import comparison_table, render_markdown
+from lookalike.report.comparison_page import (
+    comparison_table,
+    render_comparison,
+    render_markdown,
+)
 from lookalike.report.contents import Sheet
 from lookalike.report.pictures import Neighbour, SheetRow
 

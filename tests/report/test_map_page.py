@@ -56,7 +56,7 @@ def test_the_page_holds_all_and_runs_only_its_own(page):
     assert data["counts"] == [20, 20, 20]
     assert len(data["x"]) == len(data["thumbs"]) == 60
     assert data["thumbs"][5] == ""
-    assert "1 picture cannot be read" in text
+    assert "1 image cannot be read" in text
     points = np.array([data["x"], data["y"]]).T
     labels = np.array(data["label"])
     own = np.linalg.norm(points - points[labels == labels[0]].mean(axis=0), axis=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lookalike.report.curves import charts
-from lookalike.report.plots import draw_chart, ticks
+from lookalike.report.plots import draw_charts, ticks
 
 
 def _train(step: int, epoch: int, **values: float) -> dict:
@@ -50,7 +50,7 @@ def test_values_that_are_not_finite_are_counted() -> None:
     assert chart.lines[0].y == [1.0]
     assert chart.note == "2 values that were not finite are left out."
     (nothing,) = charts(rows[1:])
-    assert nothing.lines == [] and "2 values" in draw_chart(nothing)
+    assert nothing.lines == [] and "2 values" in draw_charts([nothing])
 
 
 def test_long_curves_keep_their_mean_and_their_extremes() -> None:
@@ -85,5 +85,5 @@ def test_odd_curves_can_be_drawn(values: list[float]) -> None:
     rows = [_train(i + 1, 1, loss=value) for i, value in enumerate(values)]
     rows += [_test(1, 1, recall_at_1=values[0])]
     for chart in charts(rows):
-        drawn = draw_chart(chart)
+        drawn = draw_charts([chart])
         assert "nan" not in drawn and "inf" not in drawn and 'role="img"' in drawn

@@ -100,7 +100,7 @@ def test_thumbnails_never_overlap_and_unreadable_ones_stay_away(pictures) -> Non
     for i, (x, y) in enumerate(corners):
         for other_x, other_y in corners[:i]:
             assert abs(x - other_x) >= THUMB or abs(y - other_y) >= THUMB
-    assert len(corners) + int(re.findall(r"(\d+) pictures could not be read", drawn)[0]) <= 24
+    assert len(corners) + int(re.findall(r"(\d+) images? could not be read", drawn)[0]) <= 24
     assert "<image" not in draw_map(plane, thumbnails=0)
 
 

@@ -21,7 +21,7 @@ from lookalike.discover.decisions import read_decisions
 from lookalike.discover.hierarchy import hilander
 from lookalike.discover.lander_training import training_options
 from lookalike.discover.open_world import open_world_rows
-from lookalike.discover.round_page import summary, write_page
+from lookalike.discover.round_page import rounds_table, write_page
 from lookalike.discover.rounds import Round
 from lookalike.errors import ConfigError, RunError, suggest
 from lookalike.files import empty, is_free, refuse_links, remove_tree, write_text
@@ -99,7 +99,7 @@ def _go_on(
         measured.append(one.measure(x, clusters))
         write_page(one, x, clusters, measured)
         if last or not known:  # a resumed loop need not show every table again
-            console.say(summary(measured))
+            console.show_whole(rounds_table(measured))
         if last:
             break
         one.select(x, clusters)

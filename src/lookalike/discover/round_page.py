@@ -13,11 +13,10 @@ from lookalike.discover.rounds import Round, heap_classes
 from lookalike.errors import counted
 from lookalike.files import write_text
 from lookalike.metrics import clustering
-from lookalike.report import EvaluationSection, Neighbour, RunReport, Sheet, SheetRow
+from lookalike.report import Neighbour, RunReport, Sheet, SheetRow
 from lookalike.report.figures import format_estimate, metric_title
-from lookalike.report.markup import Html, join, tag
-from lookalike.report.page import document
-from lookalike.report.sections import sheet_section
+from lookalike.report.render import Part, render_page
+from lookalike.report.tables import Column, ReportTable, TableRow
 
 _MEMBERS, _CLUSTERS = 10, 4
 _TITLES = {"pairwise_f": "pairwise F", "b_cubed_f": "B-cubed F", "nmi": "NMI", "ami": "AMI"}
@@ -74,13 +73,13 @@ def _count(count: dict[str, Any] | None) -> str:
     return f"{count['estimate']} ({count['low']}–{count['high']}) / {count['true'] or '?'}"
 
 
-def summary(measured: list[dict[str, Any]]) -> str:
-    """The table of rounds for a terminal."""
-    rows = lines(measured)
-    wide = max(len(name) for name, _ in rows)
-    head = " " * wide + "".join(f"  {'round ' + str(m['round']):>22}" for m in measured)
-    body = [name.ljust(wide) + "".join(f"  {cell:>22}" for cell in cells) for name, cells in rows]
-    return "\n".join([head, *body])
+def rounds_table(measured: list[dict[str, Any]]) -> ReportTable:
+    """What is measured, and its value in every round."""
+    return ReportTable(
+        columns=[Column("", numeric=False), *(Column(f"round {m['round']}") for m in measured)],
+        rows=[TableRow([name, *cells]) for name, cells in lines(measured)],
+        caption="Round by round",
+    )
 
 
 def write_page(
@@ -88,41 +87,18 @@ def write_page(
 ) -> None:
     """Write ``report.html`` of a round."""
     file = one.home / "report.html"
-    parts: list[tuple[str, Html]] = [("Round by round", _table(measured))]
-    section = EvaluationSection(split="heap", values={}, sheets=_sheets(one, x, clusters))
-    if sheets := sheet_section(section):
-        note = tag(
-            "p",
-            "Each line is a cluster: its central picture, then its members, the surest first. A "
-            "tick: of the central picture's true class, where that is known.",
-            class_="small",
-        )
-        parts.append(("Clusters", join(note, sheets)))
+    parts = [Part("Round by round", "tables", {"lines": [], "tables": [rounds_table(measured)]})]
+    if sheets := _sheets(one, x, clusters):
+        parts.append(Part("Clusters", "clusters", sheets))
     if changed := _changes(one, clusters):
-        parts.append(("Since the last round", changed))
+        parts.append(Part("Since the last round", "facts", changed))
     report = RunReport(
         title=f"{one.folder.resolve().name}, round {one.number}",
         command=f"lookalike discover run={one.folder}",
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         subtitle=f"{one.config.dataset['name']}: clusters by {one.config.discover.method}",
     )
-    write_text(file, document(report, parts))
-
-
-def _table(measured: list[dict[str, Any]]) -> Html:
-    head = tag(
-        "thead",
-        tag(
-            "tr",
-            tag("th", "", scope="col"),
-            [tag("th", f"round {m['round']}", scope="col") for m in measured],
-        ),
-    )
-    body = [
-        tag("tr", tag("th", name, scope="row"), [tag("td", c, class_="number") for c in cells])
-        for name, cells in lines(measured)
-    ]
-    return tag("div", tag("table", head, tag("tbody", body)), class_="scroll")
+    write_text(file, render_page(report, parts))
 
 
 def described(clusters: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -202,10 +178,10 @@ def cluster_row(
     )
 
 
-def _changes(one: Round, clusters: pd.DataFrame) -> Html | None:
+def _changes(one: Round, clusters: pd.DataFrame) -> list[tuple[str, str]]:
     """How far this round's partition of the heap is that of the round before."""
     if one.number == 0:
-        return None
+        return []
     before = heap_classes(read_frame(one.folder / f"round-{one.number - 1}" / "clusters.parquet"))
     now = heap_classes(clusters)
     code = [pd.factorize(part)[0] for part in (now, before)]
@@ -213,10 +189,9 @@ def _changes(one: Round, clusters: pd.DataFrame) -> Html | None:
     table = read_frame(one.home / "train.parquet")
     fresh = table[table["round"] == one.number]
     classes = counted(fresh["label"].nunique(), "class", "classes")
-    facts = [
+    return [
         ("Agreement with the partition before (B-cubed F)", f"{agreement:.3f}"),
         ("Clusters before and now", f"{code[1].max() + 1} → {code[0].max() + 1}"),
         ("Pictures newly trained on", f"{len(fresh):,} in {classes}"),
         ("Of these given a known class", str(int((fresh["origin"] == "gate").sum()))),
     ]
-    return tag("dl", [tag("div", tag("dt", k), tag("dd", v)) for k, v in facts], class_="facts")

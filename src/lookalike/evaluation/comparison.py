@@ -20,8 +20,7 @@ from lookalike.evaluation.saved import change_sheets, changed_queries, load, req
 from lookalike.files import write_text, write_with
 from lookalike.metrics.compare import Comparison, compare_reports
 from lookalike.report.comparison import ComparedRun, ComparisonReport, MetricDifference
-from lookalike.report.comparison_page import write_comparison
-from lookalike.report.comparison_text import render_markdown
+from lookalike.report.comparison_page import render_comparison, render_markdown
 from lookalike.report.sheets import contact_sheet
 from lookalike.runs import Run, environment
 
@@ -265,4 +264,4 @@ def write_comparison_files(folder: Path, report: ComparisonReport, result: dict[
             write_with(folder / sheets[compared.name], lambda p, drawn=drawn: drawn.save(p, "PNG"))
     write_text(folder / "comparison.md", render_markdown(report, sheets))
     write_text(folder / "comparison.json", json.dumps(result, indent=2) + "\n")
-    write_comparison(folder / "comparison.html", report)
+    write_text(folder / "comparison.html", render_comparison(report))

@@ -28,7 +28,7 @@ from lookalike.models import ready, weights
 from lookalike.models.build import pick_device, pick_precision
 from lookalike.models.embedder import Embedder
 from lookalike.report.contents import EvaluationSection
-from lookalike.report.side_by_side import metric_tables
+from lookalike.report.metric_tables import metric_tables
 from lookalike.runs import Run
 
 

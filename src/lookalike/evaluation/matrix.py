@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.measure import Measurement
-from rich.table import Table as Printed
 
 from lookalike.config import Config
 from lookalike.console import Console
@@ -32,7 +29,9 @@ from lookalike.metrics.definitions import explain
 from lookalike.models import weights
 from lookalike.models.build import pick_device, pick_precision
 from lookalike.models.embedder import Embedder
+from lookalike.report.figures import format_interval
 from lookalike.report.heat_map import HeatMap, draw_heat_map
+from lookalike.report.tables import Cell, Column, ReportTable, TableRow
 from lookalike.search.encoders import TorchEncoder
 
 METRICS = ("mean_average_precision", "recall_at_1")
@@ -292,23 +291,29 @@ def show(console: Console, result: dict[str, Any]) -> None:
     cut = "" if result["width"] is None else f" at {counted(result['width'], 'number')}"
     names = list(result["cells"][0][0]["values"])
     for metric in names:
-        printed = Printed(
-            title=f"{result['data']} {result['split']}: {metric}{cut}, queries of a row in the "
-            "gallery of a column",
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
+        rows = [
+            TableRow(
+                [
+                    str(number),
+                    model["name"],
+                    str(model["size"]),
+                    f"{model['milliseconds_a_query']:.1f}",
+                    *(_text(cell, metric) for cell in row),
+                ]
+            )
+            for number, (model, row) in enumerate(zip(models, result["cells"], strict=True), 1)
+        ]
+        numbers = [Column(str(number), whole=True) for number, _ in enumerate(models, 1)]
+        queries = Column("queries by", numeric=False, whole=True)
+        console.show_whole(
+            ReportTable(
+                columns=[Column(""), queries, Column("px"), Column("ms"), *numbers],
+                rows=rows,
+                caption=f"{result['data']} {result['split']}: {metric}{cut}, queries of a row in "
+                "the gallery of a column",
+                stacked=True,
+            )
         )
-        printed.add_column("", justify="right")
-        printed.add_column("queries by", no_wrap=True)
-        printed.add_column("px", justify="right")
-        printed.add_column("ms", justify="right")
-        for number, _ in enumerate(models, 1):
-            printed.add_column(str(number), justify="right", no_wrap=True)
-        for number, (model, row) in enumerate(zip(models, result["cells"], strict=True), 1):
-            cells = [_text(cell, metric) for cell in row]
-            cost = f"{model['milliseconds_a_query']:.1f}"
-            printed.add_row(str(number), model["name"], str(model["size"]), cost, *cells)
-        _print_whole(console, printed)
     console.say(
         "In brackets: 95 % bootstrap over classes. *: made for each other (the same model, or its "
         "student). –: embeddings of different widths. ms: decode, prepare and embed one picture."
@@ -328,23 +333,13 @@ def show(console: Console, result: dict[str, Any]) -> None:
         )
 
 
-def _print_whole(console: Console, printed: Printed) -> None:
-    """At its own width: cut to a narrow terminal, the numbers would be lost."""
-    out = console.out
-    before = out.width
-    needed = Measurement.get(out, out.options.update(width=1000), printed).maximum
-    out.width = max(before, needed)
-    out.print(printed)
-    out.width = before
-
-
-def _text(cell: dict[str, Any] | None, metric: str) -> str:
+def _text(cell: dict[str, Any] | None, metric: str) -> Cell:
     if cell is None:
-        return "–"
+        return Cell("–")
     star = "*" if cell["made_for_each_other"] else ""
     bounds = cell["intervals"][metric]
-    brackets = "" if bounds is None else f"\n({bounds[0]:.2f}–{bounds[1]:.2f})"
-    return f"{cell['values'][metric]:.3f}{star}{brackets}"
+    brackets = "" if bounds is None else format_interval((bounds[0], bounds[1]))
+    return Cell(f"{cell['values'][metric]:.3f}{star}", brackets)
 
 
 def write_heat_map(file: Path, result: dict[str, Any]) -> None:

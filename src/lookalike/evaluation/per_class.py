@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.table import Table as Printed
-from rich.text import Text
 
 from lookalike.console import Console
 from lookalike.errors import counted
 from lookalike.evaluation.evaluator import Measured
 from lookalike.report.figures import format_value, headlines, metric_title, split_level
+from lookalike.report.tables import Column, ReportTable, TableRow
 
 _SHOWN = 20
 
@@ -52,18 +50,29 @@ def show(console: Console, results: Mapping[str, Mapping[str, Any]]) -> None:
         first = shown[0]
         judged = [name for name in by_class if first in by_class[name]]
         worst = sorted(judged, key=lambda name: by_class[name][first])[:_SHOWN]
-        table = Printed(title=Text(f"{title}, by class"), title_justify="left", box=box.SIMPLE_HEAD)
-        table.add_column("class")
-        table.add_column("queries", justify="right")
-        for name in shown:
-            table.add_column(metric_title(split_level(name)[0]), justify="right")
-        for name in worst:
-            own = by_class[name]
-            cells = [format_value(own[n]) if n in own else "" for n in shown]
-            table.add_row(Text(name), str(own["queries"]), *cells)
-        table.add_section()
-        cells = ["–" if means[n] is None else format_value(means[n]) for n in shown]
-        table.add_row("mean over classes", "", *cells)
+        rows = [
+            TableRow(
+                [
+                    name,
+                    str(by_class[name]["queries"]),
+                    *(
+                        format_value(by_class[name][n]) if n in by_class[name] else ""
+                        for n in shown
+                    ),
+                ]
+            )
+            for name in worst
+        ]
+        mean = ["–" if means[n] is None else format_value(means[n]) for n in shown]
+        table = ReportTable(
+            columns=[
+                Column("class", numeric=False),
+                Column("queries"),
+                *(Column(metric_title(split_level(name)[0])) for name in shown),
+            ],
+            rows=[*rows, TableRow(["mean over classes", "", *mean], "total")],
+            caption=f"{title}, by class",
+        )
         console.show(table)
         if len(judged) > len(worst):
             hidden = counted(len(judged) - len(worst), "better class", "better classes")

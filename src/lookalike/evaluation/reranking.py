@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.table import Table as Printed
-from rich.text import Text
 
 from lookalike.console import Console
 from lookalike.errors import ConfigError, suggest
@@ -25,6 +22,7 @@ from lookalike.metrics.definitions import EMPTY, parse
 from lookalike.metrics.definitions import Request as Metric
 from lookalike.metrics.labels import Members
 from lookalike.report.figures import format_value, headlines, level_title, metric_title, split_level
+from lookalike.report.tables import Column, ReportTable, TableRow
 from lookalike.search.exact import MemoryGallery
 from lookalike.search.hits import Hits
 from lookalike.search.reranking import METHODS, SHORTLIST, Request, rerank
@@ -241,14 +239,7 @@ def show(console: Console, title: str, found: Mapping[str, Any], levels: Sequenc
     names = headlines(found[PLAIN]["values"], limit=2)
     main, level = names[-1], split_level(names[-1])[1]
     of = "" if level is None else f", {level_title(level, levels)}"
-    table = Printed(
-        title=Text(f"{title}, re-ranked{of}"), title_justify="left", box=box.SIMPLE_HEAD
-    )
-    table.add_column("method", no_wrap=True)
-    for name in names:
-        table.add_column(metric_title(split_level(name)[0]), justify="right")
-    table.add_column(f"gain in {metric_title(split_level(main)[0])}", no_wrap=True)
-    table.add_column("ms a query", justify="right")
+    rows = []
     for method, entry in found.items():
         gain = ""
         if method != PLAIN:
@@ -256,7 +247,17 @@ def show(console: Console, title: str, found: Mapping[str, Any], levels: Sequenc
             gain = f"{entry['gains'][main]:+.3f} ({low:+.3f} to {high:+.3f})"
         sign = "" if method == PLAIN else "+"
         cells = [format_value(entry["values"].get(name, np.nan)) for name in names]
-        table.add_row(method, *cells, gain, f"{sign}{entry['milliseconds']:.2f}")
+        rows.append(TableRow([method, *cells, gain, f"{sign}{entry['milliseconds']:.2f}"]))
+    table = ReportTable(
+        columns=[
+            Column("method", numeric=False, whole=True),
+            *(Column(metric_title(split_level(name)[0])) for name in names),
+            Column(f"gain in {metric_title(split_level(main)[0])}", numeric=False, whole=True),
+            Column("ms a query"),
+        ],
+        rows=rows,
+        caption=f"{title}, re-ranked{of}",
+    )
     console.show(table)
     console.say(
         f"The first {found[PLAIN]['depth']:,} of each ranking, searched exactly. Time: none is the "

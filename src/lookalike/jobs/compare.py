@@ -69,7 +69,7 @@ def run(
         raise ConfigError("--tolerance belongs to --trace.")
     from lookalike.console import Console
     from lookalike.evaluation.comparison import compare_runs, write_comparison_files
-    from lookalike.report.comparison_text import comparison_table
+    from lookalike.report.comparison_page import comparison_table
 
     console = Console(silent=as_json)
     report, result = compare_runs(

@@ -7,6 +7,7 @@ from .contents import RunReport as RunReport
 from .contents import Sheet as Sheet
 from .maps import EmbeddingMap as EmbeddingMap
 from .maps import map_embeddings as map_embeddings
+from .metric_tables import metric_table as metric_table
 from .page import render_report as render_report
 from .page import write_report as write_report
 from .pictures import Neighbour as Neighbour
@@ -15,4 +16,3 @@ from .pictures import SheetRow as SheetRow
 from .selection import Selection as Selection
 from .selection import choose_queries as choose_queries
 from .sheets import contact_sheet as contact_sheet
-from .text import metric_table as metric_table

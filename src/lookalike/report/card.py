@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lookalike.errors import counted
 from lookalike.report.contents import EvaluationSection
-from lookalike.report.figures import format_estimate, format_value, metric_title
+from lookalike.report.figures import metric_title
+from lookalike.report.metric_tables import figures_table
+from lookalike.report.render import render
+from lookalike.report.tables import ReportTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,30 +71,13 @@ def model_card(card: Card) -> str:
     >>> [line for line in model_card(card).splitlines() if line.startswith("| Rec")]
     ['| Recall@1 | 0.500 |']
     """
-    parts = [
-        _metadata(card),
-        f"# {card.title}",
-        f"An embedding model for look-alike pictures: {card.backbone}, "
-        f"{counted(card.parameters, 'parameter')}, {card.size} × {card.size} pixels in, unit"
-        " vectors"
-        f" of {counted(card.width, 'number')} out. The dot product of two vectors is the cosine of"
-        " the angle between them; the higher, "
-        "the more alike.",
-        "## Use",
-        _use(card),
-        "## Measured",
-        *(_table(section) for section in card.sections),
-        "## Data",
-        "\n".join(f"- {line}" for line in card.data),
-        "## Training",
-        "\n".join(f"- {what}: {value}" for what, value in card.training),
-        f"```bash\n{card.command}\n```",
-        f"<details><summary>The whole configuration</summary>\n\n```yaml\n{card.recipe.rstrip()}\n"
-        "```\n\n</details>",
-        "## Limits",
-        "\n".join(f"- {line}" for line in card.limits),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    text = render(
+        "card.md.j2",
+        card=card,
+        metadata=_metadata(card),
+        tables=[(section, _table(section)) for section in card.sections],
+    )
+    return f"{text.strip()}\n"
 
 
 def _metadata(card: Card) -> str:
@@ -124,33 +109,12 @@ def _result(section: EvaluationSection, dataset: str) -> dict[str, Any]:
     }
 
 
-def _use(card: Card) -> str:
-    return (
-        "```bash\npip install lookalike\nlookalike index build hf://OWNER/NAME photos/ --out "
-        "photos.index\nlookalike search photos.index query.jpg\n```\n\n```python\nimport lookalike"
-        '\n\nmodel = lookalike.load("hf://OWNER/NAME")  # or the path of this folder\nvectors = '
-        f'model.encode(["a.jpg", "b.jpg"])  # float32 (2, {card.width})\n```\n\n'
-        f"Pictures are prepared by `{card.preprocessing}`."
-    )
-
-
-def _table(section: EvaluationSection) -> str:
-    names = [name for name, _ in section.baselines]
-    columns = ["", "this model", *names]
-    lines = [f"### {section.split}", ""]
-    lines.append(f"| {' | '.join(columns[: 2 + len(names)])} |")
-    lines.append(f"|---|{'--:|' * (1 + len(names))}")
-    for name, value in section.values.items():
-        own = format_estimate(value, section.intervals.get(name))
-        others = [
-            format_value(values[name]) if name in values else "–" for _, values in section.baselines
-        ]
-        lines.append(f"| {' | '.join([metric_title(name, section.levels), own, *others])} |")
-    counts = ", ".join(f"{count:,} {what}" for what, count in section.counts.items())
-    said = [f"{counts}." if counts else "", *section.contract]
+def _table(section: EvaluationSection) -> ReportTable:
+    counts = [f"{section.size}."] if section.counts else []
+    said = [*counts, *section.contract]
     if section.interval_note:
         said.append(f"In brackets: {section.interval_note}.")
-    return "\n".join([*lines, "", *(line for line in said if line)])
+    return figures_table(section, ours="This model", notes=said, flat=True)
 
 
 def limits(card_sections: Sequence[EvaluationSection], facts: Mapping[str, Any]) -> list[str]:

@@ -1,17 +1,69 @@
-"""A comparison of runs as one HTML file that looks like the report of a run."""
+"""A comparison of runs: a page, Markdown, and tables for a terminal."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from lookalike.files import write_text
-from lookalike.report.comparison import ComparedRun, ComparisonReport
-from lookalike.report.comparison_text import cells, columns
-from lookalike.report.contents import EvaluationSection, RunReport
-from lookalike.report.markup import Html, join, tag
-from lookalike.report.page import document
-from lookalike.report.sections import definition_list, sheet_section
+from lookalike.report.comparison import (
+    VERDICTS,
+    ComparedRun,
+    ComparisonReport,
+    MetricDifference,
+    format_difference,
+    format_p,
+    format_range,
+)
+from lookalike.report.contents import EvaluationSection, RunReport, in_words
+from lookalike.report.figures import format_value, metric_title
+from lookalike.report.meanings import meanings
+from lookalike.report.render import Part, render, render_page
+from lookalike.report.sections import definitions_part
+from lookalike.report.tables import Cell, Column, ReportTable, TableRow
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+def difference_table(report: ComparisonReport, run: ComparedRun) -> ReportTable:
+    """A row a metric. A terminal has no room for two of the columns, nor for long verdicts."""
+    # Figures stay whole; the names of metrics and of runs are what goes on below.
+    return ReportTable(
+        columns=[
+            Column("Metric", numeric=False),
+            Column(report.baseline, width=5),
+            Column(run.name, width=5),
+            Column("Change", width=6),
+            Column("Interval", width=16),
+            Column("p", only="page"),
+            Column("p (Holm)", width=6),
+            Column("Queries better / worse", only="page"),
+            Column("Verdict", numeric=False, only="page"),
+            Column("Verdict", numeric=False, only="terminal", width=7),
+        ],
+        rows=[_row(one, report.levels) for one in run.differences],
+        caption=f"{run.name} against {report.baseline} on {report.split}",
+        style="numbers",
+    )
+
+
+def _row(one: MetricDifference, levels: Sequence[str]) -> TableRow:
+    real = one.verdict in ("better", "worse")
+    return TableRow(
+        [
+            Cell(metric_title(one.metric, levels), tip=one.metric),
+            format_value(one.baseline),
+            format_value(one.value),
+            Cell(format_difference(one.difference), strong=real),
+            format_range(one.interval),
+            format_p(one.p_value),
+            format_p(one.corrected),
+            f"{one.better:,} / {one.worse:,}",
+            Cell(VERDICTS[one.verdict], strong=real),
+            Cell(one.verdict, strong=real),
+        ]
+    )
 
 
 def render_comparison(report: ComparisonReport) -> str:
@@ -22,22 +74,25 @@ def render_comparison(report: ComparisonReport) -> str:
     True
     """
     parts = [
-        (f"{run.name} against {report.baseline}", _numbers(report, run)) for run in report.runs
+        Part(
+            f"{run.name} against {report.baseline}",
+            "compared",
+            {"lines": report.in_words(run), "table": difference_table(report, run)},
+        )
+        for run in report.runs
     ]
     for run in report.runs:
-        shown = EvaluationSection(split=report.split, values={}, sheets=run.sheets)
-        if sheets := sheet_section(shown):
+        if run.sheets:
             several = f": {run.name}" if len(report.runs) > 1 else ""
-            parts.append((f"Queries that changed most{several}", sheets))
+            parts.append(Part(f"Queries that changed most{several}", "sheets", run.sheets))
     words = EvaluationSection(
         split=report.split, values={}, definitions=report.definitions, levels=report.levels
     )
-    if definitions := definition_list([words]):
-        parts.append(("What the numbers mean", definitions))
-    method = tag("ul", [tag("li", line) for line in report.method])
-    command = tag("pre", tag("code", report.command), class_="wrap")
-    parts.append(("How it was compared", join(method, tag("h3", "Command"), command)))
-    counts = " · ".join(f"{count:,} {what}" for what, count in report.counts.items())
+    parts += definitions_part([words])
+    parts.append(
+        Part("How it was compared", "compared", {"lines": report.method, "command": report.command})
+    )
+    counts = in_words(report.counts).replace(", ", " · ")
     frame = RunReport(
         title=report.title,
         subtitle=f"{report.split}: {counts}" if counts else report.split,
@@ -45,46 +100,48 @@ def render_comparison(report: ComparisonReport) -> str:
         created=report.created,
         notes=report.notes,
     )
-    return document(frame, parts)
+    return render_page(frame, parts)
 
 
-def write_comparison(path: str | os.PathLike[str], report: ComparisonReport) -> Path:
-    """Write the page whole or not at all.
+def comparison_table(report: ComparisonReport) -> Group:
+    """The tables and the words for a terminal; print it with rich.
+
+    >>> from rich.console import Console
+    >>> report = ComparisonReport(baseline="a", split="test", runs=[], method=["p: by chance"])
+    >>> Console().print(comparison_table(report))
+    p: by chance
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[ReportTable | Text] = []
+    counts = in_words(report.counts)
+    for run in report.runs:
+        title = f"{run.name} against {report.baseline}, {report.split}: {counts}"
+        table = replace(difference_table(report, run), caption=title)
+        parts += [table, *map(Text, report.in_words(run)), Text()]
+    parts += [Text(line, style="yellow") for line in report.notes]
+    parts += [Text(line, style="dim") for line in report.method]
+    return Group(*parts)
+
+
+def render_markdown(report: ComparisonReport, sheets: Mapping[str, str] | None = None) -> str:
+    """The comparison as Markdown that GitHub shows as tables.
 
     Args:
-        path: the file to write, such as ``comparison.html``.
         report: what to say.
+        sheets: run → file of its contact sheet, as a link from where the text will lie.
 
-    Raises:
-        RunError: the folder is not writable or full.
+    >>> report = ComparisonReport(baseline="a", split="test", runs=[])
+    >>> print(render_markdown(report).splitlines()[0])
+    # Against a
     """
-    target = Path(path)
-    write_text(target, render_comparison(report))
-    return target
-
-
-def _numbers(report: ComparisonReport, run: ComparedRun) -> Html:
-    """The words, then the table."""
-    words = tag("ul", [tag("li", line) for line in report.in_words(run)])
-    caption = f"{run.name} against {report.baseline} on {report.split}"
-    rows = []
-    for one in run.differences:
-        metric, *numbers, verdict = cells(one, report.levels)
-        real = "mine" if one.verdict in ("better", "worse") else None
-        rows.append(
-            tag(
-                "tr",
-                tag("th", metric, scope="row", title=one.metric),
-                [
-                    tag("td", number, class_=real if place == 2 else None)
-                    for place, number in enumerate(numbers)
-                ],
-                tag("td", verdict, class_=real),
-            )
-        )
-    head = tag("tr", [tag("th", column, scope="col") for column in columns(report, run)])
-    table = tag(
-        "table", tag("caption", caption), tag("thead", head), tag("tbody", rows), class_="numbers"
+    text = render(
+        "comparison.md.j2",
+        report=report,
+        counts=in_words(report.counts),
+        tables={run.name: difference_table(report, run).to_markdown() for run in report.runs},
+        sheets=sheets or {},
+        meanings=meanings(report.definitions),
     )
-    scroll = tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=caption)
-    return join(words, scroll)
+    return f"{text.strip()}\n"

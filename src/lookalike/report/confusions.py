@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -93,17 +94,12 @@ def find_confusions(
             f"find_confusions: the arguments have {lengths} entries; each must hold one a query."
         )
     rows = np.flatnonzero(actual != found)
-    pairs, inverse, counts = np.unique(
-        np.stack([actual[rows], found[rows]]), axis=1, return_inverse=True, return_counts=True
-    )
-    inverse = inverse.reshape(-1)
-    total = dict(
-        zip(*(part.tolist() for part in np.unique(actual, return_counts=True)), strict=True)
-    )
-    count_of = {(a, b): n for (a, b), n in zip(pairs.T.tolist(), counts.tolist(), strict=True)}
+    total = Counter(actual.tolist())
+    members: dict[tuple[int, int], list[int]] = {}
+    for row in rows.tolist():
+        members.setdefault((actual[row].item(), found[row].item()), []).append(row)
     order = sorted(
-        range(len(counts)),
-        key=lambda i: (-counts[i], -counts[i] / total[pairs[0, i].item()], *pairs[:, i].tolist()),
+        members, key=lambda pair: (-len(members[pair]), -len(members[pair]) / total[pair[0]], pair)
     )
 
     def name(code: int) -> str:
@@ -111,24 +107,21 @@ def find_confusions(
             return str(code)
         return names(code) if callable(names) else names[code]
 
-    def shown(index: int) -> list[tuple[Picture, Picture]]:
+    def shown(pair: tuple[int, int]) -> list[tuple[Picture, Picture]]:
         if query_pictures is None or neighbour_pictures is None:
             return []
-        members = rows[inverse == index]
-        members = sorted(members.tolist(), key=lambda row: (-surest[row], row))[:examples]
-        return [(query_pictures[row], neighbour_pictures[row]) for row in members]
+        surest_first = sorted(members[pair], key=lambda row: (-surest[row], row))
+        return [(query_pictures[row], neighbour_pictures[row]) for row in surest_first[:examples]]
 
-    kept = []
-    for index in order[:limit]:
-        a, b = pairs[:, index].tolist()
-        kept.append(
-            Confusion(
-                actual=name(a),
-                found=name(b),
-                count=count_of[a, b],
-                queries=total[a],
-                reverse=count_of.get((b, a), 0),
-                examples=shown(index),
-            )
+    kept = [
+        Confusion(
+            actual=name(a),
+            found=name(b),
+            count=len(members[a, b]),
+            queries=total[a],
+            reverse=len(members.get((b, a), ())),
+            examples=shown((a, b)),
         )
-    return Confusions(pairs=kept, wrong=len(rows), queries=len(actual), distinct=len(counts))
+        for a, b in order[:limit]
+    ]
+    return Confusions(pairs=kept, wrong=len(rows), queries=len(actual), distinct=len(members))

@@ -12,6 +12,15 @@ from lookalike.report.maps import EmbeddingMap
 from lookalike.report.pictures import SheetRow
 
 
+def in_words(counts: Mapping[str, int]) -> str:
+    """Counts of things on one line.
+
+    >>> in_words({"queries": 2474, "classes": 42})
+    '2,474 queries, 42 classes'
+    """
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
     """A few queries shown with what was found for them.
@@ -80,6 +89,11 @@ class EvaluationSection:
     sheets: Sequence[Sheet] = ()
     map: EmbeddingMap | None = None
     confusions: Confusions | None = None
+
+    @property
+    def size(self) -> str:
+        """The counts in words, such as ``"2,474 queries, 42 classes"``."""
+        return in_words(self.counts)
 
 
 @dataclass(frozen=True, kw_only=True)

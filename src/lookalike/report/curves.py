@@ -127,15 +127,12 @@ def thinned(
 def _evaluation(
     split: str, rows: list[Row], epoch: Mapping[int, float], levels: Sequence[str], end: float
 ) -> Chart:
+    flat = [{"step": row["step"], **row["values"]} for row in rows]
     lines, lost = [], 0
     for name in headlines(dict.fromkeys(name for row in rows for name in row["values"])):
-        pairs = [(epoch[row["step"]], row["values"].get(name)) for row in rows]
-        pairs = [(x, float(y)) for x, y in pairs if y is not None]
-        kept = [(x, y) for x, y in pairs if math.isfinite(y)]
-        lost += len(pairs) - len(kept)
-        if kept:
-            x, y = map(list, zip(*kept, strict=True))
-            lines.append(Line(name=metric_title(name, levels), x=x, y=y))
+        line, dropped = thinned(flat, name, epoch, len(flat), name=metric_title(name, levels))
+        lost += dropped
+        lines += [line] if line.x else []
     return Chart(
         title=f"Metrics on {split}",
         lines=lines,

@@ -78,6 +78,18 @@ def format_estimate(value: float, interval: Interval | None = None) -> str:
     return f"{format_value(value)} {format_interval(interval)}".rstrip()
 
 
+def short(value: float) -> str:
+    """At most three significant digits; below a thousandth with an exponent.
+
+    >>> short(0.25), short(0.0001), short(12345.0)
+    ('0.25', '1e-4', '1.23e4')
+    """
+    if value and not 1e-3 <= abs(value) < 1e4:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
 def split_level(name: str) -> tuple[str, int | None]:
     """The metric and its label level, None where there is only one.
 

@@ -1,6 +1,6 @@
 "use strict";
 const $ = id => document.getElementById(id), d = JSON.parse($("data").textContent);
-const canvas = $("map"), pen = canvas.getContext("2d"), pictures = new Map(), holds = new Map();
+const canvas = $("map"), pen = canvas.getContext("2d"), images = new Map(), holds = new Map();
 let scale = 1, left = 0, top_ = 0, whole = 1, width = 1, height = 1, only = null, here = -1, due = false;
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const place = new Map(d.largest.map((code, i) => [code, i]));
@@ -16,9 +16,9 @@ function size() {
   width = box.width; height = box.height; canvas.width = width * ratio; canvas.height = height * ratio;
   pen.setTransform(ratio, 0, 0, ratio, 0, 0); fit();
 }
-function picture(i) {
-  if (!pictures.has(i)) { const image = new Image(); image.onload = again; image.src = d.thumbs[i]; pictures.set(i, image); }
-  return pictures.get(i);
+function thumb(i) {
+  if (!images.has(i)) { const image = new Image(); image.onload = again; image.src = d.thumbs[i]; images.set(i, image); }
+  return images.get(i);
 }
 function visible() {
   const found = [];
@@ -34,7 +34,7 @@ function draw() {
   for (const i of shown) {
     const [x, y] = at(i), k = place.get(d.label[i]), fill = k === undefined ? (only === d.label[i] ? colours[0] : other) : colours[k];
     pen.globalAlpha = seen(i) ? 1 : 0.12;
-    const image = large && seen(i) && d.thumbs[i] ? picture(i) : null;
+    const image = large && seen(i) && d.thumbs[i] ? thumb(i) : null;
     if (image && image.complete && image.naturalWidth) {
       const f = side / Math.max(image.naturalWidth, image.naturalHeight), w = image.naturalWidth * f, h = image.naturalHeight * f;
       pen.drawImage(image, x - w / 2, y - h / 2, w, h); pen.lineWidth = i === here ? 4 : 2; pen.strokeStyle = i === here ? ink : fill; pen.strokeRect(x - w / 2, y - h / 2, w, h);
@@ -47,7 +47,7 @@ function draw() {
   }
   pen.globalAlpha = 1;
   if (here < 0 || large || !d.thumbs[here]) return;
-  const image = picture(here), [x, y] = at(here), room = 112;
+  const image = thumb(here), [x, y] = at(here), room = 112;
   if (!image.complete || !image.naturalWidth) return;
   const f = room / Math.max(image.naturalWidth, image.naturalHeight), w = image.naturalWidth * f, h = image.naturalHeight * f;
   const a = x + 14 + w > width ? x - 14 - w : x + 14, b = y + 14 + h > height ? y - 14 - h : y + 14;
@@ -61,7 +61,7 @@ function show(i) {
   if (i === here) return;
   here = i; again(); if (i < 0) return;
   const make = (name, text) => Object.assign(document.createElement(name), { textContent: text });
-  const image = Object.assign(new Image(), { src: d.thumbs[i] || "data:,", alt: d.thumbs[i] ? `Picture of ${d.names[d.label[i]]}` : "This picture cannot be read" });
+  const image = Object.assign(new Image(), { src: d.thumbs[i] || "data:,", alt: d.thumbs[i] ? `Image of ${d.names[d.label[i]]}` : "This image cannot be read" });
   const name = make("p", d.files[i]); name.className = "soft";
   $("card").replaceChildren(image, make("p", d.names[d.label[i]]), name);
 }

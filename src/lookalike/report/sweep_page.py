@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from lookalike.files import write_text
 from lookalike.report.contents import RunReport
 from lookalike.report.curves import Chart, Line
-from lookalike.report.figures import format_value, metric_title
-from lookalike.report.markup import Html, join, tag
-from lookalike.report.page import document
+from lookalike.report.figures import format_value, metric_title, short
 from lookalike.report.parallel import draw_parallel
-from lookalike.report.plots import join_charts, short
+from lookalike.report.plots import draw_charts
+from lookalike.report.render import Part, render_page
 from lookalike.report.sweep import SweepReport, TrialRow, Value
+from lookalike.report.tables import Cell, Column, ReportTable, TableRow
 
 
 def render_sweep(report: SweepReport) -> str:
@@ -23,39 +19,38 @@ def render_sweep(report: SweepReport) -> str:
     >>> page.startswith("<!doctype html>")
     True
     """
-    parts: list[tuple[str, Html]] = []
-    if report.finished:
-        parts.append(("Best", _best(report)))
-        parts.append(("History", join_charts([_history(report)])))
+    parts = []
+    done = report.finished
+    if done:
+        best = done[0]
+        told = f"{metric_title(report.metric)} of trial {best.number}"
+        values = [(name, written(value)) for name, value in best.values.items()]
+        data = {"value": best.value, "of": told, "values": values, "command": report.command}
+        parts.append(Part("Best", "best", data))
+        parts.append(Part("History", "drawn", draw_charts([_history(report)])))
     if report.importances:
-        parts.append(("What mattered", _importances(report)))
+        parts.append(Part("What mattered", "importances", report.importances))
     if drawing := draw_parallel(report):
-        parts.append(("Options and results", drawing))
-    parts.append(("Trials", _table(report)))
-    facts = [tag("div", tag("dt", name), tag("dd", value)) for name, value in report.facts]
-    parts.append(("How it was searched", tag("dl", facts, class_="facts")))
+        parts.append(Part("Options and results", "drawn", drawing))
+    parts.append(Part("Trials", "tables", {"lines": [], "tables": [_trials(report)]}))
+    parts.append(Part("How it was searched", "facts", report.facts))
     states = [trial.state for trial in report.trials]
     kinds = ("finished", "pruned", "failed", "running")
     counts = " · ".join(f"{states.count(kind)} {kind}" for kind in kinds if kind in states)
     many = "trial" if len(states) == 1 else "trials"
+    # What the reader must know before trusting the best.
+    flattered = (
+        f"The best of {len(done)} is the luckiest of {len(done)} too: its value flatters it. "
+        "Measure it on a split that chose nothing, with other seeds."
+    )
     frame = RunReport(
         title=report.title,
         subtitle=f"{len(states)} {many} for {metric_title(report.metric)}: {counts}",
         command=report.command,
         created=report.created,
-        notes=_notes(report),
+        notes=[flattered] if len(done) > 1 else [],
     )
-    return document(frame, parts)
-
-
-def write_sweep(path: Path, report: SweepReport) -> Path:
-    """Write the page whole or not at all.
-
-    Raises:
-        RunError: the folder is not writable or full.
-    """
-    write_text(path, render_sweep(report))
-    return path
+    return render_page(frame, parts)
 
 
 def written(value: Value) -> str:
@@ -69,30 +64,6 @@ def written(value: Value) -> str:
     return short(value) if isinstance(value, float) else str(value)
 
 
-def _notes(report: SweepReport) -> list[str]:
-    """What the reader must know before trusting the best."""
-    done = len(report.finished)
-    notes = []
-    if done > 1:
-        notes.append(
-            f"The best of {done} is the luckiest of {done} too: its value flatters it. Measure it "
-            "on a split that chose nothing, with other seeds."
-        )
-    return notes
-
-
-def _best(report: SweepReport) -> Html:
-    best = report.finished[0]
-    values = [
-        tag("div", tag("dt", name), tag("dd", written(value)))
-        for name, value in best.values.items()
-    ]
-    number = tag("p", format_value(best.value or 0.0), class_="big")
-    head = tag("p", f"{metric_title(report.metric)} of trial {best.number}")
-    command = tag("pre", tag("code", report.command), class_="wrap")
-    return join(number, head, tag("dl", values, class_="facts"), tag("h3", "Command"), command)
-
-
 def _history(report: SweepReport) -> Chart:
     done = sorted(report.finished, key=lambda trial: trial.number)
     x = [float(trial.number) for trial in done]
@@ -103,49 +74,22 @@ def _history(report: SweepReport) -> Chart:
     return Chart(title=title, lines=lines, measured=True, unit="trial")
 
 
-def _importances(report: SweepReport) -> Html:
-    bars = [
-        tag(
-            "li",
-            tag("span", name, title=name),
-            tag(
-                "svg",
-                tag("rect", width=100, height=8, class_="track"),
-                tag("rect", width=100 * share, height=8, class_="ours"),
-                viewBox="0 0 100 8",
-                preserveAspectRatio="none",
-                aria_hidden="true",
-            ),
-            tag("b", f"{share:.0%}"),
-        )
-        for name, share in report.importances.items()
-    ]
-    words = (
-        "Share of the spread of the results that each option explains (fANOVA, Hutter et al. "
-        "2014). Few trials make it a guess."
-    )
-    return join(tag("ul", bars, class_="bars wide"), tag("p", words, class_="small"))
-
-
-def _table(report: SweepReport) -> Html:
+def _trials(report: SweepReport) -> ReportTable:
     names = list(report.axes)
     best = report.finished[0].number if report.finished else None
-    rows = [_row(report, trial, names, best=trial.number == best) for trial in report.trials]
+
+    def row(trial: TrialRow) -> TableRow:
+        cells = [
+            Cell(str(trial.number), link=trial.run),
+            "–" if trial.value is None else format_value(trial.value),
+            *(written(trial.values[name]) if name in trial.values else "–" for name in names),
+            str(trial.epochs),
+            f"failed: {trial.reason}" if trial.reason else trial.state,
+        ]
+        return TableRow(cells, "mine" if trial.number == best else "")
+
     heads = ["Trial", "Result", *names, "Epochs", "State"]
-    head = tag("tr", [tag("th", name, scope="col") for name in heads])
-    table = tag("table", tag("caption", "Trials"), tag("thead", head), tag("tbody", rows))
-    return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label="Trials")
-
-
-def _row(report: SweepReport, trial: TrialRow, names: Sequence[str], *, best: bool) -> Html:
-    number = tag("a", str(trial.number), href=trial.run) if trial.run else str(trial.number)
-    state = f"failed: {trial.reason}" if trial.reason else trial.state
-    return tag(
-        "tr",
-        tag("th", number, scope="row"),
-        tag("td", "–" if trial.value is None else format_value(trial.value)),
-        [tag("td", written(trial.values[name]) if name in trial.values else "–") for name in names],
-        tag("td", str(trial.epochs)),
-        tag("td", state),
-        class_="mine" if best else None,
+    columns = [Column(name, numeric=False) for name in heads]
+    return ReportTable(
+        columns=columns, rows=[row(trial) for trial in report.trials], caption="Trials"
     )

@@ -11,11 +11,9 @@ import numpy as np
 from lookalike.console import Console
 from lookalike.data.decode import read_picture
 from lookalike.errors import DataError, counted
-from lookalike.report.contents import EvaluationSection, RunReport, Sheet
-from lookalike.report.markup import Html, join, tag
-from lookalike.report.page import document
+from lookalike.report.contents import RunReport, Sheet
 from lookalike.report.pictures import Neighbour, Picture, SheetRow
-from lookalike.report.sections import sheet_section
+from lookalike.report.render import Part, render_page
 from lookalike.search.auditing import Audit
 from lookalike.search.index import Index
 
@@ -122,7 +120,7 @@ class AuditPage:
             f"{found.near.shape[1]} nearest",
             notes=notes,
         )
-        return document(report, parts)
+        return render_page(report, parts)
 
     def _part(
         self,
@@ -130,16 +128,14 @@ class AuditPage:
         note: str,
         rows: list[tuple[int, str]],
         beside: dict[int, list[int]] | None = None,
-    ) -> tuple[str, Html]:
+    ) -> Part:
         if not rows:
-            return title, tag("p", "None found.")
+            return Part(title, "text", ["None found."])
         shown = rows[: self.shown]
         near = {row: self.found.near[row].tolist() for row, _ in shown} | (beside or {})
         drawn = [self._row(row, words, near[row]) for row, words in shown]
         count = f"{len(shown):,} of {len(rows):,}" if len(shown) < len(rows) else f"{len(rows):,}"
-        sheets = [Sheet(title=count, rows=drawn, note=note)]
-        section = EvaluationSection(split=title, values={}, sheets=sheets)
-        return title, join(sheet_section(section))
+        return Part(title, "sheets", [Sheet(title=count, rows=drawn, note=note)])
 
     def _row(self, row: int, words: str, near: list[int]) -> SheetRow:
         name = Path(str(self.index.items["path"].iloc[row])).name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,13 +126,17 @@ class ImageHits:
         return path
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><td>{escape(str(row.query))}</td><td>{row.rank}</td>"
-            f"<td>{row.score:.4f}</td><td>{escape(str(row.path))}</td></tr>"
-            for row in self.to_frame().itertuples()
-        )
-        head = "".join(f"<th>{name}</th>" for name in ("query", "rank", "score", "image"))
-        return f"<table><tr>{head}</tr>{cells}</table>"
+        from lookalike.report.tables import Column, ReportTable, TableRow
+
+        heads = ("query", "rank", "score", "image")
+        return ReportTable(
+            columns=[Column(name, numeric=name in ("rank", "score")) for name in heads],
+            rows=[
+                TableRow([str(row.query), str(row.rank), f"{row.score:.4f}", str(row.path)])
+                for row in self.to_frame().itertuples()
+            ],
+            caption="Hits",
+        ).to_html()
 
 
 def png(path: str | Path, option: str) -> Path:

@@ -21,7 +21,7 @@ from lookalike.errors import (
     RunError,
     printable,
 )
-from lookalike.files import is_free, refuse_links
+from lookalike.files import is_free, refuse_links, write_text
 from lookalike.runs import Run
 from lookalike.sweep.space import (
     Space,
@@ -231,7 +231,7 @@ def _report(
     worker: Trials, space: Space, overrides: Sequence[str], config: Config, facts: dict[str, str]
 ) -> Path:
     from lookalike.report.sweep import Axis, SweepReport
-    from lookalike.report.sweep_page import write_sweep
+    from lookalike.report.sweep_page import render_sweep
     from lookalike.sweep.study import importances
 
     study = worker.study
@@ -249,7 +249,9 @@ def _report(
         facts=[("Study", study.study_name), *facts.items(), ("Folder", str(worker.folder))],
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-    return write_sweep(worker.folder / "sweep.html", report)
+    page = worker.folder / "sweep.html"
+    write_text(page, render_sweep(report))
+    return page
 
 
 def _row(worker: Trials, trial: FrozenTrial) -> TrialRow:

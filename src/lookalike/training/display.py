@@ -20,7 +20,7 @@ from lookalike.console import Console
 from lookalike.errors import counted
 from lookalike.models import preprocessing
 from lookalike.report import EvaluationSection
-from lookalike.report.side_by_side import metric_tables
+from lookalike.report.metric_tables import metric_tables
 from lookalike.runs import Run
 from lookalike.training.checkpoints import Progress
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,17 +91,14 @@ class TrainingResult:
         return f"TrainingResult({str(self.folder)!r}: {said})"
 
     def _repr_html_(self) -> str:
-        shown = [
-            (escape(name), escape(explain(name).words), f"{value:.4f}")
-            for name, value in self.metrics.items()
-        ]
-        rows = "".join(
-            f'<tr><td title="{words}">{name}</td><td>{value}</td></tr>'
-            for name, words, value in shown
-        )
-        split = escape(self._main_split() or "not evaluated")
-        return (
-            f"<p><b>{escape(str(self.folder))}</b>, {split}; report: "
-            f"<code>{escape(str(self.report))}</code></p>"
-            f"<table><tr><th>metric</th><th>value</th></tr>{rows}</table>"
-        )
+        from lookalike.report.tables import Cell, Column, ReportTable, TableRow
+
+        return ReportTable(
+            columns=[Column("metric", numeric=False), Column("value")],
+            rows=[
+                TableRow([Cell(name, tip=explain(name).words), f"{value:.4f}"])
+                for name, value in self.metrics.items()
+            ],
+            caption=f"{self.folder}, {self._main_split() or 'not evaluated'}",
+            notes=[f"report: {self.report}"],
+        ).to_html()
