@@ -26,7 +26,7 @@ def retrieval(x: np.ndarray, rows: pd.DataFrame, k: list[int]) -> dict[str, dict
         if mask.sum() < 2:
             continue
         codes = pd.factorize(rows["label"][mask])[0]
-        report = evaluate(x[mask], codes, metrics=names, k=tuple(k))
+        report = evaluate(x[mask], codes, metrics=names, k=tuple(k), distance="dot")
         if all(np.isnan(v) for v in report.values.values()):
             continue
         found[kind] = {

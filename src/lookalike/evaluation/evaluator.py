@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from lookalike.evaluation.metric_selection import landmark_names, metric_names
 from lookalike.evaluation.progress import UnderWay
 from lookalike.evaluation.resume import Unfinished
 from lookalike.files import write_text, write_with
-from lookalike.metrics import RetrievalReport, clustering, evaluate_landmarks, kmeans
+from lookalike.metrics import RetrievalReport, evaluate_landmarks
 from lookalike.metrics import evaluate as evaluate_vectors
 from lookalike.metrics.inputs import chosen_levels
 from lookalike.metrics.labels import DISTRACTOR
@@ -169,7 +169,7 @@ def measure_vectors(
     levels = [level for level in _levels(c, rows) if (labels[:, level] != DISTRACTOR).any()]
     if not levels:
         raise DataError(f"{rows.name}, split '{split}': no query has a label to be found by.")
-    wanted, partitions = metric_names(c, len(rows.levels), levels)
+    wanted = metric_names(c, len(rows.levels), levels)
     place = np.cumsum(is_gallery) - 1
     sequence = rows.frame["sequence"].to_numpy() if "sequence" in rows.frame else None
     alone = gallery is None and bool(is_query.all() and is_gallery.all())
@@ -184,6 +184,7 @@ def measure_vectors(
         levels=levels,
         exclude_self=None if alone else np.where(is_gallery, place, -1)[is_query],
         sequences=None if sequence is None else (sequence[is_query], sequence[is_gallery]),
+        distance="dot",
         ties=c.ties,
         empty=c.empty,
         relevance=c.relevance,
@@ -195,28 +196,11 @@ def measure_vectors(
         resume = under_way.keeps(split, c, [embeddings] if gallery is None else [queries, items])
         with under_way.ranking(split) as (on_plan, progress):
             report = rank(on_plan=on_plan, progress=progress, resume=resume)
-    if partitions:
-        how = "clusters by k-means, as many as there are classes"
-        report = report.with_values(_clusters(partitions, queries, labels, levels), how)
     return Measured(split, rows, embeddings, report)
 
 
 def _levels(c: EvaluationConfig, rows: Table) -> list[int]:
     return chosen_levels(c.levels, len(rows.levels))
-
-
-def _clusters(
-    names: Sequence[str], x: np.ndarray, labels: np.ndarray, levels: Sequence[int]
-) -> dict[str, float]:
-    """Metrics of k-means partitions into as many clusters as the queries have classes."""
-    found: dict[str, float] = {}
-    for level in levels:
-        known = labels[:, level] != DISTRACTOR
-        true = labels[known, level]
-        numbers = clustering(kmeans(x[known], len(np.unique(true))), true)
-        suffix = f"_level{level}" if labels.shape[1] > 1 else ""
-        found |= {f"{name}{suffix}": numbers[name] for name in names}
-    return found
 
 
 def with_roles(rows: Table) -> Table:

@@ -20,10 +20,8 @@ _USUAL = (
 _USUAL_GRADED = ("h_ap", "ndcg", "asi")
 
 
-def metric_names(
-    c: EvaluationConfig, columns: int, levels: Sequence[int]
-) -> tuple[list[str], list[str]]:
-    """The retrieval metrics to measure, and those that judge a partition.
+def metric_names(c: EvaluationConfig, columns: int, levels: Sequence[int]) -> list[str]:
+    """The metrics to measure: those that rank, then those that judge a partition.
 
     Args:
         c: what is asked for.
@@ -55,7 +53,7 @@ def metric_names(
             f"levels {list(levels)}"
         )
     # A report ranks something: where a partition alone is asked for, it has recall@1 beside it.
-    return kept or ["recall_at_1"], list(dict.fromkeys(names))
+    return [*(kept or ["recall_at_1"]), *dict.fromkeys(names)]
 
 
 def landmark_names(names: Iterable[str], c: EvaluationConfig) -> list[str]:

@@ -126,7 +126,9 @@ def _map_at_r(vectors: np.ndarray, labels: np.ndarray | None) -> float | None:
         or np.unique(labels[labels != DISTRACTOR], return_counts=True)[1].max(initial=0) < 2
     ):
         return None
-    return evaluate(vectors, labels, metrics="mean_average_precision_at_r")["map_at_r"]
+    return evaluate(vectors, labels, metrics="mean_average_precision_at_r", distance="dot")[
+        "map_at_r"
+    ]
 
 
 def refuse(parity: Parity, max_loss: float | None) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lookalike.calls import named_arguments
 from lookalike.errors import ConfigError, NumericsError, counted
+from lookalike.metrics.partitions import clustering
 from lookalike.ops.arrays import as_float32
+from lookalike.ops.labels import DISTRACTOR
 
+HOW = "clusters by k-means, as many as there are classes"  # those of `partition_values`
 _MOST_POINTS = 2**30  # faiss draws a sample above so many points a cluster; never do
 
 
@@ -66,3 +70,27 @@ def kmeans(
     machine.train(vectors)
     _, nearest = machine.index.search(vectors, 1)
     return nearest[:, 0].astype(np.int64)
+
+
+def partition_values(
+    names: Sequence[str], x: np.ndarray, labels: np.ndarray, levels: Sequence[int]
+) -> dict[str, float]:
+    """Metrics of k-means partitions into as many clusters as there are classes.
+
+    Args:
+        names: of `clustering`.
+        x: ``(N, D)``.
+        labels: ``(N, L)`` codes; those without a class at a level are left out there.
+        levels: the columns to judge by.
+
+    Returns:
+        name → value, with the level where there are several columns.
+    """
+    found: dict[str, float] = {}
+    for level in levels:
+        known = labels[:, level] != DISTRACTOR
+        true = labels[known, level]
+        numbers = clustering(kmeans(x[known], len(np.unique(true))), true)
+        suffix = f"_level{level}" if labels.shape[1] > 1 else ""
+        found |= {f"{name}{suffix}": numbers[name] for name in names}
+    return found

@@ -16,6 +16,7 @@ __all__ = [
     "TIES",
     "Definition",
     "Request",
+    "by_kind",
     "explain",
     "fill",
     "kind",
@@ -28,7 +29,6 @@ _BINARY = ("ndcg", "asi")  # graded metrics that also have a value for one level
 _KINDS = {"retrieval": RETRIEVAL, "clustering": CLUSTERING, "landmarks": LANDMARKS}
 _BY_NAME = {d.name: d for family in _KINDS.values() for d in family}
 _ELSEWHERE = {
-    "clustering": "judges a clustering; call metrics.clustering(pred, true)",
     "landmarks": "needs lists of easy, hard and junk items; call metrics.revisited",
 }
 _KIND = {d.name: kind for kind, family in _KINDS.items() for d in family}
@@ -171,6 +171,16 @@ def select(
             )
         wanted += [r for r in found if r not in wanted]
     return wanted
+
+
+def by_kind(metrics: Sequence[str] | str | None) -> tuple[Sequence[str] | None, list[str]]:
+    """The names of metrics that rank (None: all of them), and the bases of those that cluster."""
+    if metrics is None:
+        return None, []
+    words = [metrics] if isinstance(metrics, str) else list(metrics)
+    partitions = [word for word in words if _KIND[parse(word).base] == "clustering"]
+    ranked = [word for word in words if word not in partitions]
+    return ranked, list(dict.fromkeys(parse(word).base for word in partitions))
 
 
 def _expand(

@@ -13,9 +13,12 @@ import torch
 from lookalike.errors import ConfigError, DataError, LookalikeWarning, NumericsError, counted
 from lookalike.metrics.labels import Members, is_nested, label_codes, union
 from lookalike.ops.arrays import as_matrix
+from lookalike.ops.distances import Distance, added, as_products, similarities
+from lookalike.ops.distances import check as check_distance
 from lookalike.ops.tiles import UNIT_ROUNDOFF, Pairs, Vectors
 
 _ROWS = 16384  # rows widened to float64 at a time
+_ALIKE = 1.01  # lengths further apart than rounding to half precision leaves them
 _SAFE = 40  # beyond norms of 2^±40, products could leave the range of float32
 
 
@@ -31,6 +34,8 @@ class Problem:
         own: ``(Nq,)`` the gallery row that is the query itself, -1 for none.
         groups: codes of the queries' and the gallery's sequences, or None.
         nested: whether whoever shares a label shares every coarser one.
+        width: numbers of a vector as it was given.
+        distance: what the order is of; the vectors are such that their products are.
     """
 
     query: Vectors
@@ -40,6 +45,21 @@ class Problem:
     own: np.ndarray
     groups: tuple[np.ndarray, Members] | None
     nested: bool
+    width: int
+    distance: Distance = "dot"
+
+    def own_scores(self, query: Vectors) -> np.ndarray | None:
+        """``(b, Ng)`` float64 by the caller's own function; None where products decide."""
+        if isinstance(self.distance, str):
+            return None
+        scores = similarities(self.distance, query.fast, self.gallery.fast)
+        return scores.detach().double().cpu().numpy()
+
+    def shown(self, scores: np.ndarray) -> np.ndarray:
+        """Scores as people know them: of Euclidean distances, the distance less than zero."""
+        if self.distance != "euclidean":
+            return scores
+        return -np.sqrt(np.maximum(-2 * scores, 0.0))
 
     def excluded(self, block: slice) -> Pairs:
         """The gallery rows that a block of queries must not see."""
@@ -58,6 +78,7 @@ def problem(
     gallery_labels: Any,
     exclude_self: Any,
     sequences: Any,
+    distance: Distance | None = "dot",
 ) -> Problem:
     """Check the arguments of `evaluate`.
 
@@ -70,7 +91,11 @@ def problem(
         if gallery is None:
             given, missing = missing, given
         raise DataError(f"{given} was given without {missing}; give both or neither")
-    q, g = vectors(query, gallery)
+    chosen: Distance = "dot" if distance is None else distance
+    check_distance("evaluate", chosen)
+    q, g = vectors(query, gallery, chosen)
+    if distance is None:
+        _warn_of_lengths(g)
     query_codes, gallery_codes = label_codes(query_labels, gallery_labels)
     for name, codes, side in (("query", query_codes, q), ("gallery", gallery_codes, g)):
         if len(codes) != len(side.exact):
@@ -92,8 +117,22 @@ def problem(
     own = _own_rows(exclude_self, len(q.exact), len(g.exact), alone=gallery is None)
     if gallery is not None and exclude_self is None and groups is None:
         _warn_of_itself(q, g)
+    width = q.exact.shape[1] - (added(q.fast.dtype) if distance == "euclidean" else 0)
     nested = is_nested(np.concatenate([query_codes, gallery_codes]))
-    return Problem(q, g, query_codes, gallery_codes, own, groups, nested)
+    return Problem(q, g, query_codes, gallery_codes, own, groups, nested, width, chosen)
+
+
+def _warn_of_lengths(g: Vectors) -> None:
+    """Say that the gallery's lengths decide as well, where nobody said that they shall."""
+    if len(g.norms) and g.norms.max() > _ALIKE * g.norms.min():
+        low, high = g.norms.min(), g.norms.max()
+        warnings.warn(
+            f"gallery vectors have lengths from {low:.3g} to {high:.3g}, and a dot product favours "
+            'the long ones. Give distance="cosine" or "euclidean", or distance="dot" if it is '
+            "meant.",
+            LookalikeWarning,
+            stacklevel=5,
+        )
 
 
 def _warn_of_itself(q: Vectors, g: Vectors) -> None:
@@ -107,8 +146,12 @@ def _warn_of_itself(q: Vectors, g: Vectors) -> None:
         )
 
 
-def vectors(query: Any, gallery: Any | None) -> tuple[Vectors, Vectors]:
-    """Both sides as vectors of one type, their copies for products on one device."""
+def vectors(query: Any, gallery: Any | None, distance: Distance = "dot") -> tuple[Vectors, Vectors]:
+    """Both sides as vectors of one type, their copies for products on one device.
+
+    For another distance than the dot product they are changed so that products order as it does;
+    for a function of the caller's they are float64, and products decide nothing.
+    """
     q = _tensor(query, "query")
     g = q if gallery is None else _tensor(gallery, "gallery")
     if not len(q):
@@ -121,10 +164,14 @@ def vectors(query: Any, gallery: Any | None) -> tuple[Vectors, Vectors]:
     g_norms = q_norms if g is q else _norms(g, "gallery")
     spread = np.concatenate([q_norms, g_norms])
     safe = (spread < 2.0**_SAFE).all() and spread.max(initial=1.0) > 2.0**-_SAFE
-    if q.dtype != g.dtype or not safe:
+    if q.dtype != g.dtype or not safe or not isinstance(distance, str):
         alone = g is q
         q = q.double()
         g = q if alone else g.double()
+    if isinstance(distance, str) and distance != "dot":
+        q, g = as_products(distance, q, g)
+        q_norms = _norms(q, "query")
+        g_norms = q_norms if g is q else _norms(g, "gallery")
     device = next((t.device for t in (q, g) if t.device.type != "cpu"), q.device)
     queries = Vectors(q.numpy(force=True), q.to(device), q_norms)
     if g is q:

@@ -115,7 +115,8 @@ class RetrievalReport:
             k: how many.
 
         Returns:
-            ``(len(query_ids), k)`` int64 gallery rows, -1 past the end, and float64 scores.
+            ``(len(query_ids), k)`` int64 gallery rows, -1 past the end, and float64 scores: dot
+            products, cosines, or Euclidean distances with a minus.
         """
         ids = np.atleast_1d(np.asarray(query_ids, dtype=np.int64))
         if len(ids) and (ids.min() < 0 or ids.max() >= self.queries):
@@ -127,7 +128,10 @@ class RetrievalReport:
             rows = [task.excluded(slice(i, i + 1)).items for i in some]
             starts = np.concatenate(([0], np.cumsum([len(r) for r in rows])))
             out = Pairs(starts, np.concatenate(rows).astype(np.int64))
-            parts.append(exact_topk(task.query.exact[some], task.gallery.exact, k, out))
+            mine = task.query.rows(some)
+            own = task.own_scores(mine)
+            rows_, scores = exact_topk(mine.exact, task.gallery.exact, k, out, scores=own)
+            parts.append((rows_, task.shown(scores)))
         if not parts:
             width = min(k, self.gallery_size)
             return np.zeros((0, width), np.int64), np.zeros((0, width))

@@ -15,7 +15,8 @@ from lookalike import distributed
 from lookalike.calls import named_arguments
 from lookalike.errors import ConfigError, counted, suggest
 from lookalike.metrics import formulas
-from lookalike.metrics.definitions import EMPTY, TIES, Request, select
+from lookalike.metrics.clusters import HOW, partition_values
+from lookalike.metrics.definitions import EMPTY, TIES, Request, by_kind, select
 from lookalike.metrics.fused import Tables, can_fuse, fuse
 from lookalike.metrics.inputs import Problem, chosen_levels, cutoffs, problem
 from lookalike.metrics.labels import Members, union
@@ -23,9 +24,10 @@ from lookalike.metrics.outlook import Outlook
 from lookalike.metrics.report import RetrievalReport, build_report
 from lookalike.metrics.resuming import Finished, fingerprint
 from lookalike.metrics.views import Style, Views
+from lookalike.ops.distances import Distance
 from lookalike.ops.exact_ranks import bytes_per_pair, bytes_per_score, exact_counts, tile_type
 from lookalike.ops.scratch import Scratch
-from lookalike.ops.tiles import Pairs, default_bytes, packed, score_tile, tile_rows
+from lookalike.ops.tiles import Pairs, default_bytes, exact_tile, packed, score_tile, tile_rows
 
 # What others call our arguments: pytorch-metric-learning, scikit-learn, torchmetrics.
 _PEERS = {
@@ -57,6 +59,7 @@ def evaluate(
     levels: int | Sequence[int] | None = None,
     exclude_self: Any = None,
     sequences: Any = None,
+    distance: Distance | None = None,
     byte_budget: int | None = None,
     ties: str = "stable",
     empty: str = "skip",
@@ -68,25 +71,30 @@ def evaluate(
 ) -> RetrievalReport:
     r"""Rank a gallery for every query and say how good the rankings are.
 
-    The order is that of the float64 dot product of the vectors as stored: the same ranks, and the
+    The order is that of the float64 dot product of the vectors: the same ranks, and the
     same metrics to the last bit, for any byte budget, thread count and number of processes. Under
     ``torchrun`` each process ranks a share of the queries and all return the whole report.
 
     Args:
-        query: ``(Nq, D)`` array or tensor. Vectors are compared by dot product and never
-            normalised here.
+        query: ``(Nq, D)`` array or tensor.
         query_labels: ``(Nq,)`` or ``(Nq, L)`` integers or strings, column 0 the finest level.
             Label -1 (or an empty string) matches nothing: a distractor.
         gallery: ``(Ng, D)``; None for the queries themselves.
         gallery_labels: ``(Ng,)`` or ``(Ng, L)``.
         metrics: names or aliases (`lookalike.metrics.names`, `explain`); None for all but those of
             one protocol (`mean_precision_at_k`, `mean_average_precision_trapezoid_at_k`). A name
-            without cut-off or level stands for all of them.
+            without cut-off or level stands for all of them. Those of `clustering` (``"nmi"``,
+            ``"ami"``) judge a k-means partition of the queries into as many clusters as classes.
         k: the cut-offs.
         levels: label columns to evaluate; None for all. The graded metrics count these.
         exclude_self: whether gallery row i is query i and leaves its own ranking, or the gallery
             row of each query (-1 = none). None: true exactly when there is no gallery.
         sequences: ``(of queries, of gallery)``; equal ones are left out of the ranking.
+        distance: "dot", "cosine" or "euclidean"; or a function of ``(b, D)`` and ``(Ng, D)``
+            float64 tensors that gives ``(b, Ng)`` distances (similarities, if it has
+            ``is_inverted = True``). None is "dot", with a warning where the gallery's vectors have
+            different lengths. "cosine" divides each vector by its length first, "euclidean" orders
+            by -‖q - g‖²/2.
         byte_budget: bytes the pass may hold beside the vectors; None for 68 MiB and half the
             gallery's size, or a quarter of a CUDA device's free memory. Native code holds one
             packed copy of the gallery besides. It changes the speed, never a number.
@@ -120,10 +128,14 @@ def evaluate(
     _known("ties", ties, TIES)
     _known("empty", empty, EMPTY)
     _known("relevance", relevance, ("pop", "map"))
-    task = problem(query, query_labels, gallery, gallery_labels, exclude_self, sequences)
+    task = problem(query, query_labels, gallery, gallery_labels, exclude_self, sequences, distance)
+    if resume is not None and not isinstance(distance, str | None):
+        raise ConfigError("resume needs a distance by name: a function cannot be told from another")
     columns = task.query_codes.shape[1]
     depth = chosen_levels(levels, columns)
-    requests = select(metrics, cutoffs(k), depth, columns)
+    ranked, partitions = by_kind(metrics)
+    asked = ["recall_at_1"] if partitions and not ranked else ranked  # a pass ranks something
+    requests = select(asked, cutoffs(k), depth, columns)
     style = Style(ties, relevance, _weights(relevance, alpha, len(depth)))
     if byte_budget is None:
         byte_budget = default_bytes(task.gallery)
@@ -132,10 +144,15 @@ def evaluate(
     if resume is not None:
         noted = _columns(plan)
         settings = (noted, depth, ties, relevance, style.alpha)
+        settings += () if distance in (None, "dot") else (distance,)
         finished = Finished(Path(resume), fingerprint(task, settings), noted)
     per_query, extra = _pass(plan, byte_budget, _Watch(progress, on_plan, finished))
     pooled = _pool(per_query, extra, requests, ties)
-    return build_report(task, requests, per_query | pooled, ties=ties, empty=empty)
+    report = build_report(task, requests, per_query | pooled, ties=ties, empty=empty)
+    if not partitions:
+        return report
+    found = partition_values(partitions, task.query.exact[:, : task.width], task.query_codes, depth)
+    return (report if ranked else report.only(())).with_values(found, HOW)
 
 
 def _known(option: str, value: str, known: Any) -> None:
@@ -318,7 +335,10 @@ def _block(
     queries = task.query.part(block)
     excluded = task.excluded(block)
     relevant = _relevant(plan, block, excluded)
-    tile = score_tile(queries, task.gallery, out, exactly=exactly)
+    if (own := task.own_scores(queries)) is None:
+        tile = score_tile(queries, task.gallery, out, exactly=exactly)
+    else:
+        tile = exact_tile(own)
     tile.exclude(excluded)
     best = np.empty(len(queries.exact)) if plan.pooled else None
     counts = exact_counts(tile, relevant, queries, task.gallery, best=best, scratch=plan.scratch)

@@ -126,6 +126,11 @@ class Vectors:
         """Some of the vectors."""
         return Vectors(self.exact[block], self.fast[block], self.norms[block])
 
+    def rows(self, numbers: np.ndarray) -> Vectors:
+        """Some of the vectors, by number."""
+        fast = self.fast[torch.from_numpy(numbers).to(self.fast.device)]
+        return Vectors(self.exact[numbers], fast, self.norms[numbers])
+
 
 @dataclass(frozen=True)
 class ScoredTile:
@@ -233,6 +238,16 @@ def score_tile(
                 tile[:, start : start + _WIDENED] = wide @ part.T
     error = error_bound(query.norms, gallery.longest, size, tile.dtype)
     return ScoredTile(tile, error, ones, doubt)
+
+
+def exact_tile(scores: np.ndarray) -> ScoredTile:
+    """A tile of scores that are exact as they stand, whatever function gave them.
+
+    Args:
+        scores: ``(b, n)`` float64.
+    """
+    ones = np.ones(len(scores))
+    return ScoredTile(torch.from_numpy(scores), 0 * ones, ones, 0 * ones)
 
 
 def _score_fixed(
