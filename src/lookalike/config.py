@@ -172,7 +172,9 @@ class EvaluationConfig:
     # splits, as many papers chose; a split's name; last
     select: str | None = None
     batch_size: int = 128
-    baselines: bool = False  # also measure raw pixels and the untrained network
+    # also measure raw pixels, colours, the untrained network and a pretrained backbone as it began,
+    # and say whether training beat them; null: where dataset= is a path
+    baselines: bool | None = None
 
 
 @dataclass

@@ -3,6 +3,7 @@
 config.yaml       the resolved configuration
 manifest.json     command, versions, code, data fingerprint, environment, status
 data.parquet      path, split and label of every row, as the run divided them
+start/            the model as training found it, only where that was pretrained
 table.parquet     only where the table was handed over as an object
 metrics.jsonl     a line an event, in order
 checkpoints/      last.pt and, should it be damaged, previous.pt: everything needed to go on;
@@ -36,7 +37,7 @@ from lookalike.files import empty, is_free, refuse_links, write_text
 # What a run or model folder is made of; other things in it are the person's.
 _OWN = (
     "config.yaml", "manifest.json", "metrics.jsonl", "checkpoints", "model", "evaluation",
-    "tensorboard", "report.html", "broken_batch", "unfinished", "teacher", "exported",
+    "tensorboard", "report.html", "broken_batch", "unfinished", "teacher", "exported", "start",
     "data.parquet", "table.parquet",
 )  # fmt: skip
 _VERSIONS = ("torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "faiss-cpu")
@@ -122,6 +123,11 @@ class Run:
     def model(self) -> Path:
         """The folder of the model kept."""
         return self.folder / "model"
+
+    @property
+    def start(self) -> Path:
+        """The folder of the model as training found it, where that was pretrained."""
+        return self.folder / "start"
 
     @property
     def tensorboard(self) -> Path:

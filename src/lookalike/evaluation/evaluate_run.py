@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lookalike.console import Console
 from lookalike.data.build import broken_policy
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, counted, suggest
-from lookalike.evaluation import asymmetric, evaluator, per_class, reranking
+from lookalike.evaluation import asymmetric, baselines, evaluator, per_class, reranking, verdict
 from lookalike.evaluation.averages import means_of
 from lookalike.evaluation.benchmarks import Benchmark, benchmarks, own_config
 from lookalike.evaluation.evaluator import Measured
@@ -23,6 +23,7 @@ from lookalike.evaluation.metric_selection import check_metrics
 from lookalike.evaluation.own_split import evaluated_table
 from lookalike.evaluation.progress import UnderWay
 from lookalike.evaluation.run_report import mean_sections, numbers
+from lookalike.evaluation.verdict import Beside
 from lookalike.evaluation.widths import narrower
 from lookalike.models import ready, weights
 from lookalike.models.build import pick_device, pick_precision
@@ -164,26 +165,46 @@ def _run(
     distributed.stop()  # what follows is the main process's alone
     if not main:
         return {}
+    by_data = list(zip(asked, tables, found, strict=True))
+    results = _shown(by_data, model, folder, options, console)
+    under_way.end()
+    if as_json:
+        print(json.dumps(results, indent=2))
+    return results
+
+
+def _shown(
+    by_data: Sequence[tuple[Benchmark, Table, list[Measured]]],
+    model: Embedder,
+    folder: Path,
+    options: Options,
+    console: Console,
+) -> dict[str, dict[str, Any]]:
+    """Print what was measured on each data set, write what is the run's own, and return it all."""
     sections: list[EvaluationSection] = []
     results: dict[str, dict[str, Any]] = {}
+    said: list[str] = []
     reranked: dict[str, dict[str, Any]] = {}
-    for one, table, measured in zip(asked, tables, found, strict=True):
+    for one, table, measured in by_data:
         if one.own and options.plain:
             for part in measured:
                 part.save(Run(folder).evaluation(part.split))
-        prefix = f"{table.name}/" if len(asked) > 1 else ""
-        sections += _sections(measured, one.config, prefix, options)
-        results |= _results(measured, table.name, one.config, prefix, options)
+        prefix = f"{table.name}/" if len(by_data) > 1 else ""
+        beside: dict[str, Beside] = {}
+        if options.plain and baselines.wanted(one.config):
+            beside = verdict.beside(measured, model, folder, one)
+        sections += _sections(measured, one.config, prefix, options, beside)
+        results |= _results(measured, table.name, one.config, prefix, options, beside)
+        said += [f"{prefix}{words}" for b in beside.values() for words in b.words]
         reranked |= _reranked(measured, prefix, folder, one.own, options, console)
-    under_way.end()
     console.show(*metric_tables(sections))
     if options.by_class:
         per_class.show(console, results)
     for split, entry in reranked.items():
         reranking.show(console, split, entry["reranking"], entry["levels"])
         results[split]["reranking"] = entry["reranking"]
-    if as_json:
-        print(json.dumps(results, indent=2))
+    for words in said:
+        console.say(words)
     return results
 
 
@@ -280,12 +301,17 @@ def _whitened(
 
 
 def _sections(
-    measured: Sequence[Measured], config: Config, prefix: str, options: Options
+    measured: Sequence[Measured],
+    config: Config,
+    prefix: str,
+    options: Options,
+    beside: Mapping[str, Beside],
 ) -> list[EvaluationSection]:
     sections = []
     for one in measured:
         section = numbers(one, options.over)
-        sections.append(replace(section, split=f"{prefix}{one.split}"))
+        others = list(beside[one.split].values.items()) if one.split in beside else []
+        sections.append(replace(section, split=f"{prefix}{one.split}", baselines=others))
     if not _directed(measured):
         found = mean_sections(measured, config.evaluation)
         sections += [replace(one, split=f"{prefix}{one.split}") for one in found]
@@ -298,7 +324,12 @@ def _directed(measured: Sequence[Measured]) -> bool:
 
 
 def _results(
-    measured: Sequence[Measured], data: str, config: Config, prefix: str, options: Options
+    measured: Sequence[Measured],
+    data: str,
+    config: Config,
+    prefix: str,
+    options: Options,
+    beside: Mapping[str, Beside],
 ) -> dict[str, dict[str, Any]]:
     results: dict[str, dict[str, Any]] = {}
     for one in measured:
@@ -310,6 +341,8 @@ def _results(
             "intervals_over_classes": _intervals(one, "classes"),
             "intervals_over_queries": _intervals(one, "queries"),
         }
+        if one.split in beside:
+            found |= beside[one.split].to_dict()
         if options.by_class:
             found |= per_class.figures(one)
         results[f"{prefix}{one.split}"] = found

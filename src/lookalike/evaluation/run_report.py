@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,10 +12,10 @@ from lookalike.compose import to_yaml
 from lookalike.config import Config, EvaluationConfig
 from lookalike.console import Console
 from lookalike.errors import counted
+from lookalike.evaluation import baselines, verdict
 from lookalike.evaluation.averages import means_of
-from lookalike.evaluation.baselines import measure_baselines
 from lookalike.evaluation.evaluator import Measured, measure_vectors
-from lookalike.files import write_text
+from lookalike.evaluation.verdict import Beside
 from lookalike.metrics import RetrievalReport
 from lookalike.metrics.contract import EMPTY
 from lookalike.metrics.definitions import kind
@@ -58,15 +57,17 @@ def write_run_report(
     """
     manifest = folder.read_manifest()
     warnings = concerns_of_run(folder.history())
-    sections = []
+    sections, verdicts = [], []
+    beside: dict[int, Beside] = {}  # the widths of an embedding share their rows
     for one in measured:
         console.say(f"report   drawing {one.split}")
-        baselines = []
-        if config.evaluation.baselines:
-            baselines = measure_baselines(config, one.table, one.split)
-            kept = folder.evaluation(one.split) / "baselines.json"
-            write_text(kept, json.dumps(dict(baselines), indent=2) + "\n")
-        sections.append(section(one, config, baselines))
+        if baselines.wanted(config) and id(one.table) not in beside:
+            beside[id(one.table)] = verdict.of_run(folder, config, one)
+            verdicts += beside[id(one.table)].words
+        others = beside[id(one.table)].values if id(one.table) in beside else {}
+        sections.append(section(one, config, list(others.items())))
+    for words in verdicts:
+        console.say(words)
     sections += mean_sections(measured, config.evaluation)
     write_report(
         folder.report,
@@ -81,7 +82,7 @@ def write_run_report(
             evaluations=sections,
             rows=_rows(folder),
             published=_published(config),
-            notes=[*_notes(manifest), *_warned(warnings)],
+            notes=[*verdicts, *_notes(manifest), *_warned(warnings)],
             warnings=list(warnings.values()),
         ),
     )
@@ -151,7 +152,7 @@ def _zero(one: Measured) -> bool:
 
 
 def section(
-    one: Measured, config: Config, baselines: Sequence[tuple[str, dict[str, float]]] = ()
+    one: Measured, config: Config, beside: Sequence[tuple[str, Mapping[str, float]]] = ()
 ) -> EvaluationSection:
     """One split as the page shows it: also baselines, contact sheets, map and confusions."""
     rows, labels = one.table, one.table.labels[:, one.level]
@@ -159,7 +160,7 @@ def section(
     found, scores = one.report.neighbours(np.arange(len(one.queries)), _NEIGHBOURS)
     return replace(
         numbers(one),
-        baselines=baselines,
+        baselines=beside,
         sheets=_sheets(one, found, scores),
         map=map_embeddings(
             one.embeddings, labels, names=lambda c: _name(names, c), pictures=rows.paths

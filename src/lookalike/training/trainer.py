@@ -19,7 +19,6 @@ from lookalike.config import Config
 from lookalike.console import Console
 from lookalike.data.build import broken_policy, build_table, training_rows
 from lookalike.data.datasets.table_files import write_table
-from lookalike.data.loader import eval_loader
 from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
 from lookalike.errors import RunError, counted
@@ -31,12 +30,13 @@ from lookalike.models.build import build_model, pick_device, pick_precision
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run, environment
 from lookalike.training import acceleration, model_selection, objectives, teacher
-from lookalike.training.averaging import Averaged, refresh_batch_norm
+from lookalike.training.averaging import Averaged
 from lookalike.training.build import build_loss, build_sampler
 from lookalike.training.callback import Moment
 from lookalike.training.checkpoint_policy import Saver
 from lookalike.training.checkpoints import Progress, Stateful, has_checkpoint
 from lookalike.training.display import Display
+from lookalike.training.evaluated import evaluated_model
 from lookalike.training.given import Given
 from lookalike.training.loop import Loop
 from lookalike.training.negatives import mine
@@ -184,8 +184,11 @@ class Training:
             self.console.say(f"         {pictures} at a time, as memory has it")
 
     def _begin(self, *, overwrite: bool) -> Progress:
+        whole = self.model if self.sharded is None else self.sharded.gather()
         if distributed.is_main():
             Run.create(self.folder.folder, overwrite=overwrite)
+            if self.model.pretrained:
+                weights.save(whole, self.folder.start)
             write_config(self.folder.config, self.config)
             own_split.keep(self.folder, self.table)
             if self.given.table is not None:
@@ -278,7 +281,7 @@ class Training:
     # ── evaluation ─────────────────────────────────────────────────────────────────────────────
 
     def _evaluate(self, progress: Progress) -> None:
-        model = self._evaluated_model()
+        model = evaluated_model(self)
         if not self.table.evaluation_splits:
             if distributed.is_main():
                 weights.save(model, self.folder.model)
@@ -295,28 +298,6 @@ class Training:
             weights.save(model, self.folder.model)
         for callback in self.given.callbacks:
             callback.on_evaluation(self._moment(progress), table, value)
-
-    def _evaluated_model(self) -> Embedder:
-        """The averaged weights where there are some, else those in training."""
-        # Without synchronised batch norm every process has statistics of its own.
-        distributed.copy_buffers(self.model)
-        if self.sharded is not None:
-            return self.sharded.gather()
-        if self.average is None or not self.average.begun:
-            return self.model
-        model = self.average.model
-        distributed.copy_buffers(model)
-        if self.config.average.name == "swa" and not self.config.model.freeze_batch_norm:
-            loader = eval_loader(
-                self.training,
-                model.transform(),
-                batch_size=self.config.evaluation.batch_size,
-                workers=self.config.workers,
-                broken=broken_policy(self.config),
-            )
-            pictures = (batch["pictures"].to(self.device) for batch in loader)
-            refresh_batch_norm(model, pictures)
-        return model
 
     def _measure(self, model: Embedder, splits: Sequence[str]) -> list[evaluator.Measured]:
         found = []
