@@ -191,7 +191,9 @@ def _shown(
                 part.save(Run(folder).evaluation(part.split))
         prefix = f"{table.name}/" if len(by_data) > 1 else ""
         beside: dict[str, Beside] = {}
-        if options.plain and baselines.wanted(one.config):
+        # Several data sets share one table, in which baselines have no place unless asked for.
+        asked = len(by_data) == 1 or one.config.evaluation.baselines is True
+        if options.plain and asked and baselines.wanted(one.config):
             beside = verdict.beside(measured, model, folder, one)
         sections += _sections(measured, one.config, prefix, options, beside)
         results |= _results(measured, table.name, one.config, prefix, options, beside)
