@@ -132,6 +132,43 @@ def microseconds(function, rows):
     return (time.process_time() - start) / rows * 1e6
 
 
+def faces(step):
+    """For each face, the sums of a row and then its slopes, which may use what the sums found."""
+    known = []
+
+    def native_line(scores, pivots):
+        known[:] = [native_kernels.line_sums_and_slopes(scores, pivots, step)[2]]
+
+    def native_slopes(scores, pivots, weights):
+        native_kernels.line_slopes_(scores, pivots, weights, *known, step)
+
+    def torch_line(scores, pivots):
+        return line_sums.line_sums(Points.of(scores), pivots, step)
+
+    def torch_line_slopes(scores, pivots, weights):
+        line_sums.line_sums(Points.of(scores), pivots, step, is_slope=True)
+        line_sums.line_sums(Points.of(-pivots, weights), -scores, step, is_slope=True)
+
+    def chosen(scores, pivots):
+        known[:] = [step_sums_and_slopes(scores, pivots, step)[1]]
+
+    def chosen_slopes(scores, pivots, weights):
+        step_slopes_(scores, pivots, weights, step, *known)
+
+    def by_pair(sums, slopes):
+        return lambda s, p: sums(s, p, step), lambda s, p, w: slopes(s, p, w, step)
+
+    native = {}
+    if paths.native() is not None:
+        native["native, by pair"] = by_pair(native_kernels.step_sums, native_kernels.step_slopes_)
+        native["native, on the line"] = native_line, native_slopes
+    return native | {
+        "torch, by pair": by_pair(torch_sums, torch_slopes_),
+        "torch, on the line": (torch_line, torch_line_slopes),
+        "as chosen": (chosen, chosen_slopes),
+    }
+
+
 def by_positives(size=4096):
     """Values and slopes of one row, pair by pair and on the line, over the number of positives."""
     step = SoftStep.upper_bound(0.01, 100.0, 0.05, 0.5, 1.44)
@@ -142,44 +179,15 @@ def by_positives(size=4096):
         scores = torch.randn(count, size - positives, generator=random) * 0.15
         pivots = torch.randn(count, positives, generator=random) * 0.15 + 0.2
         weights = torch.randn(count, positives, generator=random)
-
-        def pairs(sums, slopes, scores=scores, pivots=pivots, weights=weights, count=count):
-            def go():
-                sums(scores, pivots, step)
-                slopes(scores.clone(), pivots, weights, step)
-
-            return microseconds(go, count)
-
-        def native_line(scores, pivots, step):
-            native_kernels.line_sums(scores, pivots, step, torch.empty_like(pivots))
-
-        def torch_line(scores, pivots, step):
-            return line_sums.line_sums(Points.of(scores), pivots, step)
-
-        def torch_line_slopes(scores, pivots, weights, step):
-            torch_line_sums = line_sums.line_sums
-            torch_line_sums(Points.of(scores), pivots, step, is_slope=True)
-            torch_line_sums(Points.of(-pivots, weights), -scores, step, is_slope=True)
-
-        known = []
-
-        def chosen(scores, pivots, step, known=known):
-            known[:] = [step_sums_and_slopes(scores, pivots, step)[1]]
-
-        def chosen_slopes(scores, pivots, weights, step, known=known):
-            step_slopes_(scores, pivots, weights, step, *known)
-
         row = {"positives": positives}
-        if paths.native() is not None:
-            direct = (native_kernels.step_sums, native_kernels.step_slopes_)
-            line = (native_line, native_kernels.line_slopes_)
-            row |= {"native, by pair": pairs(*direct), "native, on the line": pairs(*line)}
-        row["torch, by pair"] = pairs(torch_sums, torch_slopes_)
-        row["torch, on the line"] = pairs(torch_line, torch_line_slopes)
-        row["as chosen"] = pairs(chosen, chosen_slopes)
-        found.append(
-            {key: value if key == "positives" else round(value) for key, value in row.items()}
-        )
+        for face, (sums, slopes) in faces(step).items():
+
+            def go(sums=sums, slopes=slopes, scores=scores, pivots=pivots, weights=weights):
+                sums(scores, pivots)
+                slopes(scores.clone(), pivots, weights)
+
+            row[face] = round(microseconds(go, count))
+        found.append(row)
     return found
 
 

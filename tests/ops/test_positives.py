@@ -13,6 +13,33 @@ def labels(draw, rows, levels):
     return torch.tensor([draw(column) for _ in range(levels)]).T.reshape(rows, levels)
 
 
+def check_the_same_when_taken(rows, plain, width):
+    """Native and torch find the same positives, and take the same scores in the same order."""
+    assert torch.equal(rows.mask, plain.mask)
+    assert torch.equal(rows.level, plain.level)
+    assert torch.equal(rows.index[rows.mask], plain.index[plain.mask])
+    if rows.index.shape[1] == 0:
+        return
+    scores = torch.rand(len(rows.index), width, generator=torch.Generator().manual_seed(width))
+    one, other = scores.clone(), scores.clone()
+    own, sorted_rows = rows.take_falling_(one)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOKALIKE_NATIVE", "0")
+        plain_own, plain_rows = plain.take_falling_(other)
+    for row in range(len(own)):
+        real, also = sorted_rows.mask[row], plain_rows.mask[row]
+        assert own[row][real].tolist() == plain_own[row][also].tolist()
+        assert own[row][real].tolist() == sorted(own[row][real].tolist(), reverse=True)
+        assert sorted_rows.index[row][real].tolist() == plain_rows.index[row][also].tolist()
+        assert sorted_rows.level[row][real].tolist() == plain_rows.level[row][also].tolist()
+        assert own[row].isfinite().all()
+        if real.any():
+            assert torch.equal(one[row], other[row])
+            taken = scores[row].clone()
+            taken[sorted_rows.index[row][real]] = -torch.inf
+            assert torch.equal(one[row], taken)
+
+
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_positives_are_the_equal_labels(data):
@@ -56,6 +83,11 @@ def test_positives_are_the_equal_labels(data):
     assert (positives.largest > 0) == bool(positives.exists.any())
     start = data.draw(st.integers(0, len(query) - 1))
     stop = data.draw(st.integers(start + 1, len(query)))
+    rows = positives.rows(start, stop)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOKALIKE_NATIVE", "0")
+        plain = Positives(query, other, role, own, candidates).rows(start, stop)
+    check_the_same_when_taken(rows, plain, shared.shape[1])
     rows = positives.rows(start, stop)
     for row, expected in enumerate(shared[start:stop]):
         columns = rows.index[row][rows.mask[row]].tolist()

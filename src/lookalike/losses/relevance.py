@@ -52,7 +52,7 @@ def relevance(
         of_level[:, depth:] += each if is_map else 0
         if not is_map:
             of_level[:, depth : depth + 1] = each
-    return of_level.gather(1, level.clamp(max=deepest))
+    return of_level.gather(1, level.clamp(max=deepest).long())
 
 
 def check(

@@ -36,13 +36,6 @@ def many_pairs(pivots: Tensor) -> int:
     return MANY_PAIRS["native" if native_kernels.suits(pivots) else pivots.device.type]
 
 
-def falling(values: Tensor) -> Tensor:
-    """``(c, P)``: the columns of each row from its highest value down."""
-    if native_kernels.suits(values):
-        return native_kernels.falling(values)
-    return values.argsort(dim=1, descending=True)
-
-
 @dataclass(frozen=True)
 class Points:
     """Points of ``c`` rows in falling order.

@@ -21,13 +21,10 @@ if TYPE_CHECKING:
 MOST_BINS = 256
 
 
-def suits(*tensors: Tensor) -> bool:
+def suits(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> bool:
     """Whether the native kernels can and may take these tensors."""
     return (
-        all(
-            t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous()
-            for t in tensors
-        )
+        all(t.device.type == "cpu" and t.dtype == dtype and t.is_contiguous() for t in tensors)
         and paths.native() is not None
     )
 
@@ -48,27 +45,64 @@ def step_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep
     return totals
 
 
-def line_sums(
-    scores: Tensor, pivots: Tensor, step: SoftStep, by_slope: Tensor | None = None
-) -> Tensor:
-    """As :func:`step_sums`, for many pivots; ``by_slope`` ``(c, P)`` is filled with slopes."""
+def line_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
+    """As :func:`step_sums`, for many pivots."""
     sums, plans = _like(pivots), (_plan(step, False), _plan(step, True))
-    _library().line_sums(scores.detach(), _plain(pivots), sums, by_slope, *plans, *_how())
+    _library().line_sums(scores.detach(), _plain(pivots), sums, None, None, *plans, *_how())
     return sums
 
 
-def line_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> None:
-    """As :func:`step_slopes_`, for many pivots whose slopes are known already."""
+def line_sums_and_slopes(
+    scores: Tensor, pivots: Tensor, step: SoftStep
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`line_sums`, the sums of the slopes, and the order of the scores for the shares."""
+    sums, slopes, plans = _like(pivots), _like(pivots), (_plan(step, False), _plan(step, True))
+    order = torch.empty(scores.shape, dtype=torch.int32)
+    _library().line_sums(scores.detach(), _plain(pivots), sums, slopes, order, *plans, *_how())
+    return sums, slopes, order
+
+
+def line_slopes_(
+    scores: Tensor, pivots: Tensor, weights: Tensor, order: Tensor, step: SoftStep
+) -> None:
+    """As :func:`step_slopes_`, for many pivots whose slopes and scores' order are known."""
     _library().line_slopes(
-        scores.detach(), _plain(pivots), _plain(weights), _plan(step, True), *_how()
+        scores.detach(), _plain(pivots), _plain(weights), order, _plan(step, True), *_how()
     )
 
 
-def falling(values: Tensor) -> Tensor:
-    """``(c, P)`` int64: the columns of each row from its highest value down."""
-    columns = torch.empty_like(values, dtype=torch.long, memory_format=torch.contiguous_format)
-    _library().falling(_plain(values), columns, torch.get_num_threads())
-    return columns
+def shared_levels(query: Tensor, reference: Tensor) -> Tensor:
+    """As :func:`lookalike.ops.positives.shared_levels`."""
+    levels = torch.empty(len(query), reference.shape[1], dtype=torch.uint8)
+    _library().shared_levels(query, reference, levels, torch.get_num_threads())
+    return levels
+
+
+def matching_columns(levels: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """``(c, width)`` int64 and uint8: the columns that share a level, and which; padding last."""
+    index = torch.empty(len(levels), width, dtype=torch.long)
+    found = torch.empty(len(levels), width, dtype=torch.uint8)
+    _library().matching_columns(levels, index, found, torch.get_num_threads())
+    return index, found
+
+
+def take_falling_(
+    scores: Tensor, index: Tensor, mask: Tensor, level: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As :meth:`lookalike.ops.positives.RowPositives.take_falling_`; overwrites where it can."""
+    own = scores.new_empty(index.shape)
+    index, mask, level = index.contiguous(), mask.contiguous(), level.contiguous()
+    _library().take_falling(scores, index, mask, level, own, torch.get_num_threads())
+    return own, index, mask, level
+
+
+def sorted_columns(
+    order: Tensor, first: Tensor, count: Tensor, own_place: Tensor, width: int
+) -> Tensor:
+    """``(c, width)`` int64: ``count`` entries of ``order`` from ``first`` on, without one place."""
+    index = torch.empty(len(first), width, dtype=torch.long)
+    _library().sorted_columns(order, first, count, own_place, index, torch.get_num_threads())
+    return index
 
 
 def pair_sums(pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairSteps) -> Tensor:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # The signatures that this version calls; src/lookalike/ops/native/module.cpp has the same number.
-INTERFACE = 6
+INTERFACE = 7
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lookalike.ops.labels import DISTRACTOR, same_label
+from lookalike.ops import native_kernels
+from lookalike.ops.labels import DISTRACTOR
 
 # Entries of the P × P tables of one group of rows: 16 MB in float32. Where there are so many
 # positives that no such table is made, some dozen arrays with one for each.
@@ -27,7 +28,7 @@ class RowPositives:
     Attributes:
         index: ``(c, P)`` columns, rows padded by their first entry; P is the largest count.
         mask: ``(c, P)``, False on the padding.
-        level: ``(c, P)`` int64, how many label columns agree (1 .. L), 0 on the padding.
+        level: ``(c, P)`` uint8, how many label columns agree (1 .. L), 0 on the padding.
     """
 
     index: Tensor
@@ -39,9 +40,23 @@ class RowPositives:
         """``(c,)`` positives of each query."""
         return self.mask.sum(dim=1)
 
-    def reordered(self, order: Tensor) -> RowPositives:
-        """The same, in the order of the ``(c, P)`` places; padding may come anywhere."""
-        return RowPositives(*(t.gather(1, order) for t in (self.index, self.mask, self.level)))
+    def take_falling_(self, scores: Tensor) -> tuple[Tensor, RowPositives]:
+        """Take the scores of the positives out of their rows, where -inf replaces them.
+
+        Args:
+            scores: ``(c, M)``, overwritten, as may be these positives.
+
+        Returns:
+            ``(c, P)`` the scores in falling order, finite on the padding, which may come anywhere;
+            and the positives in that order.
+        """
+        parts = (self.index, self.mask, self.level)
+        if native_kernels.suits(scores):
+            own, *parts = native_kernels.take_falling_(scores, *parts)
+            return own, RowPositives(*parts)
+        own, order = scores.gather(1, self.index).sort(dim=1, descending=True)
+        scores.scatter_(1, self.index, -math.inf)
+        return own, RowPositives(*(part.gather(1, order) for part in parts))
 
     def groups(self, many: float = math.inf) -> Iterator[tuple[Tensor | None, RowPositives]]:
         """Rows of similar numbers of positives, with little padding.
@@ -119,19 +134,29 @@ class Positives:
         if own is None:
             own = torch.arange(len(query_labels), device=query_labels.device)
         self.own = own
+        groups = [_group(q, r) for q, r in zip(query_labels.T, reference_labels.T, strict=True)]
+        self.order, self.first = groups[0].order, groups[0].first
+        self.query_codes = torch.stack([group.query for group in groups], dim=1)
+        self.reference_codes = torch.stack([group.reference for group in groups])
         if candidates is None:
-            groups = [_group(q, r) for q, r in zip(query_labels.T, reference_labels.T, strict=True)]
-            self.order, self.first, _ = groups[0]
-            counts = torch.stack([count for _, _, count in groups])
+            counts = torch.stack([group.counts for group in groups])
         else:
             counts = torch.stack(
                 [
-                    (same_label(q, r) & candidates).sum(dim=1)
-                    for q, r in zip(query_labels.T, reference_labels.T, strict=True)
+                    ((query[:, None] == reference) & candidates).sum(dim=1)
+                    for query, reference in zip(
+                        self.query_codes.T, self.reference_codes, strict=True
+                    )
                 ]
             )
+        # Where each query is left out of the sorted references; beyond them where it is not.
+        self.own_place = torch.full_like(own, len(self.order))
         if self_role != "positive":
             counts = counts - (own >= 0).long()
+            rank = torch.empty_like(self.order)
+            rank[self.order] = torch.arange(len(self.order), device=rank.device)
+            row, column = self._own_places(0, len(own))
+            self.own_place[row] = rank[column]
         counts = counts * (query_labels.T != DISTRACTOR)
         self.exists = (counts > 0).any(dim=0)
         """``(B,)``, whether the query has a positive at all."""
@@ -178,47 +203,81 @@ class Positives:
     def _rows_by_sort(self, start: int, stop: int) -> RowPositives:
         count = self.counts[start:stop]
         width = int(count.max())
-        slot = torch.arange(width, device=count.device).expand(stop - start, width)
-        mask = slot < count[:, None]
-        place = torch.where(mask, slot, 0) + self.first[start:stop, None]
-        if self.self_role != "positive":
-            row, column = self._own_places(start, stop)
-            rank = torch.empty_like(self.order)
-            rank[self.order] = torch.arange(len(self.order), device=rank.device)
-            place[row] += place[row] >= rank[column, None]
+        first, own_place = self.first[start:stop], self.own_place[start:stop]
+        mask = torch.arange(width, device=count.device) < count[:, None]
+        if native_kernels.suits(self.order, dtype=torch.long):
+            index = native_kernels.sorted_columns(self.order, first, count, own_place, width)
+            return RowPositives(index, mask, mask.to(torch.uint8))
+        place = torch.arange(width, device=count.device) * mask + first[:, None]
+        place += place >= own_place[:, None]
         # A row without positives may sit at the very end of the sorted labels.
         index = self.order[place.clamp(max=len(self.order) - 1)]
-        return RowPositives(index, mask, mask.long())
+        return RowPositives(index, mask, mask.to(torch.uint8))
 
     def _rows_by_comparison(self, start: int, stop: int) -> RowPositives:
-        query = self.query_labels[start:stop]
-        level = torch.zeros(
-            stop - start, len(self.reference_labels), dtype=torch.uint8, device=query.device
-        )
-        for column in range(self.levels):
-            level += same_label(query[:, column], self.reference_labels[:, column])
+        level = shared_levels(self.query_codes[start:stop], self.reference_codes)
         if self.self_role != "positive":
             level[self._own_places(start, stop)] = 0
         if self.candidates is not None:
             level *= self.candidates[start:stop]
         count = torch.count_nonzero(level, dim=1)
-        if len(count) and int(count.min()) == int(count.max()):
-            index = level.nonzero()[:, 1].view(len(count), -1)
-            own = level.gather(1, index)
-            return RowPositives(index, own != 0, own.long())
+        width = int(count.max()) if len(count) else 0
+        mask = torch.arange(width, device=count.device) < count[:, None]
+        if native_kernels.suits(level, dtype=torch.uint8):
+            index, own = native_kernels.matching_columns(level, width)
+            return RowPositives(index, mask, own)
         row, column = level.nonzero(as_tuple=True)
         slot = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
-        width = int(count.max()) if len(count) else 0
         index = row.new_zeros(stop - start, width)
         index[row, slot] = column
-        mask = torch.arange(width, device=row.device) < count[:, None]
         index = torch.where(mask, index, index[:, :1])
-        return RowPositives(index, mask, level.gather(1, index).long() * mask)
+        return RowPositives(index, mask, level.gather(1, index) * mask)
 
 
-def _group(query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The references sorted by label, and each query's first place and count among them."""
+def shared_levels(query: Tensor, reference: Tensor) -> Tensor:
+    """How many label columns of each reference agree with each query.
+
+    Args:
+        query: ``(c, L)`` int32.
+        reference: ``(L, M)`` int32.
+
+    Returns:
+        ``(c, M)`` uint8.
+
+    >>> codes = torch.tensor([[1, 2]], dtype=torch.int32)
+    >>> shared_levels(codes, torch.tensor([[1, 0, 1], [2, 2, 0]], dtype=torch.int32)).tolist()
+    [[2, 1, 1]]
+    """
+    if native_kernels.suits(query, reference, dtype=torch.int32):
+        return native_kernels.shared_levels(query, reference)
+    level = torch.zeros(len(query), reference.shape[1], dtype=torch.uint8, device=query.device)
+    for own, other in zip(query.T, reference, strict=True):
+        level += own[:, None] == other
+    return level
+
+
+class _Group(NamedTuple):
+    """The references of one label column, and where each query's are among them.
+
+    Attributes:
+        order: ``(M,)`` the references sorted by label.
+        first, counts: ``(B,)`` each query's first place there, and how many it has.
+        query, reference: ``(B,)`` and ``(M,)`` int32 codes, equal where the labels are the same and
+            no distractor's; -1 where a query has no references.
+    """
+
+    order: Tensor
+    first: Tensor
+    counts: Tensor
+    query: Tensor
+    reference: Tensor
+
+
+def _group(query: Tensor, reference: Tensor) -> _Group:
     ordered, order = torch.sort(reference, stable=True)
-    query = query.contiguous()
+    query, reference = query.contiguous(), reference.contiguous()
     first = torch.searchsorted(ordered, query)
-    return order, first, torch.searchsorted(ordered, query, right=True) - first
+    count = torch.searchsorted(ordered, query, right=True) - first
+    is_found = (count > 0) & (query != DISTRACTOR)
+    codes = torch.searchsorted(ordered, reference).int()
+    return _Group(order, first, count, torch.where(is_found, first, -1).int(), codes)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lookalike.ops.line_sums import falling, many, many_pairs
+from lookalike.ops.line_sums import many, many_pairs
 from lookalike.ops.positives import ARRAYS, TABLE, Positives, RowPositives
 from lookalike.ops.ranks import Ranked, Steps
 from lookalike.ops.step_sums import step_slopes_, step_sums, step_sums_and_slopes
@@ -83,20 +83,20 @@ class RankedRows:
     def _group(
         self, scores: Tensor, positives: RowPositives, weights: Tensor | None, mixup: Tensor | None
     ) -> Tensor:
-        own = scores.gather(1, positives.index)
-        if own.shape[1] >= many(scores):
+        if positives.index.shape[1] >= many(scores):
             # All sums over many positives begin with their order: it is found once.
-            order = falling(own)
-            own, positives = own.gather(1, order), positives.reordered(order)
+            own, positives = positives.take_falling_(scores)
+        else:
+            own = scores.gather(1, positives.index)
+            scores.scatter_(1, positives.index, -math.inf)
         own.requires_grad_(weights is not None)
-        scores.scatter_(1, positives.index, -math.inf)
         with torch.set_grad_enabled(weights is not None):
             pivots, mask = own, positives.mask
             if mixup is not None:
                 pivots, mask = mix_positives(own, mask, mixup)
             # A padded pivot is finite among the positives, but must gain nothing from the rest.
             reach = pivots.detach().masked_fill(~mask, math.inf)
-            below, slopes = (
+            below, known = (
                 (step_sums(scores, reach, self.steps.lower), None)
                 if weights is None
                 else step_sums_and_slopes(scores, reach, self.steps.lower)
@@ -110,7 +110,7 @@ class RankedRows:
             by_pivot, by_below = torch.autograd.grad(
                 losses @ weights, (pivots, below), retain_graph=True, materialize_grads=True
             )
-            slopes = step_slopes_(scores, reach, by_below, self.steps.lower, slopes)
+            slopes = step_slopes_(scores, reach, by_below, self.steps.lower, known)
             by_pivot = by_pivot - by_below * slopes
             if mixup is not None:
                 (by_pivot,) = torch.autograd.grad((pivots * by_pivot).sum(), own)

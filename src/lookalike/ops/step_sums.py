@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -48,18 +49,30 @@ def step_sums(scores: Tensor, pivots: Tensor, step: SoftStep) -> Tensor:
     return torch_sums(scores, pivots, step)
 
 
+class Known(NamedTuple):
+    """What was found out about the slopes beside the sums.
+
+    Attributes:
+        slopes: ``(c, P)``, ``sum_j step'(scores[b, j] - pivots[b, i])``.
+        order: ``(c, M)`` int32, the columns of the scores in falling order.
+    """
+
+    slopes: Tensor
+    order: Tensor
+
+
 def step_sums_and_slopes(
     scores: Tensor, pivots: Tensor, step: SoftStep
-) -> tuple[Tensor, Tensor | None]:
-    """:func:`step_sums`, and the sums of the slopes where they cost little more, else None."""
+) -> tuple[Tensor, Known | None]:
+    """:func:`step_sums`, and what it costs little more to know of the slopes, else None."""
     if pivots.shape[1] >= many(scores) and native_kernels.suits(scores):
-        slopes = torch.empty_like(pivots, requires_grad=False)
-        return native_kernels.line_sums(scores, pivots, step, slopes), slopes
+        sums, *known = native_kernels.line_sums_and_slopes(scores, pivots, step)
+        return sums, Known(*known)
     return step_sums(scores, pivots, step), None
 
 
 def step_slopes_(
-    scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep, slopes: Tensor | None = None
+    scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep, known: Known | None = None
 ) -> Tensor:
     """Replace each score by ``sum_i weights[b, i] * step'(scores[b, j] - pivots[b, i])``.
 
@@ -68,18 +81,17 @@ def step_slopes_(
         pivots: ``(c, P)``.
         weights: ``(c, P)``, 0 on the padding.
         step: the soft step.
-        slopes: the result, if :func:`step_sums_and_slopes` gave it.
+        known: what :func:`step_sums_and_slopes` gave for the same scores and pivots.
 
     Returns:
         ``(c, P)``, ``sum_j step'(scores[b, j] - pivots[b, i])`` before the weights.
     """
     if pivots.shape[1] >= many(scores):
         if native_kernels.suits(scores):
-            if slopes is None:
-                _, slopes = step_sums_and_slopes(scores, pivots, step)
-                assert slopes is not None
-            native_kernels.line_slopes_(scores, pivots, weights, step)
-            return slopes
+            if known is None:
+                known = Known(*native_kernels.line_sums_and_slopes(scores, pivots, step)[1:])
+            native_kernels.line_slopes_(scores, pivots, weights, known.order, step)
+            return known.slopes
         return _line_slopes_(scores, pivots, weights, step)
     kernels = _kernels(scores)
     if kernels:

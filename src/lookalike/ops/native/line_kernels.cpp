@@ -10,6 +10,8 @@ namespace {
 
 // Sums of floats this long are added up in double, or apart.
 constexpr int64_t kRun = 128;
+// Targets that are looked at side by side, so that none waits for the one before.
+constexpr int64_t kSide = 4;
 
 template <bool kStrict>
 inline bool passes(float x, const Cut& cut) {
@@ -229,17 +231,35 @@ void mend_homes(int64_t first, int64_t last, int64_t c, const LineRoom& room) {
     }
 }
 
-// What the sources of the cell in which the step is cut add, from the first that is below the cut.
-inline float below_cut(const float* suffix, const float* table, float v) {
-    Four four = {};
-    float sums[kNodes], at[kNodes];
-    multiply(suffix, table, four);
-    total(four, sums);
-    powers(v, 1.0f, at);
-    float sum = 0.0f;
+// What the sources of the cell in which the step is cut add to its targets, each from its first source
+// below the cut: a polynomial in v for every power of u, a few targets side by side.
+void add_below_cut(const float* targets, int64_t first, int64_t last, const Cell& cell,
+                   const Centre& centre, const Curve& curve, const LineRoom& room, double* sums) {
+    static const float nothing[kNodes] = {};
+    for (int64_t start = first; start < last; start += kSide) {
+        const float* suffixes[kSide];
+        float v[kSide], at[kSide][kNodes];
+        for (int64_t i = 0; i < kSide; ++i) {
+            const int64_t target = start + i < last ? start + i : last - 1;
+            const int64_t passed = room.passed[target];
+            const int64_t from = passed > cell.first ? passed : cell.first;
+            suffixes[i] = from < cell.last ? room.suffixes + from * kNodes : nothing;
+            v[i] = centre(targets[target]);
+            std::memcpy(at[i], curve.cut[kNodes - 1], sizeof at[i]);
+        }
+#pragma GCC unroll 8
+        for (int64_t l = kNodes - 2; l >= 0; --l)
+#pragma GCC unroll 4
+            for (int64_t i = 0; i < kSide; ++i)
+#pragma omp simd
+                for (int64_t k = 0; k < kNodes; ++k) at[i][k] = at[i][k] * v[i] + curve.cut[l][k];
+        for (int64_t i = 0; i < kSide && start + i < last; ++i) {
+            float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t l = 0; l < kNodes; ++l) sum += sums[l] * at[l];
-    return sum;
+            for (int64_t k = 0; k < kNodes; ++k) sum += at[i][k] * suffixes[i][k];
+            sums[start + i] += sum;
+        }
+    }
 }
 
 // What the sources far below and, of a curve that is not cut, far above add to a cell of targets.
@@ -295,12 +315,7 @@ void add_home(const float* targets, int64_t first, int64_t last, double home, in
         for (int64_t i = 0; i < n; ++i) sums[start + i] += far + sum[i];
     }
     if (!curve.is_cut || cells[c].id != home) return;
-    for (int64_t i = first; i < last; ++i) {
-        const int64_t from = room.passed[i] > cells[c].first ? room.passed[i] : cells[c].first;
-        if (from < cells[c].last)
-            sums[i] += below_cut(room.suffixes + from * kNodes, curve.table,
-                                 centre(targets[i]));
-    }
+    add_below_cut(targets, first, last, cells[c], centre, curve, room, sums);
 }
 
 // All targets, a cell of them at a time.

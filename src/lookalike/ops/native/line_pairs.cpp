@@ -1,5 +1,7 @@
 // The Python face of the line kernels, for pairs of positives: split by level, so that weights, which
 // are those of the lower of two levels or the less relevant, belong to the sources alone.
+#include <atomic>
+
 #include "line_rows.hpp"
 #include "threads.hpp"
 
@@ -51,10 +53,11 @@ class Pairs {
     Pairs(const LineKernels& kernel, const Relations& relations)
         : rows_(kernel), relations_(relations) {}
 
-    // found(plan), with rows().targets of one level and the rows().sources that meet them by it.
+    // found(plan), with rows().targets of one level and the rows().sources that meet them by it;
+    // false unless the levels tell the weights.
     template <typename Found>
-    void each(const PairRow& row, const Found& found) {
-        level_weights(row, weights_);
+    bool each(const PairRow& row, const Found& found) {
+        if (!level_weights(row, weights_)) return false;
         Line &items = rows_.items, &targets = rows_.targets;
         items.take(
             row.depth, [&](int64_t i) { return row.weights[i] != 0.0f; },
@@ -76,8 +79,9 @@ class Pairs {
                 choose(level, static_cast<int>(p), is_one);
                 if (rows_.sources.size > 0) found(plan);
             }
-            if (is_one) return;
+            if (is_one) break;
         }
+        return true;
     }
 
     Rows& rows() { return rows_; }
@@ -123,17 +127,6 @@ class Pairs {
     Grown<float> shares_;
 };
 
-bool all_suit(ConstMatrix pivots, const PairRow& first) {
-    std::array<float, kMostLevels> weights;
-    for (size_t row = 0; row < pivots.shape(0); ++row) {
-        const int64_t at = static_cast<int64_t>(row) * first.depth;
-        const float* level = first.level == nullptr ? nullptr : first.level + at;
-        if (!level_weights({first.scores + at, first.weights + at, level, first.depth}, weights))
-            return false;
-    }
-    return true;
-}
-
 bool line_pair_sums(ConstMatrix pivots, ConstMatrix weights, std::optional<ConstMatrix> level,
                     Matrix out, const Parts& parts, const std::array<int, 3>& which,
                     double at_zero, const std::string& isa, int threads) {
@@ -147,7 +140,7 @@ bool line_pair_sums(ConstMatrix pivots, ConstMatrix weights, std::optional<Const
     const PairRow table = {pivots.data(), weights.data(), level ? level->data() : nullptr, depth};
     float* o = out.data();
     nb::gil_scoped_release free;
-    if (!all_suit(pivots, table)) return false;
+    std::atomic<bool> suits{true};
     share_rows(pivots.shape(0), 32 * depth, threads, [&](int64_t first, int64_t last) {
         Pairs pairs(kernel, relations);
         std::vector<double> sums(depth);
@@ -156,7 +149,7 @@ bool line_pair_sums(ConstMatrix pivots, ConstMatrix weights, std::optional<Const
                                table.level == nullptr ? nullptr : table.level + at, depth};
             // An item does not push itself.
             for (int64_t i = 0; i < depth; ++i) sums[i] = -at_zero * row.weights[i];
-            pairs.each(row, [&](const Plan& plan) {
+            const bool good = pairs.each(row, [&](const Plan& plan) {
                 Line &sources = pairs.rows().sources, &targets = pairs.rows().targets;
                 const double* found =
                     pairs.rows().add(sources.x.data(), pairs.shares(), sources.size,
@@ -164,10 +157,14 @@ bool line_pair_sums(ConstMatrix pivots, ConstMatrix weights, std::optional<Const
                 for (int64_t i = 0; i < targets.size; ++i)
                     sums[targets.place.data()[i]] += found[i];
             });
+            if (!good) {
+                suits = false;
+                return;
+            }
             for (int64_t i = 0; i < depth; ++i) o[at + i] = static_cast<float>(sums[i]);
         }
     });
-    return true;
+    return suits;
 }
 
 bool line_pair_slopes(ConstMatrix pivots, ConstMatrix weights, std::optional<ConstMatrix> level,
@@ -185,7 +182,7 @@ bool line_pair_slopes(ConstMatrix pivots, ConstMatrix weights, std::optional<Con
     const float* g = by_sum.data();
     float* o = out.data();
     nb::gil_scoped_release free;
-    if (!all_suit(pivots, table)) return false;
+    std::atomic<bool> suits{true};
     share_rows(pivots.shape(0), 64 * depth, threads, [&](int64_t first, int64_t last) {
         Pairs pairs(kernel, relations);
         std::vector<double> slopes(depth);
@@ -193,7 +190,7 @@ bool line_pair_slopes(ConstMatrix pivots, ConstMatrix weights, std::optional<Con
             const PairRow row = {table.scores + at, table.weights + at,
                                table.level == nullptr ? nullptr : table.level + at, depth};
             slopes.assign(depth, 0.0);
-            pairs.each(row, [&](const Plan& plan) {
+            const bool good = pairs.each(row, [&](const Plan& plan) {
                 Rows& rows = pairs.rows();
                 Line &sources = rows.sources, &targets = rows.targets;
                 const float *x = sources.x.data(), *to = targets.x.data();
@@ -210,10 +207,14 @@ bool line_pair_slopes(ConstMatrix pivots, ConstMatrix weights, std::optional<Con
                 for (int64_t j = 0; j < sources.size; ++j)
                     slopes[source[j]] += pairs.shares()[j] * up[sources.size - 1 - j];
             });
+            if (!good) {
+                suits = false;
+                return;
+            }
             for (int64_t i = 0; i < depth; ++i) o[at + i] = static_cast<float>(slopes[i]);
         }
     });
-    return true;
+    return suits;
 }
 
 }  // namespace

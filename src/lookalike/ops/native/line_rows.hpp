@@ -38,7 +38,10 @@ inline Plan make_plan(const PlanParts& parts) {
         const auto& n = std::get<2>(parts);
         plan.has_curve = true;
         plan.curve = {table->data(), static_cast<int64_t>(n[0]), static_cast<int64_t>(table->shape(0)),
-                      n[1], n[2], n[3], n[4] != 0.0, n[5], n[6] != 0.0, {}, {}};
+                      n[1], n[2], n[3], n[4] != 0.0, n[5], n[6] != 0.0, {}, {}, {}};
+        for (int64_t k = 0; k < kNodes && table->shape(0) > 0; ++k)
+            for (int64_t l = 0; l < kNodes; ++l)
+                plan.curve.cut[l][k] = plan.curve.table[k * kNodes + l];
         for (int64_t k = 0; k < kTerms; ++k) {
             plan.curve.tail[k] = static_cast<float>(std::get<3>(parts)[k][0]);
             for (int64_t l = 0; l < kNodes; ++l)
@@ -47,6 +50,9 @@ inline Plan make_plan(const PlanParts& parts) {
     }
     return plan;
 }
+
+// After the last column of a row that has fewer than there are; a row with what is not a number begins so.
+constexpr int32_t kEnd = -1, kNotANumber = -2;
 
 // Memory that only grows: what it holds is not kept, nor cleared.
 template <typename T>
@@ -57,6 +63,7 @@ class Grown {
         return held_.data();
     }
     T* data() { return held_.data(); }
+    const T* data() const { return held_.data(); }
 
   private:
     std::vector<T> held_;
@@ -125,16 +132,35 @@ class Rows {
         return add(turned, shares, count, targets, size, plan);
     }
 
-    // The columns of a row that are not absent; false where one is no number.
+    // The columns of a row that are not absent, in falling order; false where one is not a number.
     bool read(const float* row, int64_t width, float absent, Line& line) {
         line.take(
             width, [=](int64_t j) { return row[j] != absent; }, [=](int64_t j) { return row[j]; },
             [](int64_t j) { return j; });
+        return sort(line);
+    }
+
+    // False, and the line as it was, where one is not a number.
+    bool sort(Line& line) {
+        const float* x = line.x.data();
         float sum = 0.0f;
-        for (int64_t i = 0; i < line.size; ++i) sum += line.x.data()[i] - line.x.data()[i];
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < line.size; ++i) sum += x[i] - x[i];
         if (sum != 0.0f) return false;
         sorter.fall(line.x.data(), line.place.data(), line.size);
         return true;
+    }
+
+    // What `read` made of this row, from the columns that it found, kEnd after the last.
+    void reread(const float* row, const int32_t* columns, int64_t width, Line& line) {
+        float* x = line.x.at_least(width);
+        int32_t* place = line.place.at_least(width);
+        int64_t n = 0;
+        for (; n < width && columns[n] >= 0 && columns[n] < width; ++n) {
+            place[n] = columns[n];
+            x[n] = row[columns[n]];
+        }
+        line.size = n;
     }
 
   private:

@@ -34,6 +34,8 @@ struct Curve {
     double tau;
     bool is_slope;
     float tail[kTerms], rise[kTerms][kNodes];
+    // If it is cut: of its own cell's table, for each power of v those of u.
+    float cut[kNodes][kNodes];
 };
 
 constexpr int64_t kMostCuts = 3;

@@ -2,94 +2,93 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
 namespace lookalike {
 
-// Two passes over a few bits each of a position on the line, then those that share one by insertion.
+// One pass into several buckets a value, evenly along the line; what shares a bucket is put in order by
+// insertion. Where values crowd together so that this takes long, an ordinary sort.
 class Sorter {
   public:
-    // Values and places are overwritten, in falling order of the values. All are finite.
+    // Values and places are overwritten, in falling order of the values; equal ones keep theirs. All
+    // are finite.
     void fall(float* values, int32_t* places, int64_t n) {
-        bool falls = true;
-        for (int64_t i = 1; i < n; ++i) falls &= values[i - 1] >= values[i];
-        if (falls) return;
-        if (n > static_cast<int64_t>(keys_.size())) {
-            keys_.resize(n);
-            other_.resize(n);
-            held_.resize(n);
-            ordered_.resize(n);
-        }
-        float low = values[0], high = values[0];
-        for (int64_t i = 1; i < n; ++i) {
+        float low = INFINITY, high = -INFINITY;
+        int32_t rises = 0;
+#pragma omp simd reduction(min : low) reduction(max : high)
+        for (int64_t i = 0; i < n; ++i) {
             low = values[i] < low ? values[i] : low;
             high = values[i] > high ? values[i] : high;
         }
-        // Short rows have few counters to sum up.
-        const int bits = n < 1500 ? kBits - 3 : kBits;
-        const uint64_t mask = (1 << bits) - 1;
-        const double top = static_cast<double>((int64_t{1} << (2 * bits)) - 1);
-        const double scale = top / (static_cast<double>(high) - low);
-        std::memset(counts_[0], 0, (mask + 1) * sizeof(int32_t));
-        std::memset(counts_[1], 0, (mask + 1) * sizeof(int32_t));
-        for (int64_t i = 0; i < n; ++i) {
-            const double at = (static_cast<double>(high) - values[i]) * scale;
-            const uint64_t key = static_cast<uint64_t>(static_cast<int64_t>(at));
-            keys_[i] = key << 32 | static_cast<uint64_t>(i);
-            ++counts_[0][key & mask];
-            ++counts_[1][key >> bits];
+#pragma omp simd reduction(| : rises)
+        for (int64_t i = 1; i < n; ++i) rises |= values[i - 1] < values[i] ? 1 : 0;
+        if (rises == 0) return;
+        if (n > static_cast<int64_t>(items_.size())) {
+            items_.resize(n);
+            buckets_.resize(n);
         }
-        pass(keys_.data(), other_.data(), n, counts_[0], 32, mask);
-        pass(other_.data(), keys_.data(), n, counts_[1], 32 + bits, mask);
-        std::memcpy(held_.data(), values, n * sizeof(float));
-        for (int64_t i = 0; i < n; ++i) values[i] = held_[keys_[i] & UINT32_MAX];
-        settle(values, n);
-        for (int64_t i = 0; i < n; ++i) ordered_[i] = places[keys_[i] & UINT32_MAX];
-        std::memcpy(places, ordered_.data(), n * sizeof(int32_t));
+        int64_t size = kBuckets;
+        while (size < kEach * n && size < kMostBuckets) size *= 2;
+        if (size > static_cast<int64_t>(counts_.size())) counts_.resize(size);
+        // A range too wide or too narrow for floats is one bucket.
+        const float scale = static_cast<float>(size - 1) / (high - low);
+        const bool is_plain = std::isfinite(scale) && scale > 0.0f;
+        scatter(values, places, n, is_plain ? high : 0.0f, is_plain ? scale : 0.0f, size);
+        settle(n);
+        for (int64_t i = 0; i < n; ++i) {
+            values[i] = items_[i].value;
+            places[i] = items_[i].place;
+        }
     }
 
   private:
-    static constexpr int kBits = 11;
+    static constexpr int64_t kBuckets = 256, kMostBuckets = 1 << 16, kEach = 3, kMoves = 8;
 
-    static void pass(const uint64_t* from, uint64_t* to, int64_t n, int32_t* counts, int shift,
-                     uint64_t mask) {
+    struct Item {
+        float value;
+        int32_t place;
+    };
+
+    void scatter(const float* values, const int32_t* places, int64_t n, float high, float scale,
+                 int64_t size) {
+        int32_t *buckets = buckets_.data(), *counts = counts_.data();
+        const int32_t last = static_cast<int32_t>(size - 1);
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) {
+            const int32_t at = static_cast<int32_t>((high - values[i]) * scale);
+            buckets[i] = at < last ? at : last;
+        }
+        std::memset(counts, 0, size * sizeof(int32_t));
+        for (int64_t i = 0; i < n; ++i) ++counts[buckets[i]];
         int32_t before = 0;
-        for (uint64_t b = 0; b <= mask; ++b) {
+        for (int64_t b = 0; b < size; ++b) {
             const int32_t count = counts[b];
             counts[b] = before;
             before += count;
         }
-        for (int64_t i = 0; i < n; ++i) to[counts[from[i] >> shift & mask]++] = from[i];
+        for (int64_t i = 0; i < n; ++i) items_[counts[buckets[i]]++] = {values[i], places[i]};
     }
 
-    // Insertion, unless so many share a position that it would take long.
-    void settle(float* values, int64_t n) {
-        int64_t moves = 8 * n;
-        for (int64_t i = 1; i < n && moves > 0; ++i) {
-            const float value = values[i];
-            const uint64_t key = keys_[i];
+    void settle(int64_t n) {
+        Item* items = items_.data();
+        int64_t moves = kMoves * n;
+        for (int64_t i = 1; i < n; ++i) {
+            const Item item = items[i];
             int64_t j = i;
-            for (; j > 0 && values[j - 1] < value; --j, --moves) {
-                values[j] = values[j - 1];
-                keys_[j] = keys_[j - 1];
-            }
-            values[j] = value;
-            keys_[j] = key;
+            for (; j > 0 && items[j - 1].value < item.value; --j, --moves) items[j] = items[j - 1];
+            items[j] = item;
+            if (moves <= 0) break;
         }
-        if (moves <= 0) {
-            std::stable_sort(keys_.begin(), keys_.begin() + n, [this](uint64_t a, uint64_t b) {
-                return held_[a & UINT32_MAX] > held_[b & UINT32_MAX];
-            });
-            for (int64_t i = 0; i < n; ++i) values[i] = held_[keys_[i] & UINT32_MAX];
-        }
+        if (moves <= 0)
+            std::stable_sort(items, items + n,
+                             [](const Item& a, const Item& b) { return a.value > b.value; });
     }
 
-    std::vector<uint64_t> keys_, other_;
-    std::vector<float> held_;
-    std::vector<int32_t> ordered_;
-    int32_t counts_[2][1 << kBits];
+    std::vector<Item> items_;
+    std::vector<int32_t> buckets_, counts_;
 };
 
 }  // namespace lookalike
