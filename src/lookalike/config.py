@@ -84,8 +84,8 @@ class OptimizerConfig:
     milestones: list[int] = field(default_factory=list)  # epochs, for multistep
     step_epochs: int = 1  # epochs between two drops, for step
     gamma: float = 0.3  # factor of a drop (multistep, step), of an epoch (exponential)
-    freeze: list[str] = field(default_factory=list)  # groups that stand still at first
-    freeze_epochs: int = 0  # for so many epochs
+    freeze: list[str] = field(default_factory=list)  # groups that stand still
+    freeze_epochs: int = 0  # for so many epochs at first; 0: for the whole run
     freeze_schedule: bool = False  # all schedules wait meanwhile, and end that much short
     clip_norm: float | None = None  # largest gradient norm of the network; null: no clipping
 
@@ -221,6 +221,11 @@ class Config:
     fsdp: bool = False  # shard weights, gradients and optimiser state over the processes
     compile: bool = False  # the backbone by torch.compile
     gradient_checkpointing: bool = False  # compute activations twice instead of keeping them
+    # with optimizer.freeze=[backbone] for the whole run: views of each training image that pass it,
+    # once; the first as evaluation sees it, the others by transform.train. 0: all images pass it
+    # anew in every step; null: 1
+    views: int | None = None
+    feature_cache: str | None = None  # folder that keeps those features for other runs
     workers: int = 2  # data-loading processes of each training process
     broken: str = "refuse"  # a picture that cannot be read: refuse, or skip and count
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

@@ -22,6 +22,7 @@ _ENDS: dict[str, tuple[float, float]] = {
     "batch_size": (0, BATCH),
     "micro_batch": (0, BATCH),
     "update_every": (0, BATCH),
+    "views": (0, 1_000),
     "workers": (0, WORKERS),
     "transform.size": (1, SIDE),
     "model.embedding_size": (0, WIDTH),

@@ -13,6 +13,7 @@ evaluation/       a folder a split: report.json, embeddings.npy, rows.parquet
 tensorboard/      the same numbers as curves
 report.html       the page to look at
 broken_batch/     only after a loss that was no number: the batch it came from
+features/         only before the end of a run with a frozen backbone: what that made of images
 unfinished/       only after an evaluation that was killed: what it had done
 """
 
@@ -38,7 +39,7 @@ from lookalike.files import empty, is_free, refuse_links, write_text
 _OWN = (
     "config.yaml", "manifest.json", "metrics.jsonl", "checkpoints", "model", "evaluation",
     "tensorboard", "report.html", "broken_batch", "unfinished", "teacher", "exported", "start",
-    "data.parquet", "table.parquet",
+    "features", "data.parquet", "table.parquet",
 )  # fmt: skip
 _VERSIONS = ("torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "faiss-cpu")
 

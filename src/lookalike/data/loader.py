@@ -170,6 +170,28 @@ def eval_loader(
     return Loader(PictureDataset(table, transform, broken=broken), _InOrder(batches[mine]), workers)
 
 
+def view_loader(
+    table: Table,
+    transform: Transform,
+    *,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    workers: int,
+    broken: Broken,
+    rank: int,
+    world: int,
+    done: np.ndarray,
+) -> Loader:
+    """As `eval_loader`, but each image as training would see it in an epoch."""
+    loader = eval_loader(
+        table, transform, batch_size, workers, broken, rank=rank, world=world, done=done
+    )
+    loader.dataset.seed = seed
+    loader.set_epoch(epoch)
+    return loader
+
+
 class _InOrder(Sampler[list[int]]):
     def __init__(self, batches: list[np.ndarray]) -> None:
         self.batches = batches

@@ -131,10 +131,15 @@ def embedded(
         on_batch=on_batch,
         store=store,
     )
-    if len(found.rows) < len(rows):
-        left_out = f"{counted(len(rows) - len(found.rows), 'unreadable picture')} skipped"
-        rows = without_others(rows, found.rows).with_notes(left_out)
-    return found.vectors, rows
+    return found.vectors, readable(rows, found.rows)
+
+
+def readable(rows: Table, kept: np.ndarray) -> Table:
+    """The rows that could be read, with a note on how many could not."""
+    if len(kept) == len(rows):
+        return rows
+    left_out = f"{counted(len(rows) - len(kept), 'unreadable picture')} skipped"
+    return without_others(rows, kept).with_notes(left_out)
 
 
 def measure_vectors(

@@ -90,6 +90,7 @@ class Embedder(nn.Module):
     mean: Tensor
     std: Tensor
     teacher: str | None = None
+    still: bool = False  # the backbone stays as evaluation has it, also in training
 
     def __init__(self, spec: Spec, *, pretrained: bool | str = False) -> None:
         super().__init__()
@@ -186,7 +187,9 @@ class Embedder(nn.Module):
     def train(self, mode: bool = True) -> Embedder:
         """As in torch; frozen batch norms keep their running statistics, their affine trains on."""
         super().train(mode)
-        if mode and self.spec.freeze_batch_norm:
+        if self.still:
+            self.backbone.eval()
+        elif mode and self.spec.freeze_batch_norm:
             for module in self.backbone.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
@@ -194,9 +197,20 @@ class Embedder(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """Pooled features ``(B, C)`` before norm and head, thinned by dropout in training."""
+        return self.pooled(self.feature_map(pictures))
+
+    def feature_map(self, pictures: Tensor) -> Tensor:
+        """What the pooling sees: ``(B, C, H, W)``, or tokens ``(B, N, C)``."""
         x = normalised(pictures, self.mean, self.std)
-        x = feature_map(self._about, self.backbone(x), keep_tokens=self._keep_tokens)
-        return F.dropout(self.pool(x), self.spec.dropout, self.training)
+        return feature_map(self._about, self.backbone(x), keep_tokens=self._keep_tokens)
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """The features of maps that :meth:`feature_map` gave: ``(B, C)``."""
+        return self.thinned(self.pool(maps))
+
+    def thinned(self, features: Tensor) -> Tensor:
+        """Pooled features after the dropout of training."""
+        return F.dropout(features, self.spec.dropout, self.training)
 
     def forward(self, pictures: Tensor, scales: Sequence[float] = (1.0,)) -> Tensor:
         """Embed a batch.
@@ -214,13 +228,22 @@ class Embedder(nn.Module):
             vectors = self._describe(pictures)
         else:
             vectors = multi_scale(self._describe, pictures, scales, self._scale_power)
+        return self._whitened(vectors)
+
+    def from_pooled(self, features: Tensor) -> Tensor:
+        """Unit vectors ``(B, width)`` of pooled features ``(B, C)``."""
+        return self._whitened(self._behind(features))
+
+    def _whitened(self, vectors: Tensor) -> Tensor:
         if self.whitening is None:
             return vectors
         with torch.autocast(vectors.device.type, enabled=False):
             return l2_normalize(self.whitening(vectors))
 
     def _describe(self, pictures: Tensor) -> Tensor:
-        x = self.features(pictures)
+        return self._behind(self.features(pictures))
+
+    def _behind(self, x: Tensor) -> Tensor:
         if self.spec.head_norm == "l2":
             x = l2_normalize(x)
         elif self.spec.head_norm:

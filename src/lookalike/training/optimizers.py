@@ -174,14 +174,21 @@ def check_optimizer(c: OptimizerConfig) -> None:
                 f"optimizer.{name}.options: they go to an optimiser of its own; name it with "
                 f"optimizer.{name}.name."
             )
+    _check_freeze(c)
+
+
+def _check_freeze(c: OptimizerConfig) -> None:
+    """Refuse groups that cannot stand still, or that leave nothing to train."""
     for name in c.freeze:
         if name not in GROUPS:
             raise ConfigError(f"optimizer.freeze=[{name}]: no such group. {suggest(name, GROUPS)}")
-    if bool(c.freeze) != (c.freeze_epochs > 0):
+    if c.freeze_epochs > 0 and not c.freeze:
         raise ConfigError(
-            f"optimizer.freeze={c.freeze} and optimizer.freeze_epochs={c.freeze_epochs}: give both "
-            "or neither."
+            f"optimizer.freeze_epochs={c.freeze_epochs}: say what stands still meanwhile, such as "
+            "optimizer.freeze=[backbone]."
         )
+    if not c.freeze_epochs and set(c.freeze) == set(GROUPS):
+        raise ConfigError(f"optimizer.freeze={c.freeze}: nothing is left to train. Drop a group.")
 
 
 def set_frozen(parts: Parts, frozen: Iterable[str], still: frozenset[nn.Parameter]) -> None:

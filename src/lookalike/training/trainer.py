@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,26 +16,25 @@ from lookalike import distributed
 from lookalike.compose import write_config
 from lookalike.config import Config
 from lookalike.console import Console
-from lookalike.data.build import broken_policy, build_table, training_rows
+from lookalike.data.build import build_table, training_rows
 from lookalike.data.datasets.table_files import write_table
 from lookalike.data.samplers.grouped import GroupedSampler
 from lookalike.data.table import Table
 from lookalike.errors import RunError, counted
-from lookalike.evaluation import averages, evaluator, own_split
+from lookalike.evaluation import averages, own_split
 from lookalike.evaluation.run_report import write_run_report
-from lookalike.evaluation.widths import narrower
 from lookalike.models import preprocessing, weights
 from lookalike.models.build import build_model, pick_device, pick_precision
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run, environment
-from lookalike.training import acceleration, model_selection, objectives, teacher
+from lookalike.training import acceleration, frozen, model_selection, objectives, teacher
 from lookalike.training.averaging import Averaged
 from lookalike.training.build import build_loss, build_sampler
 from lookalike.training.callback import Moment
 from lookalike.training.checkpoint_policy import Saver
 from lookalike.training.checkpoints import Progress, Stateful, has_checkpoint
 from lookalike.training.display import Display
-from lookalike.training.evaluated import evaluated_model
+from lookalike.training.evaluated import evaluated_model, measured_splits
 from lookalike.training.given import Given
 from lookalike.training.loop import Loop
 from lookalike.training.negatives import mine
@@ -94,7 +92,13 @@ class Training:
             self.model.double()
             self.loss.double()
         self.lesson = objectives.lesson(config, self.model, self.tutor, self.training, self.sampler)
-        self.loader = self.lesson.loader
+        self.model.still = frozen.is_frozen(config)
+        self.frozen = None
+        if frozen.is_stored(config):
+            self.frozen = frozen.FrozenBackbone(
+                config, self.model, self.training, self.sampler, folder.folder, self.precision
+            )
+        self.loader = self.lesson.loader if self.frozen is None else self.frozen.loader
         self.sharded = acceleration.shard(self.model, config, self.device)
         self.parts = {
             "backbone": self.model.backbone,
@@ -155,6 +159,7 @@ class Training:
             progress = self._resume()
         else:  # a run that ended before its first checkpoint has nothing to go on from
             progress = self._begin(overwrite=overwrite or resume)
+        self._embed_once(progress)
         self._choose_micro_batch(progress)
         self.journal.begin(progress)
         if self.trace is not None:
@@ -172,9 +177,20 @@ class Training:
         if main:
             self._finish(progress)
 
+    def _embed_once(self, progress: Progress) -> None:
+        """Let a frozen backbone see all images, where it is to see each once."""
+        if self.frozen is None:
+            return
+        if progress.step == 0:
+            self.saver.save(progress)  # a run that is killed meanwhile goes on with what is there
+        self.console.say(frozen.words(self.config, self.training))
+        total = len(self.training) * self.frozen.views
+        with self.console.embedding("train", total) as advance:
+            self.frozen.prepare(advance)
+
     def _choose_micro_batch(self, progress: Progress) -> None:
         """How many pictures pass the network at a time; a resumed run keeps what it found."""
-        if progress.micro_batch is None:
+        if progress.micro_batch is None and self.frozen is None:
             local = self.config.batch_size // distributed.world_size()
             self.model.train()
             progress.micro_batch = acceleration.micro_batch(self.config, self.step, local)
@@ -266,17 +282,18 @@ class Training:
     def _let_move(self, epoch: int) -> None:
         """Freeze the groups that stand still in an epoch; wrap what moves for many processes."""
         c = self.config.optimizer
-        frozen = c.freeze if epoch < c.freeze_epochs else []
-        if frozen == self._frozen:
+        still = c.freeze if epoch < c.freeze_epochs or not c.freeze_epochs else []
+        if still == self._frozen:
             return
-        self._frozen = frozen
-        set_frozen(self.parts, frozen, self.still)
+        self._frozen = still
+        set_frozen(self.parts, still, self.still)
+        network = self.model if self.frozen is None else self.frozen.network
         # DistributedDataParallel asks once, when it is made, which parameters have gradients.
         moving = any(p.requires_grad for p in self.model.parameters())
         if distributed.is_active() and moving and self.sharded is None:
-            self.step.model = nn.parallel.DistributedDataParallel(self.model)
+            self.step.model = nn.parallel.DistributedDataParallel(network)
         else:
-            self.step.model = self.model
+            self.step.model = network
 
     # ── evaluation ─────────────────────────────────────────────────────────────────────────────
 
@@ -286,7 +303,7 @@ class Training:
             if distributed.is_main():
                 weights.save(model, self.folder.model)
             return
-        measured = self._measure(model, self.table.evaluation_splits)
+        measured = measured_splits(self, model, self.table.evaluation_splits)
         table = averages.values(measured, self.config.evaluation)
         self.journal.evaluation(progress, table)
         self.display.evaluated(progress, table, self.config.evaluation.monitor)
@@ -299,29 +316,10 @@ class Training:
         for callback in self.given.callbacks:
             callback.on_evaluation(self._moment(progress), table, value)
 
-    def _measure(self, model: Embedder, splits: Sequence[str]) -> list[evaluator.Measured]:
-        found = []
-        for split in splits:
-            with self.console.embedding(split, len(self.table.split(split))) as advance:
-                found.append(
-                    evaluator.measure(
-                        model,
-                        self.table,
-                        split,
-                        self.config.evaluation,
-                        workers=self.config.workers,
-                        broken=broken_policy(self.config),
-                        precision=self.precision,
-                        on_batch=advance,
-                    )
-                )
-            found += narrower(found[-1], model, self.config.evaluation)
-        return found
-
     def _finish(self, progress: Progress) -> None:
         model = self.model if self.sharded is None else self.sharded.whole
         weights.load_into(model, self.folder.folder)
-        measured = self._measure(model, self.table.evaluation_splits)
+        measured = measured_splits(self, model, self.table.evaluation_splits)
         for one in measured:
             one.save(self.folder.evaluation(one.split))
         self.folder.write_manifest(
@@ -333,6 +331,8 @@ class Training:
             skipped_pictures=self._skipped(),
             seconds=round(time.perf_counter() - self.started, 1),
         )
+        if self.frozen is not None:
+            self.frozen.remove()
         sections = write_run_report(self.folder, self.config, measured, self.console)
         self.display.finished(self.folder, sections)
 
