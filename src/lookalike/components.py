@@ -23,11 +23,14 @@ ROOMS = {
     "loss": "lookalike.losses",
     "dataset": "lookalike.data.datasets",
     "sampler": "lookalike.data.samplers",
+    "miner": "lookalike.losses.miners",
 }
 # The name of a component that a caller handed over as an object: nothing can build it again.
 OBJECT = "python_object"
 # What a component of a group is: an argument of this type is another one, and may be a name.
-KINDS = {"loss": "torch.nn.Module"}
+KINDS = {"miner": "lookalike.losses.miners.Miner", "loss": "torch.nn.Module"}
+OPTIONAL = ("miner",)  # groups that a run may do without
+_HOLDERS = ("loss",)  # groups whose components may hold others
 # What the builder of a group fills in, so that nobody need say it.
 FILLED = {
     "loss": ("num_classes", "embedding_size", "hierarchy"),
@@ -47,7 +50,7 @@ def snake(name: str) -> str:
     >>> snake("SmoothAP"), snake("ROADMAP"), snake("RecallAtK"), snake("MPerClassSampler")
     ('smooth_ap', 'roadmap', 'recall_at_k', 'm_per_class')
     """
-    name = name.removesuffix("Sampler") or name
+    name = name.removesuffix("Sampler").removesuffix("Miner") or name
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
@@ -193,23 +196,29 @@ def check(
     check_arguments(component, own, path)
     inner = nested_arguments(group, component)
     for key, value in node.items():
-        for where, child in _children(group, f"{path}.{key}", value, key in inner):
-            check(group, child, path=where, complete=complete)
+        kind = inner.get(key, group)
+        for where, child in _children(kind, f"{path}.{key}", value, key in inner):
+            check(kind, child, path=where, complete=complete)
     if complete:
-        _refuse_missing(component, {*node, *FILLED[group]}, node["name"], path)
+        _refuse_missing(component, {*node, *FILLED.get(group, ())}, node["name"], path)
     return component
 
 
-def nested_arguments(group: str, component: Callable[..., Any]) -> set[str]:
-    """The arguments of a component that are components of its group themselves."""
-    if group not in KINDS:
-        return set()
-    kind = imported(KINDS[group], option=group)
+def nested_arguments(group: str, component: Callable[..., Any]) -> dict[str, str]:
+    """The arguments of a component that are components themselves, each with its group."""
+    if group not in _HOLDERS:
+        return {}
     try:
         hints = get_type_hints(component.__init__ if inspect.isclass(component) else component)
     except (NameError, TypeError, AttributeError):
-        return set()  # a name that only type checkers import
-    return {name for name, hint in hints.items() if name != "return" and _holds(hint, kind)}
+        return {}  # a name that only type checkers import
+    kinds = {name: imported(path, option=name) for name, path in KINDS.items()}
+    found = {}
+    for name, hint in hints.items():
+        fitting = [kind for kind, cls in kinds.items() if name != "return" and _holds(hint, cls)]
+        if fitting:
+            found[name] = fitting[0]
+    return found
 
 
 def _holds(hint: Any, kind: Any) -> bool:
@@ -265,7 +274,8 @@ def build(group: str, node: Mapping[str, Any], *, path: str | None = None, **giv
     inner = nested_arguments(group, component)
     for key, value in node.items():
         if key != "name" and key not in later:
-            arguments[key] = _nested(group, value, f"{path}.{key}", given, key in inner)
+            kind = inner.get(key, group)
+            arguments[key] = _nested(kind, value, f"{path}.{key}", given, key in inner)
     _refuse_missing(component, arguments, node["name"], path)
     try:
         built = component(**arguments)

@@ -104,7 +104,8 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     recipe = [o.value for o in parsed if o.key == "recipe" and not o.prefix]
     config.recipe = recipe[-1] if recipe and recipe[-1] != "none" else None
     for group in OPEN_GROUPS:
-        components.check(group, getattr(config, group))
+        if getattr(config, group) or group not in components.OPTIONAL:
+            components.check(group, getattr(config, group))
     _keep_texts(config, parsed)
     ranges.check(config)
     return expand_paths(config)

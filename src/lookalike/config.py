@@ -237,6 +237,8 @@ class Config:
     dataset: dict[str, Any] = field(default_factory=dict)
     transform: TransformConfig = field(default_factory=TransformConfig)
     sampler: dict[str, Any] = field(default_factory=dict)
+    # which pairs of a batch a pair loss looks at; {}: all, or those of its own mining
+    miner: dict[str, Any] = field(default_factory=dict)
     model: ModelConfig = field(default_factory=ModelConfig)
     teacher: str | None = None  # a run or model folder, or a timm name, that the model learns from
     distillation: DistillationConfig = field(default_factory=DistillationConfig)

@@ -9,6 +9,7 @@ from pytorch_metric_learning import losses as pml
 
 from lookalike import losses
 from lookalike.errors import ConfigError
+from lookalike.losses import miners
 from lookalike.losses.conformance.probe import Probe
 from lookalike.testing import check_distributed, check_loss
 
@@ -20,6 +21,7 @@ ARGUMENTS = {
     "CrossScale": {"hierarchy": HIERARCHY},
     "WeightedSum": {"losses": (("Calibration", {}), ("NormSoftmax", {})), "weights": (0.3, 2.0)},
     "CrossBatchMemory": {"loss": ("MultiSimilarity", {}), "memory_size": 64},
+    "MinedLoss": {"loss": ("Triplet", {"margin": 0.5}), "miner": miners.HardMiner()},
 }
 VARIANTS = [
     ("NormSoftmax", {"centers": 3}),
@@ -27,7 +29,14 @@ VARIANTS = [
     ("AdditiveMarginSoftmax", {"normalize_proxies": False, "bias": True}),
     ("Triplet", {"mining": "semihard", "distance": "squared", "reduction": "anchors"}),
     ("Triplet", {"mining": "distance", "margin": 0.5}),
+    ("Triplet", {"swap": True, "smooth": True, "distance": "euclidean", "reduction": "mean"}),
+    ("Triplet", {"distance": "dot", "reduction": "anchor_mean"}),
     ("MultiSimilarity", {"epsilon": 0.1}),
+    ("MultiSimilarity", {"distance": "euclidean", "base": -0.5}),
+    ("Contrastive", {"distance": "cosine", "reduction": "active"}),
+    ("Contrastive", {"reduction": "anchor_mean"}),
+    ("MinedLoss", {"loss": ("MultiSimilarity", {}), "miner": miners.MultiSimilarityMiner()}),
+    ("CrossBatchMemory", {"loss": ("Triplet", {}), "miner": miners.SemiHardMiner(0.5)}),
     ("Contrastive", {"reduction": "mean", "level": 1}),
     ("Calibration", {"normalize": False}),
     ("WeightedSum", {"weights": "balanced"}),

@@ -278,8 +278,11 @@ def test_what_does_not_fit_is_refused():
     x, y = next(batches(1))
     with pytest.raises(LookalikeError, match="8 embeddings 6 wide does not go into 4 rows of 6"):
         memory(x, y)
-    with pytest.raises(LookalikeError, match="neither indices_tuple nor references"):
-        memory(x[:2], y[:2], (y, y, y))
+    with pytest.raises(LookalikeError, match="takes no ref_emb"):
+        memory(x[:2], y[:2], ref_emb=x, ref_labels=y)
+    with pytest.raises(LookalikeError, match="indices_tuple names anchor 0 to 5"):
+        memory(x[:2], y[:2], (torch.arange(6), torch.arange(6), torch.arange(6)))
+    memory.reset_queue()
     memory(x[:2], y[:2])
     with pytest.raises(LookalikeError, match=r"labels of 2 column\(s\), but the bank holds 1"):
         memory(x[:2], torch.stack([y, y], dim=1)[:2])

@@ -10,7 +10,7 @@ import typer
 
 def run(
     what: Annotated[
-        Literal["losses", "models", "datasets", "samplers", "recipes", "metrics"],
+        Literal["losses", "models", "datasets", "samplers", "miners", "recipes", "metrics"],
         typer.Argument(help="What to list."),
     ],
 ) -> None:
@@ -21,6 +21,7 @@ def run(
         "losses": lambda: _components("loss"),
         "datasets": lambda: _components("dataset"),
         "samplers": lambda: _components("sampler"),
+        "miners": lambda: _components("miner"),
         "models": _models,
         "recipes": _recipes,
         "metrics": _metrics,

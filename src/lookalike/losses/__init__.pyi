@@ -15,6 +15,7 @@ from .distillation import AsymmetricDistillation as AsymmetricDistillation
 from .hierarchical_ap import SmoothHAP as SmoothHAP
 from .hierarchical_ap import SupHAP as SupHAP
 from .memory import CrossBatchMemory as CrossBatchMemory
+from .mined import MinedLoss as MinedLoss
 from .multi_similarity import MultiSimilarity as MultiSimilarity
 from .ndcg import SmoothNDCG as SmoothNDCG
 from .ndcg import SupNDCG as SupNDCG

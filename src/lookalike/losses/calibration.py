@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lookalike.losses.arguments import cosine
+from lookalike.losses.arguments import cosine, number
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.pairs import Mined, PairLoss, Pairs, apply, mean_nonzero
+from lookalike.ops.distances import Distance
 
 
 class Calibration(PairLoss):
@@ -25,6 +26,8 @@ class Calibration(PairLoss):
         pos_margin: the cosine positives should reach.
         neg_margin: the cosine negatives should stay under.
         level: the label column that says who is a positive.
+        distance: see :class:`~lookalike.losses.pairs.PairLoss`; of distances both margins are
+            numbers below zero.
         normalize: divide embeddings by their norm first.
 
     Relations:
@@ -45,16 +48,18 @@ class Calibration(PairLoss):
         neg_margin: float = 0.6,
         level: int = 0,
         *,
+        distance: Distance = "cosine",
         normalize: bool = True,
     ) -> None:
-        super().__init__(level=level, normalize=normalize)
-        self.pos_margin = cosine(type(self).__name__, "pos_margin", pos_margin)
-        self.neg_margin = cosine(type(self).__name__, "neg_margin", neg_margin)
+        super().__init__(level=level, normalize=normalize, distance=distance)
+        check = cosine if distance == "cosine" else number
+        self.pos_margin = check(type(self).__name__, "pos_margin", pos_margin)
+        self.neg_margin = check(type(self).__name__, "neg_margin", neg_margin)
 
     def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
         """See the class."""
         positive, negative = apply(
-            batch.query @ batch.reference.T,
+            self.similarities(batch),
             pairs,
             lambda s: (self.pos_margin - s).relu(),
             lambda s: (s - self.neg_margin).relu(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,12 +12,13 @@ from lookalike.losses.inputs import columns, tensor
 from lookalike.losses.pairs import OwnCopies
 
 
-def comes_from(loss: nn.Module, package: str) -> bool:
-    """Whether a loss, or a class it builds on, is of a package."""
-    return any(f"{kind.__module__}.".startswith(f"{package}.") for kind in type(loss).mro())
+def comes_from(loss: nn.Module | type, package: str) -> bool:
+    """Whether a loss or its class, or a class it builds on, is of a package."""
+    kinds = (loss if isinstance(loss, type) else type(loss)).mro()
+    return any(f"{kind.__module__}.".startswith(f"{package}.") for kind in kinds)
 
 
-def takes_pairs(loss: nn.Module) -> bool:
+def takes_pairs(loss: nn.Module | type) -> bool:
     """Whether a loss reads the pairs mined in a batch: ours say so, others do unless they deny it.
 
     With a reference set all of ours take an ``indices_tuple``.
@@ -68,6 +70,27 @@ def call(
         return loss(
             full, labels, pairs, ref_emb=_full(ref_emb).to(full.dtype), ref_labels=ref_labels
         )
+
+
+def mine(
+    miner: Callable[..., Any],
+    embeddings: Tensor,
+    labels: Tensor,
+    ref_emb: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """What a miner, ours or another's, finds in a batch; others' know the finest labels alone."""
+    if ref_emb is embeddings:
+        ref_emb = ref_labels = None
+    embeddings = tensor("miner", embeddings, "embeddings").detach()
+    if not (isinstance(miner, nn.Module) and comes_from(miner, "lookalike")):
+        embeddings = _full(embeddings)
+        labels = _finest(columns("miner", labels, len(embeddings), "labels", keep=True))
+        if ref_labels is not None:
+            ref_labels = _finest(ref_labels)
+    if ref_emb is None:
+        return miner(embeddings, labels)
+    return miner(embeddings, labels, ref_emb.detach().to(embeddings.dtype), ref_labels)
 
 
 def _full(x: Tensor) -> Tensor:

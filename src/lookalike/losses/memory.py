@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 from lookalike.calls import NamedArguments
 from lookalike.errors import LookalikeError, counted
 from lookalike.losses.arguments import between, one_of
-from lookalike.losses.calling import call
+from lookalike.losses.calling import call, mine
 from lookalike.losses.inputs import columns, real, tensor
-from lookalike.losses.pairs import OwnCopies
+from lookalike.losses.miners import Miner
+from lookalike.losses.pairs import OwnCopies, in_bank, joined, without_copies
 
 
 class CrossBatchMemory(NamedArguments, nn.Module):
@@ -37,6 +39,8 @@ class CrossBatchMemory(NamedArguments, nn.Module):
         loss: ours, pytorch-metric-learning's or your own.
         embedding_size: width D.
         memory_size: rows of the bank.
+        miner: ours, or any of pytorch-metric-learning's call: the pairs of batch and bank that
+            count; None: all. What it finds of an image and its own copy is dropped.
         start_step: calls before which the bank only fills and the loss is that of the batch.
         max_age: calls after which a row is read no more; None keeps it until overwritten.
         batch_weight: w_b, 0 as published with XBM; 1 in ROADMAP, 0.5 in SupRank.
@@ -76,6 +80,7 @@ class CrossBatchMemory(NamedArguments, nn.Module):
         loss: nn.Module,
         embedding_size: int,
         memory_size: int = 1024,
+        miner: Miner | Callable[..., Any] | None = None,
         *,
         start_step: int = 0,
         max_age: int | None = None,
@@ -89,6 +94,7 @@ class CrossBatchMemory(NamedArguments, nn.Module):
         self.loss = loss
         self.embedding_size = int(between(name, "embedding_size", embedding_size, 1))
         self.memory_size = int(between(name, "memory_size", memory_size, 1))
+        self.miner = miner
         self.start_step = between(name, "start_step", start_step, 0)
         self.max_age = None if max_age is None else between(name, "max_age", max_age, 1)
         self.batch_weight = between(name, "batch_weight", batch_weight, 0)
@@ -107,9 +113,10 @@ class CrossBatchMemory(NamedArguments, nn.Module):
         embeddings: Tensor,
         labels: Tensor,
         indices_tuple: Any = None,
+        enqueue_mask: Tensor | None = None,
+        *,
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
-        *,
         indices: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch against the bank, which it enters.
@@ -117,24 +124,33 @@ class CrossBatchMemory(NamedArguments, nn.Module):
         Args:
             embeddings: ``(B, embedding_size)``, B at most memory_size.
             labels: ``(B,)`` or ``(B, L)``, the same L at every call.
-            indices_tuple: refused: pairs mined in a batch say nothing of the bank.
+            indices_tuple: pairs or triplets mined in the batch, which count beside those of the
+                bank; the other image of each is the one that the batch put into the bank.
+            enqueue_mask: ``(B,)`` bool: these enter the bank, and the loss is that of the others,
+                as where a second network embeds keys. Not beside ``indices_tuple``.
             ref_emb: refused: the bank is the reference.
             ref_labels: refused.
             indices: ``(B,)`` number of each picture in its data set.
         """
-        if indices_tuple is not None or ref_emb is not None or ref_labels is not None:
+        if ref_emb is not None or ref_labels is not None:
             raise LookalikeError(
-                "CrossBatchMemory takes neither indices_tuple nor references: its bank is the "
-                "reference, and it forms the pairs itself."
+                "CrossBatchMemory takes no ref_emb: its bank is the reference. Drop it."
             )
         embeddings = tensor("CrossBatchMemory", embeddings, "embeddings")
         labels = columns("CrossBatchMemory", labels, len(embeddings), "labels", keep=True)
-        own = self.enqueue(embeddings, labels, indices) if self.training else None
+        if enqueue_mask is not None:
+            keys = self._mask(enqueue_mask, indices_tuple, len(embeddings)).to(embeddings.device)
+            if self.training:
+                number = None if indices is None else indices[keys]
+                self.enqueue(embeddings[keys], labels[keys], number)
+            embeddings, labels, own = embeddings[~keys], labels[~keys], None
+        else:
+            own = self.enqueue(embeddings, labels, indices) if self.training else None
         if int(self.step) <= self.start_step:
-            return call(self.loss, embeddings, labels)
-        total = self.memory_weight * self._against_bank(embeddings, labels, own)
+            return self._of_batch(embeddings, labels, indices_tuple)
+        total = self.memory_weight * self._against_bank(embeddings, labels, own, indices_tuple)
         if self.batch_weight:
-            total = total + self.batch_weight * call(self.loss, embeddings, labels)
+            total = total + self.batch_weight * self._of_batch(embeddings, labels, indices_tuple)
         return total
 
     @torch.no_grad()
@@ -165,13 +181,54 @@ class CrossBatchMemory(NamedArguments, nn.Module):
         alive = self._alive()
         return self.bank[alive], self.bank_labels[alive]
 
-    def _against_bank(self, embeddings: Tensor, labels: Tensor, own: Tensor | None) -> Tensor:
+    def reset_queue(self) -> None:
+        """Empty the bank; the number of calls made stays."""
+        self.bank_steps.fill_(-1)
+        self.bank_indices.fill_(-1)
+        self.pointer.zero_()
+        self.filled.zero_()
+
+    def _mask(self, mask: Any, indices_tuple: Any, rows: int) -> Tensor:
+        mask = torch.as_tensor(mask)
+        if indices_tuple is not None:
+            raise LookalikeError("CrossBatchMemory: give indices_tuple or enqueue_mask, not both.")
+        if mask.dtype != torch.bool or mask.shape != (rows,):
+            raise LookalikeError(
+                f"CrossBatchMemory: enqueue_mask must be {rows} of true and false, not "
+                f"{tuple(mask.shape)} of {mask.dtype}."
+            )
+        return mask
+
+    def _of_batch(self, embeddings: Tensor, labels: Tensor, pairs: Any) -> Tensor:
+        """The loss of the batch against itself."""
+        if self.miner is not None:
+            found = mine(self.miner, embeddings, labels)
+            pairs = found if pairs is None else joined(found, pairs)
+        return call(self.loss, embeddings, labels, pairs)
+
+    def _against_bank(
+        self, embeddings: Tensor, labels: Tensor, own: Tensor | None, given: Any = None
+    ) -> Tensor:
         alive = self._alive()
         references, codes = self.bank[alive], self.bank_labels[alive]
         # The bank's rows stand in ascending order, the batch's own among them.
-        pairs = None if own is None else OwnCopies(torch.searchsorted(alive, own))
+        copies = None if own is None else torch.searchsorted(alive, own)
         if labels.dim() == 1:
             codes = codes[:, 0]
+        pairs: Any = None if copies is None else OwnCopies(copies)
+        if self.miner is not None:
+            pairs = mine(self.miner, embeddings, labels, references, codes)
+            pairs = pairs if copies is None else without_copies(pairs, copies)
+        if given is not None:
+            if copies is None:
+                raise LookalikeError(
+                    "CrossBatchMemory: indices_tuple names images of the batch, which eval() does "
+                    "not put into the bank. Call train(), or leave it out."
+                )
+            if self.miner is None:
+                finest = [x if x.dim() == 1 else x[:, 0] for x in (labels, codes)]
+                pairs = OwnCopies(copies).indices(finest[0], finest[1])
+            pairs = joined(pairs, in_bank("CrossBatchMemory", given, copies))
         return call(self.loss, embeddings, labels, pairs, references, codes)
 
     def _alive(self) -> Tensor:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lookalike.losses.arguments import between, cosine, positive
+from lookalike.losses.arguments import between, number, positive
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import log_one_plus
 from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks
+from lookalike.ops.distances import Distance
 
 
 class MultiSimilarity(PairLoss):
@@ -29,6 +30,8 @@ class MultiSimilarity(PairLoss):
         base: the cosine both sides are measured from.
         epsilon: the paper's mining margin (0.1 there); None takes all pairs, as PML's loss does.
         level: the label column that says who is a positive.
+        distance: see :class:`~lookalike.losses.pairs.PairLoss`; of distances ``base`` is one less
+            than zero.
         normalize: divide embeddings by their norm first.
 
     Relations:
@@ -47,28 +50,29 @@ class MultiSimilarity(PairLoss):
         epsilon: float | None = None,
         level: int = 0,
         *,
+        distance: Distance = "cosine",
         normalize: bool = True,
     ) -> None:
-        super().__init__(level=level, normalize=normalize)
+        super().__init__(level=level, normalize=normalize, distance=distance)
         self.alpha = positive("MultiSimilarity", "alpha", alpha)
         self.beta = positive("MultiSimilarity", "beta", beta)
-        self.base = cosine("MultiSimilarity", "base", base)
+        self.base = number("MultiSimilarity", "base", base)
         self.epsilon = epsilon
         if epsilon is not None:
             between("MultiSimilarity", "epsilon", epsilon, 0)
 
     def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
         """See the class."""
-        scores = batch.query @ batch.reference.T
+        scores = self.similarities(batch)
         masks = as_masks(pairs, scores.shape)
         if self.epsilon is not None:
-            masks = _informative(scores.detach(), masks, self.epsilon)
+            masks = informative(scores.detach(), masks, self.epsilon)
         positive = log_one_plus(-self.alpha * (scores - self.base), masks.positive, 1) / self.alpha
         negative = log_one_plus(self.beta * (scores - self.base), masks.negative, 1) / self.beta
         return (positive + negative).sum() / max(1, scores.shape[0])
 
 
-def _informative(scores: Tensor, masks: Pairs, epsilon: float) -> Pairs:
+def informative(scores: Tensor, masks: Pairs, epsilon: float) -> Pairs:
     """The pairs that a query's worst pair of the other kind makes worth learning from."""
     worst_positive = scores.masked_fill(~masks.positive, torch.inf).amin(dim=1, keepdim=True)
     worst_negative = scores.masked_fill(~masks.negative, -torch.inf).amax(dim=1, keepdim=True)

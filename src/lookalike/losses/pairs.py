@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from lookalike.calls import NamedArguments
 from lookalike.errors import LookalikeError, counted
 from lookalike.losses.inputs import Pairing, pair
+from lookalike.ops.distances import Distance, similarities
+from lookalike.ops.distances import check as check_distance
 from lookalike.ops.labels import DISTRACTOR, same_label
 
 
@@ -39,6 +42,12 @@ class Mined:
 
     indices: tuple[Tensor, Tensor, Tensor, Tensor]
     triplets: bool
+
+    def repeats(self, references: int) -> bool:
+        """Whether a pair is listed more than once."""
+        a1, p, a2, n = self.indices
+        codes = a1 * references + p, a2 * references + n
+        return any(len(code.unique()) < len(code) for code in codes)
 
 
 @dataclass(frozen=True)
@@ -118,22 +127,27 @@ def among(loss: str, batch: Pairing, indices_tuple: Any) -> Pairing:
 
 
 def _mined(loss: str, batch: Pairing, indices_tuple: Any) -> Mined:
+    return listed(loss, indices_tuple, len(batch.query), len(batch.reference), batch.query.device)
+
+
+def listed(
+    loss: str, indices_tuple: Any, queries: int, references: int, device: torch.device
+) -> Mined:
     """PML's tuple of pairs or triplets, its numbers checked."""
     if not isinstance(indices_tuple, (tuple, list)) or len(indices_tuple) not in (3, 4):
         raise LookalikeError(
             f"{loss}: indices_tuple must be (anchors, positives, negatives) or (anchors, "
             f"positives, anchors, negatives), not {type(indices_tuple).__name__}."
         )
-    device = batch.query.device
     parts = [torch.as_tensor(part, device=device, dtype=torch.long) for part in indices_tuple]
     if len(parts) == 3:
         parts = [parts[0], parts[1], parts[0], parts[2]]
     a1, p, a2, n = parts
     for name, part, size in (
-        ("anchor", a1, len(batch.query)),
-        ("positive", p, len(batch.reference)),
-        ("anchor", a2, len(batch.query)),
-        ("negative", n, len(batch.reference)),
+        ("anchor", a1, queries),
+        ("positive", p, references),
+        ("anchor", a2, queries),
+        ("negative", n, references),
     ):
         if part.numel() and not 0 <= int(part.min()) <= int(part.max()) < size:
             raise LookalikeError(
@@ -147,6 +161,57 @@ def _mined(loss: str, batch: Pairing, indices_tuple: Any) -> Mined:
             f"for {counted(len(n), 'negative')}; they go in pairs."
         )
     return Mined((a1, p, a2, n), triplets=len(indices_tuple) == 3)
+
+
+def triplets_of(indices: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Anchors, positives and negatives: of pairs every positive with every negative of its anchor.
+
+    A pair that is listed twice gives every triplet of it twice, as it counts with the peer.
+    """
+    if len(indices) == 3:
+        return indices[0], indices[1], indices[2]
+    a1, p, a2, n = indices
+    order = torch.argsort(a2, stable=True)
+    start, stop = (torch.searchsorted(a2[order], a1, right=side) for side in (False, True))
+    count = stop - start
+    first = torch.repeat_interleave(torch.arange(len(a1), device=a1.device), count)
+    offset = torch.arange(len(first), device=a1.device) - (count.cumsum(0) - count)[first]
+    return a1[first], p[first], n[order[start[first] + offset]]
+
+
+def joined(one: Sequence[Tensor], other: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Two tuples of indices as one, in the form of the first."""
+    if len(one) == 3:
+        other = triplets_of(other)
+    elif len(other) == 3:
+        other = other[0], other[1], other[0], other[2]
+    return tuple(torch.cat([a, b.to(a)]) for a, b in zip(one, other, strict=True))
+
+
+def without_copies(indices: Sequence[Tensor], own: Tensor) -> tuple[Tensor, ...]:
+    """Indices without the pairs of a query and the reference that is itself.
+
+    Args:
+        indices: three or four vectors.
+        own: ``(B,)`` the reference that is each query's copy.
+    """
+    kept = indices[1] != own[indices[0]]
+    if len(indices) == 3:
+        return tuple(part[kept] for part in indices)
+    return indices[0][kept], indices[1][kept], indices[2], indices[3]
+
+
+def in_bank(loss: str, indices: Any, own: Tensor) -> tuple[Tensor, ...]:
+    """Indices of a batch against itself as indices of the batch against the bank that holds it.
+
+    Args:
+        loss: its name, for messages.
+        indices: three or four vectors.
+        own: ``(B,)`` the bank's row of each image of the batch.
+    """
+    mined = listed(loss, indices, len(own), len(own), own.device)
+    a1, p, a2, n = mined.indices
+    return (a1, own[p], own[n]) if mined.triplets else (a1, own[p], a2, own[n])
 
 
 def as_masks(pairs: Pairs | Mined, shape: torch.Size) -> Pairs:
@@ -178,14 +243,29 @@ def mean_nonzero(terms: Tensor) -> Tensor:
 
 
 class PairLoss(NamedArguments, nn.Module, ABC):
-    """What pair losses share: the call, the choice of pairs, float32 under autocast."""
+    """What pair losses share: the call, the choice of pairs, float32 under autocast.
+
+    Args:
+        level: the label column that says who is a positive.
+        normalize: divide embeddings by their norm first.
+        distance: ``"cosine"``; ``"dot"``, of embeddings as they are, never normalised;
+            ``"euclidean"`` or ``"squared"``, counted as similarities less than zero; or a function
+            of ``(B, D)`` and ``(M, D)`` that gives distances, or similarities where it has
+            ``is_inverted = True``, as those of pytorch-metric-learning.
+    """
 
     takes_pairs = True
 
-    def __init__(self, *, level: int, normalize: bool) -> None:
+    def __init__(self, *, level: int, normalize: bool, distance: Distance = "cosine") -> None:
         super().__init__()
+        check_distance(type(self).__name__, distance, ("cosine", "euclidean", "squared", "dot"))
         self.level = level
-        self.normalize = normalize
+        self.normalize = normalize and distance != "dot"
+        self.distance = distance
+
+    def similarities(self, batch: Pairing) -> Tensor:
+        """``(B, M)``, larger for nearer."""
+        return similarities(self.distance, batch.query, batch.reference)
 
     def forward(
         self,

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lookalike.losses.arguments import between, one_of
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks
+from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks, triplets_of
+from lookalike.ops.distances import Distance, similarities
 
 Mining = Literal["all", "semihard", "distance"]
-Reduction = Literal["active", "anchors", "sum"]
-_CHOICES = {
-    "mining": ("all", "semihard", "distance"),
-    "distance": ("cosine", "squared"),
-    "reduction": ("active", "anchors", "sum"),
-}
+Reduction = Literal["active", "mean", "anchors", "anchor_mean", "sum"]
 
 
 class Anchors(NamedTuple):
@@ -44,9 +41,15 @@ class Triplet(PairLoss):
             the nearest negative beyond it; ``"distance"``, one negative for every positive pair,
             drawn by the inverse density of its distance on the unit sphere (Wu et al. 2017).
         level: the label column that says who is a positive.
-        distance: ``"cosine"`` or ``"squared"`` Euclidean.
-        reduction: ``"active"``, mean over triplets above 0; ``"anchors"``, sum over anchors of the
-            mean over their triplets (RAML); ``"sum"`` (cirtorch).
+        distance: ``"cosine"``, ``"squared"`` Euclidean, ``"euclidean"``, ``"dot"`` or a function;
+            see :class:`~lookalike.losses.pairs.PairLoss`.
+        swap: where the positive is nearer to the negative than the anchor is, that distance counts
+            (Balntas et al., BMVC 2016, eq. 4).
+        smooth: ln(1 + exp) in place of the hinge. Either of the two lists all triplets one by one:
+            memory grows with their number.
+        reduction: ``"active"``, mean over triplets above 0; ``"mean"``, over all; ``"anchors"``,
+            sum over anchors of the mean over their triplets (RAML), and ``"anchor_mean"`` its mean
+            over the anchors that have one; ``"sum"`` (cirtorch).
         seed: of the draws of ``mining="distance"``. The number of draws made is saved with the
             loss, so that a resumed run draws what it would have drawn.
         normalize: divide embeddings by their norm first.
@@ -69,18 +72,20 @@ class Triplet(PairLoss):
         mining: Mining = "all",
         level: int = 0,
         *,
-        distance: Literal["cosine", "squared"] = "cosine",
+        distance: Distance = "cosine",
+        swap: bool = False,
+        smooth: bool = False,
         reduction: Reduction = "active",
         seed: int = 0,
         normalize: bool = True,
     ) -> None:
-        super().__init__(level=level, normalize=normalize)
-        given = {"mining": mining, "distance": distance, "reduction": reduction}
-        for name, value in given.items():
-            one_of("Triplet", name, value, _CHOICES[name])
+        super().__init__(level=level, normalize=normalize, distance=distance)
+        one_of("Triplet", "mining", mining, get_args(Mining))
+        one_of("Triplet", "reduction", reduction, get_args(Reduction))
         self.margin = between("Triplet", "margin", margin, 0)
         self.mining = mining
-        self.distance = distance
+        self.swap = swap
+        self.smooth = smooth
         self.reduction = reduction
         self.seed = seed
         if mining == "distance":
@@ -88,53 +93,100 @@ class Triplet(PairLoss):
 
     def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
         """See the class."""
-        scores = self._scores(batch)
-        if isinstance(pairs, Mined) and pairs.triplets:
-            anchors, positives, _, negatives = pairs.indices
+        scores = self.similarities(batch)
+        listed = self._listed(scores, pairs, batch.query.shape[1])
+        if listed is None:
             return reduce(
-                listed_triplets(scores, anchors, positives, negatives, self.margin), self.reduction
+                all_triplets(scores, as_masks(pairs, scores.shape), self.margin), self.reduction
             )
-        masks = as_masks(pairs, scores.shape)
-        if self.mining == "all":
-            found = all_triplets(scores, masks, self.margin)
-        elif self.mining == "semihard":
-            found = semihard_triplets(scores, masks, self.margin)
-        else:
-            found = self._drawn(scores, masks, batch.query.shape[1])
+        others = None
+        if self.swap:
+            others = (
+                scores
+                if batch.is_self
+                else similarities(self.distance, batch.reference, batch.reference)
+            )
+        found = listed_triplets(scores, *listed, self.margin, smooth=self.smooth, others=others)
         return reduce(found, self.reduction)
 
-    def _scores(self, batch: Pairing) -> Tensor:
-        """``(B, M)``, larger for nearer."""
-        products = batch.query @ batch.reference.T
-        if self.distance == "cosine":
-            return products
-        query = batch.query.square().sum(dim=1)
-        return 2 * products - query[:, None] - batch.reference.square().sum(dim=1)[None, :]
+    def _listed(
+        self, scores: Tensor, pairs: Pairs | Mined, width: int
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """The triplets one by one; None: all there are, which need no list."""
+        if isinstance(pairs, Mined) and (pairs.triplets or self.mining == "all"):
+            a1, p, a2, n = pairs.indices
+            if pairs.triplets:
+                return a1, p, n
+            if self.swap or self.smooth or pairs.repeats(scores.shape[1]):
+                return triplets_of((a1, p, a2, n))
+            return None
+        masks = as_masks(pairs, scores.shape)
+        if self.mining == "semihard":
+            return semihard_triplets(scores, masks)
+        if self.mining == "distance":
+            return self._drawn(scores, masks, width)
+        if self.swap or self.smooth:
+            positive, negative = (
+                m.nonzero(as_tuple=True) for m in (masks.positive, masks.negative)
+            )
+            return triplets_of((*positive, *negative))
+        return None
 
-    def _drawn(self, scores: Tensor, masks: Pairs, width: int) -> Anchors:
+    def _drawn(self, scores: Tensor, masks: Pairs, width: int) -> tuple[Tensor, Tensor, Tensor]:
         generator = torch.Generator(scores.device)
         generator.manual_seed((self.seed << 32) + int(self.draws))
         if self.training:
             self.draws += 1
-        squared = 2 - 2 * scores.detach() if self.distance == "cosine" else -scores.detach()
-        weights = distance_weights(squared.clamp_min(0).sqrt(), masks.negative, width)
-        return drawn_triplets(scores, masks.positive, weights, self.margin, generator)
+        fixed = scores.detach()
+        if self.distance == "squared":
+            far = (-fixed).clamp_min(0).sqrt()
+        elif self.distance == "cosine":
+            far = (2 - 2 * fixed).clamp_min(0).sqrt()
+        else:
+            far = -fixed
+        weights = distance_weights(far, masks.negative, width)
+        return draw_negatives(masks.positive, weights, generator)
 
 
 def reduce(found: Anchors, reduction: str) -> Tensor:
     """One number from the sums of all anchors."""
     if reduction == "sum":
         return found.total.sum()
-    if reduction == "anchors":
-        return (found.total / found.triplets.clamp_min(1)).sum()
+    if reduction in ("anchors", "anchor_mean"):
+        means = (found.total / found.triplets.clamp_min(1)).sum()
+        return means if reduction == "anchors" else means / (found.triplets > 0).sum().clamp_min(1)
+    if reduction == "mean":
+        return found.total.sum() / found.triplets.sum().clamp_min(1)
     return found.total.sum() / found.active.sum().clamp_min(1)
 
 
 def listed_triplets(
-    scores: Tensor, anchors: Tensor, positives: Tensor, negatives: Tensor, margin: float
+    scores: Tensor,
+    anchors: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    margin: float,
+    *,
+    smooth: bool = False,
+    others: Tensor | None = None,
 ) -> Anchors:
-    """The triplets of a list."""
-    hinge = (scores[anchors, negatives] - scores[anchors, positives] + margin).relu()
+    """The triplets of a list.
+
+    Args:
+        scores: ``(B, M)``, larger for nearer.
+        anchors: ``(T,)``, rows.
+        positives: ``(T,)``, columns.
+        negatives: ``(T,)``, columns.
+        margin: added to every negative's score.
+        smooth: ln(1 + exp) in place of the hinge.
+        others: ``(M, M)`` scores of the references among themselves: the nearer of anchor and
+            positive counts for a negative.
+    """
+    away = scores[anchors, negatives]
+    if others is not None:
+        away = torch.maximum(away, others[positives, negatives])
+    violation = away - scores[anchors, positives] + margin
+    hinge = F.softplus(violation) if smooth else violation.relu()
     rows = scores.new_zeros(len(scores))
     return Anchors(
         rows.index_add(0, anchors, hinge),
@@ -186,14 +238,14 @@ def _all_triplets(scores: Tensor, positive: Tensor, negative: Tensor, margin: fl
     return Anchors(total, active, triplets)
 
 
-def semihard_triplets(scores: Tensor, masks: Pairs, margin: float) -> Anchors:
+def semihard_triplets(scores: Tensor, masks: Pairs) -> tuple[Tensor, Tensor, Tensor]:
     """One triplet an anchor: its nearest positive, and the nearest negative strictly beyond it."""
     fixed = scores.detach()
     nearest, positive = fixed.masked_fill(~masks.positive, -torch.inf).max(dim=1)
     beyond = masks.negative & (fixed < nearest[:, None])
     negative = fixed.masked_fill(~beyond, -torch.inf).argmax(dim=1)
     anchors = (masks.positive.any(dim=1) & beyond.any(dim=1)).nonzero().flatten()
-    return listed_triplets(scores, anchors, positive[anchors], negative[anchors], margin)
+    return anchors, positive[anchors], negative[anchors]
 
 
 def distance_weights(
@@ -223,21 +275,20 @@ def distance_weights(
     return (logs - highest).exp()
 
 
-def drawn_triplets(
-    scores: Tensor, positive: Tensor, weights: Tensor, margin: float, generator: torch.Generator
-) -> Anchors:
+def draw_negatives(
+    positive: Tensor, weights: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
     """For every positive pair one negative, drawn by weight; none where all weights are 0."""
     anchors, positives = positive.nonzero(as_tuple=True)
     most = int(positive.sum(dim=1).max()) if len(anchors) else 0
     drawable = weights.sum(dim=1) > 0
     if most == 0 or not drawable.any():
-        nothing = anchors[:0]
-        return listed_triplets(scores, nothing, nothing, nothing, margin)
-    draws = anchors.new_zeros(len(scores), most)
+        return anchors[:0], anchors[:0], anchors[:0]
+    draws = anchors.new_zeros(len(weights), most)
     draws[drawable] = torch.multinomial(
         weights[drawable], most, replacement=True, generator=generator
     )
     nth = positive.cumsum(dim=1)[anchors, positives] - 1
     kept = drawable[anchors]
     anchors, positives, nth = anchors[kept], positives[kept], nth[kept]
-    return listed_triplets(scores, anchors, positives, draws[anchors, nth], margin)
+    return anchors, positives, draws[anchors, nth]

@@ -9,6 +9,7 @@ from lookalike.config import Config
 from lookalike.data.samplers.base import BatchSampler
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError
+from lookalike.losses import CrossBatchMemory, MinedLoss
 from lookalike.losses.matryoshka import matryoshka
 
 
@@ -48,6 +49,23 @@ def _loss(config: Config, training: Table, width: int) -> torch.nn.Module:
     )
     if not isinstance(loss, torch.nn.Module):
         raise ConfigError(f"loss={config.loss['name']} is no torch.nn.Module.")
+    return with_miner(config, loss)
+
+
+def with_miner(config: Config, loss: torch.nn.Module) -> torch.nn.Module:
+    """The loss with the miner of a run before it, or in its memory; as it is where there is none.
+
+    Raises:
+        ConfigError: a loss that reads no pairs, or a memory that has a miner.
+    """
+    if not config.miner:
+        return loss
+    miner = components.build("miner", config.miner)
+    if not isinstance(loss, CrossBatchMemory):
+        return MinedLoss(loss, miner)
+    if loss.miner is not None:
+        raise ConfigError("miner: the memory has a miner of its own, loss.miner. Drop one of them.")
+    loss.miner = miner
     return loss
 
 

@@ -16,7 +16,8 @@ from lookalike.data.coupled import CoupledDataset, CoupledViews
 from lookalike.data.loader import Loader, train_loader
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, counted, suggest
-from lookalike.losses import AsymmetricDistillation
+from lookalike.losses import AsymmetricDistillation, CrossBatchMemory
+from lookalike.losses.calling import takes_pairs
 from lookalike.models.build import pick_precision
 from lookalike.models.embedder import Embedder
 from lookalike.models.preprocessing import side
@@ -72,6 +73,13 @@ def check(config: Config) -> None:
     """
     loss = components.check("loss", config.loss, complete=True)
     components.check("sampler", config.sampler, complete=True)
+    if config.miner:
+        components.check("miner", config.miner, complete=True)
+        if isinstance(loss, type) and not (takes_pairs(loss) or loss is CrossBatchMemory):
+            raise ConfigError(
+                f"miner={config.miner['name']}: loss={config.loss['name']} reads no mined pairs. "
+                "Set loss=multi_similarity or loss=triplet, or miner=none."
+            )
     taught = isinstance(loss, type) and issubclass(loss, AsymmetricDistillation)
     if config.teacher is not None:
         teachers.check(config)

@@ -29,7 +29,7 @@ from lookalike.models.embedder import Embedder
 from lookalike.runs import Run, environment
 from lookalike.training import acceleration, frozen, model_selection, objectives, teacher
 from lookalike.training.averaging import Averaged
-from lookalike.training.build import build_loss, build_sampler
+from lookalike.training.build import build_loss, build_sampler, with_miner
 from lookalike.training.callback import Moment
 from lookalike.training.checkpoint_policy import Saver
 from lookalike.training.checkpoints import Progress, Stateful, has_checkpoint
@@ -86,7 +86,10 @@ class Training:
         self.sampler = build_sampler(config, self.training, given.sampler)
         self.model: Embedder = (given.model or build_model(config)).to(self.device)
         self.tutor = teacher.tutor_of(config, self.model)
-        loss = given.loss or build_loss(config, self.training, self.model.width)
+        if given.loss is None:
+            loss = build_loss(config, self.training, self.model.width)
+        else:
+            loss = with_miner(config, given.loss)
         self.loss = loss.to(self.device)
         if self.precision == torch.float64:
             self.model.double()
