@@ -19,7 +19,7 @@ from lookalike.data.datasets._toy import toy
 from lookalike.data.decode import read_picture
 from lookalike.data.table import Table
 from lookalike.demo import draw
-from lookalike.demo.picture import PLANS
+from lookalike.demo.image import PLANS
 
 
 def recall_at_1(vectors: np.ndarray, labels: np.ndarray) -> list[float]:

@@ -41,7 +41,7 @@ class ModelConfig:
 
 @dataclass
 class TransformConfig:
-    """What happens to a picture before the model; normalisation lives in the model."""
+    """What happens to an image before the model; normalisation lives in the model."""
 
     # what is not said here is as the pretrained backbone was trained and evaluated
     as_backbone: bool = False
@@ -130,20 +130,20 @@ class DistillationConfig:
     """How a run asks its teacher; of effect with ``teacher=``."""
 
     # ts_aug: the teacher sees the student's random views, larger; ts_reg: the student learns the
-    # teacher's stored embeddings of whole pictures (RAML's words); compatible: a model of its own
+    # teacher's stored embeddings of whole images (RAML's words); compatible: a model of its own
     # by labels, whose queries also find their class in the teacher's stored gallery
     mode: str = "ts_aug"
-    teacher_size: int | None = None  # side of the teacher's pictures; null: as it was trained
+    teacher_size: int | None = None  # side of the teacher's images; null: as it was trained
     # what a timm name or a published checkpoint does not say: {pool: avg, embedding_size: 512}
     teacher_model: dict[str, Any] = field(default_factory=dict)
     # beside the loss, a loss of labels by which the student ranks the teacher's gallery:
     # {name: smooth_ap}; {}: none (compatible: smooth_ap)
     rank: dict[str, Any] = field(default_factory=dict)
-    rank_weight: float = 1.0  # of that loss, for each picture
+    rank_weight: float = 1.0  # of that loss, for each image
     cache: str | None = None  # folder that keeps the teacher's stored embeddings for other runs
-    views: int = 8  # of each picture, for ts_aug
-    mixup: float = 0.2  # α of the Beta that mixes views of two pictures; 0: no mix-up
-    group: int = 8  # consecutive pictures of a batch that are each other's partners in mix-up
+    views: int = 8  # of each image, for ts_aug
+    mixup: float = 0.2  # α of the Beta that mixes views of two images; 0: no mix-up
+    group: int = 8  # consecutive images of a batch that are each other's partners in mix-up
     precision: str = "auto"  # of the teacher: auto, fp32, bf16, fp16, fp64
 
 
@@ -164,7 +164,7 @@ class EvaluationConfig:
     empty: str = "skip"  # queries without a positive: skip (and count), or zero
     relevance: str = "pop"  # what H-AP gives each level: pop or map
     alpha: Any = 1.0  # the exponent of pop; for map a weight a level, coarsest first
-    # sizes of a picture whose vectors are averaged: [1,0.7071,0.5] as landmark papers do
+    # sizes of an image whose vectors are averaged: [1,0.7071,0.5] as landmark papers do
     scales: list[float] = field(default_factory=lambda: [1.0])
     monitor: str = "mean_average_precision_at_r"  # of level 0, the larger the better
     # whose monitor chooses the model kept: null: the validation splits (val…), or without one none:
@@ -181,17 +181,19 @@ class EvaluationConfig:
 class DiscoverConfig:
     """The open-world loop; of effect with ``lookalike discover``."""
 
-    rounds: int = 4  # after round 0, which trains on the labelled pictures alone
+    rounds: int = 4  # after round 0, which trains on the labelled images alone
     # where the data set has no splits u_in, u_out or unlabelled: the share of each training class,
-    # plus one picture, that is labelled; the test splits are the classes nobody labelled
+    # plus one image, that is labelled; the test splits are the classes nobody labelled
     labelled: float = 0.6
     method: str = "hilander"  # or hdbscan, agglomerative, kmeans, components
     method_options: dict[str, Any] = field(default_factory=dict)  # of it: {k: 10, tau: 0.7}
     lander: dict[str, Any] = field(default_factory=dict)  # of Hi-LANDER's training: {epochs: 100}
-    density: float = 0.5  # clustered pictures of more are trained on
+    density: float = 0.5  # clustered images of more are trained on
     far: float | None = None  # of these, only what lies so far from every known class
-    gate: bool = False  # pictures that look like a known class are given it
-    keep: bool = True  # what is selected stays so; false: every round clusters the whole heap anew
+    gate: bool = False  # images that look like a known class are given it
+    keep: bool = (
+        True  # what is selected stays so; false: every round clusters all unlabeled images anew
+    )
     restart: bool = True  # every round trains from the first weights; false: from the last round's
     relearn: bool = True  # every round trains its graph network; false: round 0's serves them all
     finetune: list[str] = field(default_factory=list)  # options of rounds after 0: ["epochs=10"]
@@ -211,7 +213,7 @@ class Config:
     precision: str = "auto"
     epochs: int = 20
     batch_size: int = 64  # over all processes
-    # pictures that pass the network at a time on one process, the loss still seeing the whole
+    # images that pass the network at a time on one process, the loss still seeing the whole
     # batch; null: all; auto: as many as free memory holds
     micro_batch: int | str | None = None
     update_every: int = 1  # batches to one step
@@ -227,7 +229,7 @@ class Config:
     views: int | None = None
     feature_cache: str | None = None  # folder that keeps those features for other runs
     workers: int = 2  # data-loading processes of each training process
-    broken: str = "refuse"  # a picture that cannot be read: refuse, or skip and count
+    broken: str = "refuse"  # an image that cannot be read: refuse, or skip and count
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     average: AverageConfig = field(default_factory=AverageConfig)
     early_stop: EarlyStopConfig = field(default_factory=EarlyStopConfig)

@@ -108,7 +108,7 @@ class Console:
 
     @contextmanager
     def embedding(self, split: str, total: int) -> Iterator[Callable[[int], None] | None]:
-        """A bar while pictures are embedded."""
+        """A bar while images are embedded."""
         bar = self._bar
         if self.quiet:
             yield None

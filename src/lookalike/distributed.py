@@ -1,6 +1,6 @@
 """Rank, world and a gather that carries gradient; every function is the identity when alone.
 
-The law this file serves: k processes with b pictures each train exactly as one process with k·b.
+The law this file serves: k processes with b images each train exactly as one process with k·b.
 Each rank gathers all embeddings, computes the whole loss, and lets gradients flow back; averaging
 the parameter gradients over ranks (what DistributedDataParallel does) then gives the gradient of
 one process. A loss therefore never knows how many processes there are.

@@ -20,7 +20,7 @@ class ConfigError(LookalikeError):
 
 
 class DataError(LookalikeError):
-    """A folder, a table, a row or a picture that cannot be used."""
+    """A folder, a table, a row or an image that cannot be used."""
 
 
 class ModelError(LookalikeError):
@@ -59,10 +59,10 @@ class LookalikeWarning(UserWarning):
 
 
 def lost_worker(error: BaseException) -> DataError | None:
-    """What to say where a process that reads pictures has died; None: the error is another.
+    """What to say where a process that reads images has died; None: the error is another.
 
     torch tells of it by a signal, so its error comes up anywhere: in a step as well as while
-    waiting for pictures.
+    waiting for images.
 
     >>> said = lost_worker(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "))
     >>> print(str(said).partition(". ")[0])
@@ -106,11 +106,11 @@ def odd_file(error: BaseException, words: Iterable[str] = ()) -> DataError | Non
 
 
 def dead_worker(reason: str) -> DataError:
-    """The error about a process that reads pictures, and what to try."""
+    """The error about a process that reads images, and what to try."""
     return DataError(
-        f"{reason}. It reads pictures, and was most likely killed because memory ran out: try "
+        f"{reason}. It reads images, and was most likely killed because memory ran out: try "
         "fewer workers (workers=0 reads in the main process), a smaller batch, or a cache of "
-        "small pictures (lookalike data cache). A training goes on from its last checkpoint with "
+        "small images (lookalike data cache). A training goes on from its last checkpoint with "
         "--resume."
     )
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from lookalike.data.datasets._toy import splits, toy
-from lookalike.demo import draw, picture
+from lookalike.demo import VERSION, draw
 from lookalike.demo.folder import Collection, cache_root
 from lookalike.errors import ConfigError, DataError
 
@@ -74,7 +74,7 @@ def test_every_setting_and_the_version_change_the_fingerprint(monkeypatch):
         for name in ("families", "genera", "species", "pictures", "size", "seed", "nuisance")
     ]
     prints = {base.fingerprint, *(other.fingerprint for other in changed)}
-    monkeypatch.setattr("lookalike.demo.folder.VERSION", picture.VERSION + 1)
+    monkeypatch.setattr("lookalike.demo.folder.VERSION", VERSION + 1)
     assert len(prints | {base.fingerprint}) == 9
     assert replace(base, nuisance=1).fingerprint == base.fingerprint
 
@@ -161,13 +161,13 @@ def test_files_that_others_leave_in_the_cache_do_no_harm(tmp_path):
 def test_a_set_that_lost_pictures_is_refused(tmp_path):
     table = toy(tmp_path, **SMALL)
     Path(table.paths[0]).unlink()
-    with pytest.raises(DataError, match=r"should hold 24 pictures.*holds 23.*remove the folder"):
+    with pytest.raises(DataError, match=r"should hold 24 images.*holds 23.*remove the folder"):
         toy(tmp_path, **SMALL)
 
 
 def test_a_cache_that_cannot_be_written_is_an_error_with_a_remedy(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(DataError, match=r"cannot draw the pictures under.*dataset.root="):
+    with pytest.raises(DataError, match=r"cannot draw the images under.*dataset.root="):
         toy(tmp_path / "file" / "cache", **SMALL)
 
 

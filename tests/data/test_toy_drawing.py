@@ -14,8 +14,8 @@ from lookalike.demo import VERSION, draw, taxonomy
 from lookalike.demo.chance import Chance, cosine, fraction, mix
 from lookalike.demo.fields import angle
 from lookalike.demo.form import Form
+from lookalike.demo.image import PLANS
 from lookalike.demo.patterns import KINDS
-from lookalike.demo.picture import PLANS
 from lookalike.demo.plate import Plate, engraved
 from lookalike.errors import ConfigError
 

@@ -252,7 +252,7 @@ def test_what_cannot_be_is_refused(model, exported, photos, tmp_path):
         export.run(model, to="onx")
     with pytest.raises(ConfigError, match="--pictures FOLDER"):
         export.run(model, out=tmp_path / "x")
-    with pytest.raises(DataError, match="9 pictures do not tell"):
+    with pytest.raises(DataError, match="9 images do not tell"):
         export.run(model, out=tmp_path / "x", pictures=str(photos / "kind0"))
     with pytest.raises(RunError, match="Add --overwrite"):
         export.run(model, out=exported, pictures=str(photos))

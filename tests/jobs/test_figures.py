@@ -180,5 +180,5 @@ def test_lists_follow_the_gallery_that_is_left():
     assert [entry["hard"].tolist() for entry in truth] == [[], [0]]
     assert len(left) == 4 and truth[0]["junk"].tolist() == [0]
     bad = Table.from_frame(rows.frame.assign(easy="first"))
-    with pytest.raises(DataError, match="row 0, easy: 'first' is no list of positions"):
+    with pytest.raises(DataError, match="row 0, easy: 'first' is not a list of positions"):
         ground_truth(bad)

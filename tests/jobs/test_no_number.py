@@ -73,8 +73,8 @@ def test_a_trial_without_a_number_fails_with_the_remedy(tmp_path, monkeypatch, c
     sweep._trial(worker, study.ask(), space, [MONITOR], config)
     assert [trial.state.name for trial in study.trials] == ["FAIL"]
     said = capsys.readouterr().out
-    assert "recall_at_1 is no number" in said and "another evaluation.monitor" in said
-    with pytest.raises(RunError, match="ended well. The last said: recall_at_1 is no number"):
+    assert "recall_at_1 is not a number" in said and "another evaluation.monitor" in said
+    with pytest.raises(RunError, match="ended well. The last said: recall_at_1 is not a number"):
         sweep._conclude(study, tmp_path / "sweep.html", [MONITOR])
     sweep._trial(worker, study.ask(), space, [MONITOR], config)  # the next is judged as ever
     assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE"]

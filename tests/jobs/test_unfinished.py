@@ -86,7 +86,7 @@ def test_a_second_call_goes_on_where_the_first_died(finished, often, monkeypatch
         assert evaluate.run(finished, ASKED) == whole
     size = whole["test"]["queries"]
     assert embedded == [] and sum(ranked) == size - 8
-    assert f"resumed  {size} of {size} pictures were embedded before" in capsys.readouterr().out
+    assert f"resumed  {size} of {size} images were embedded before" in capsys.readouterr().out
     assert not (finished / resume.FOLDER).exists()
 
 

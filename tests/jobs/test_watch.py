@@ -17,7 +17,7 @@ from lookalike.data.loader import PictureDataset
 from lookalike.errors import ConfigError, NumericsError
 from lookalike.evaluation.run_report import write_run_report
 from lookalike.jobs import train
-from lookalike.report.concerns import concerns, concerns_of_run
+from lookalike.report.diagnostics import concerns, concerns_of_run
 from lookalike.runs import Run
 from lookalike.training import trainer
 
@@ -100,9 +100,9 @@ def test_a_collapse_is_named(toy, tmp_path, capsys):
     )
     write_run_report(found, from_yaml(found.config.read_text()), [], Console(quiet=True))
     page = found.report.read_text()
-    assert "Collapse: all pictures" in page
+    assert "Collapse: all images" in page
     assert "warned of: collapse" in page
-    for title in ("Directions the embeddings use", "Length of the gradients", "Pictures a second"):
+    for title in ("Effective rank", "Gradient norm", "Images per second"):
         assert title in page
 
 
@@ -130,7 +130,7 @@ def test_a_data_bound_loop_is_named(toy, tmp_path, monkeypatch):
 
     monkeypatch.setattr(PictureDataset, "__getitem__", slow)
     found = run(toy, tmp_path)
-    assert "waiting for pictures" in concerns(rows(found))["data-bound"]
+    assert "waiting for images" in concerns(rows(found))["data-bound"]
 
 
 def test_a_falling_loss_scale_is_named(toy, tmp_path):

@@ -58,7 +58,7 @@ def section(pictures: list[np.ndarray]) -> EvaluationSection:
             value="average precision 0.50",
             neighbours=[
                 Neighbour(
-                    picture=pictures[j],
+                    image=pictures[j],
                     label=names[labels[j]],
                     score=0.9 - 0.1 * place,
                     right=bool(labels[j] == labels[query]),
@@ -80,16 +80,16 @@ def section(pictures: list[np.ndarray]) -> EvaluationSection:
         baselines=[("untrained", {"recall_at_1": 0.3}), (HOSTILE, {"recall_at_1": 0.2})],
         sheets=[
             Sheet(title="Best", rows=[row(0), row(1)], note="highest"),
-            Sheet(title="Middling", rows=[row(2)]),
+            Sheet(title="Median", rows=[row(2)]),
             Sheet(title="Worst", rows=[row(3)]),
         ],
-        map=map_embeddings(embeddings, labels, names=names, pictures=pictures, method="pca"),
+        map=map_embeddings(embeddings, labels, names=names, images=pictures, method="pca"),
         confusions=find_confusions(
             labels,
             labels[nearest],
             names=names,
-            query_pictures=pictures,
-            neighbour_pictures=[pictures[j] for j in nearest],
+            query_images=pictures,
+            neighbour_images=[pictures[j] for j in nearest],
         ),
     )
 

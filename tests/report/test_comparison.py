@@ -12,7 +12,7 @@ from lookalike.report.comparison_page import (
     render_markdown,
 )
 from lookalike.report.contents import Sheet
-from lookalike.report.pictures import Neighbour, SheetRow
+from lookalike.report.images import Neighbour, SheetRow
 
 HOSTILE = "<script>alert(1)</script>|b`"
 
@@ -28,7 +28,7 @@ def difference(metric: str = "recall_at_1", **changes) -> MetricDifference:
 
 @pytest.fixture
 def report(pictures) -> ComparisonReport:
-    near = [Neighbour(picture=pictures[1], label=HOSTILE, score=0.5, right=False)]
+    near = [Neighbour(image=pictures[1], label=HOSTILE, score=0.5, right=False)]
     sheet = Sheet(title="Gained most", rows=[SheetRow(query=pictures[0], neighbours=near)])
     run = ComparedRun(
         name=HOSTILE,

@@ -45,13 +45,13 @@ def test_choice_is_disjoint_ordered_and_spread_over_classes() -> None:
     # Row 1 before row 2 (more positives), row 0 not at all (its class is there already).
     assert chosen.best == [1, 2, 3]
     assert chosen.worst == [9, 8, 7]
-    assert chosen.middling == [4, 6, 11]
+    assert chosen.median == [4, 6, 11]
 
 
 @pytest.mark.parametrize("size", range(9))
 def test_choice_of_few_queries_never_repeats_one(size: int) -> None:
     chosen = choose_queries(np.linspace(0, 1, size), count=4)
-    rows = chosen.best + chosen.middling + chosen.worst
+    rows = chosen.best + chosen.median + chosen.worst
     assert len(rows) == len(set(rows)) == (3 * (size // 3) if size >= 3 else size)
 
 
@@ -100,8 +100,8 @@ def test_confusions_show_the_surest_mistakes() -> None:
     result = find_confusions(
         [0, 0, 0, 1],
         [1, 1, 1, 1],
-        query_pictures=["a", "b", "c", "d"],
-        neighbour_pictures=["A", "B", "C", "D"],
+        query_images=["a", "b", "c", "d"],
+        neighbour_images=["A", "B", "C", "D"],
         scores=[0.1, 0.9, 0.5, 1.0],
         examples=2,
     )

@@ -89,9 +89,7 @@ def test_one_dimension_is_a_line() -> None:
 def test_thumbnails_never_overlap_and_unreadable_ones_stay_away(pictures) -> None:
     rng = np.random.default_rng(0)
     shown = [*pictures[:20], *["absent.png"] * 4]
-    plane = map_embeddings(
-        rng.normal(size=(24, 3)), np.arange(24) % 3, method="pca", pictures=shown
-    )
+    plane = map_embeddings(rng.normal(size=(24, 3)), np.arange(24) % 3, method="pca", images=shown)
     drawn = draw_map(plane)
     corners = [
         (float(x), float(y)) for x, y in re.findall(r'<image [^>]*x="([\d.]+)" y="([\d.]+)"', drawn)
@@ -113,5 +111,5 @@ def test_bad_input_is_refused() -> None:
         map_embeddings(np.ones((4, 2)), np.zeros(4), method="mds")  # pyright: ignore
     with pytest.raises(LookalikeError, match="at least 1"):
         map_embeddings(np.ones((0, 2)), np.zeros(0))
-    with pytest.raises(LookalikeError, match="1 picture for 4"):
-        map_embeddings(np.ones((4, 2)), np.zeros(4), pictures=["a.png"])
+    with pytest.raises(LookalikeError, match="1 image for 4"):
+        map_embeddings(np.ones((4, 2)), np.zeros(4), images=["a.png"])

@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 
 from lookalike.errors import LookalikeError
-from lookalike.report.pictures import Neighbour, SheetRow, data_uri, load, thumbnail
+from lookalike.report.images import Neighbour, SheetRow, data_uri, load, thumbnail
 from lookalike.report.sheets import FAINT, PAPER, RIGHT, WRONG, contact_sheet, draw_mark
 
 GREY = np.full((80, 80, 3), 128, np.uint8)
 
 
 def _sheet(*rights: bool | None, **options: object) -> Image.Image:
-    neighbours = [Neighbour(picture=GREY, label="fox", score=0.5, right=right) for right in rights]
+    neighbours = [Neighbour(image=GREY, label="fox", score=0.5, right=right) for right in rights]
     row = SheetRow(query=GREY, neighbours=neighbours, title="fox")
     return contact_sheet([row], thumb=96, **options)  # pyright: ignore
 
@@ -92,14 +92,14 @@ def test_names_of_other_scripts_are_drawn() -> None:
 def test_names_that_are_no_valid_text_are_drawn_all_the_same() -> None:
     """Such as a file name of undecodable bytes."""
     row = SheetRow(
-        query=GREY, title="a\udcffb\x00\n\tc", neighbours=[Neighbour(picture=GREY, label="\udcff")]
+        query=GREY, title="a\udcffb\x00\n\tc", neighbours=[Neighbour(image=GREY, label="\udcff")]
     )
     assert contact_sheet([row], thumb=64).width > 64
 
 
 def test_long_labels_wrap_and_are_cut_inside_their_column() -> None:
-    long = Neighbour(picture=GREY, label="an endless " * 20, score=0.1)
-    short = Neighbour(picture=GREY, label="", score=0.1)
+    long = Neighbour(image=GREY, label="an endless " * 20, score=0.1)
+    short = Neighbour(image=GREY, label="", score=0.1)
     row = [SheetRow(query=GREY, neighbours=[n], title="t" * 400, value="v") for n in (long, short)]
     first, second = (contact_sheet([r], thumb=96) for r in row)
     assert first.size == second.size

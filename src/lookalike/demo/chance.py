@@ -1,6 +1,6 @@
 """Chance without surprises: the same numbers on every machine, numpy version and platform.
 
-Everything the pictures owe to chance comes from SplitMix64 (Steele, Lea and Flood, 2014), an
+Everything the images owe to chance comes from SplitMix64 (Steele, Lea and Flood, 2014), an
 integer hash, not from `numpy.random`, whose distributions may change between versions.
 """
 

@@ -10,16 +10,16 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from uuid import uuid4
 
+from filelock import FileLock
 from PIL import Image
 
+from lookalike.demo.image import VERSION, check, draw
 from lookalike.demo.names import Name, taxonomy
-from lookalike.demo.picture import VERSION, check, draw
 from lookalike.errors import ConfigError, DataError, counted
 
 Progress = Callable[[int, int], None]
@@ -70,7 +70,7 @@ class Collection:
 
 
 def folder_of(name: Name) -> str:
-    """Return where the pictures of a species lie, relative to the set's folder."""
+    """Return where the images of a species lie, relative to the set's folder."""
     return f"{name.family}/{name.genus}/{name.species.replace(' ', '_')}"
 
 
@@ -94,13 +94,13 @@ def drawn(
     behind is cleared away by the next.
 
     Raises:
-        DataError: if the folder cannot be written, or a set found there has lost pictures.
+        DataError: if the folder cannot be written, or a set found there has lost images.
     """
     target = root / collection.fingerprint
     try:
         if not target.exists():
             root.mkdir(parents=True, exist_ok=True)
-            with _alone(root / f".{collection.fingerprint}.lock"):
+            with FileLock(root / f".{collection.fingerprint}.lock"):
                 if not target.exists():
                     _draw_beside(target, collection, workers, progress)
     except BrokenProcessPool as error:
@@ -110,39 +110,25 @@ def drawn(
         ) from error
     except OSError as error:
         raise DataError(
-            f"toy: cannot draw the pictures under {root}: {error}. Name a folder that can be"
+            f"toy: cannot draw the images under {root}: {error}. Name a folder that can be"
             " written with dataset.root="
         ) from error
     found = sum(name.endswith(".png") for _, _, files in os.walk(target) for name in files)
     if found != len(collection) or not (target / SETTINGS).is_file():
         raise DataError(
-            f"toy: {target} should hold {counted(len(collection), 'picture')} and {SETTINGS}, but"
+            f"toy: {target} should hold {counted(len(collection), 'image')} and {SETTINGS}, but"
             " holds"
-            f" {counted(found, 'picture')}; remove the folder and they are drawn again"
+            f" {counted(found, 'image')}; remove the folder and they are drawn again"
         )
     return target
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a file lock; the system frees it even if the process is killed."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: no lock, the rename alone decides who was first
-        yield
-        return
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _draw_beside(
     target: Path, collection: Collection, workers: int, progress: Progress | None
 ) -> None:
     prefix = f".{target.name}.part-"
-    if os.name == "posix":  # the lock is ours: any other part is of a killed process
-        for stale in target.parent.glob(f"{prefix}*"):
-            shutil.rmtree(stale)
+    for stale in target.parent.glob(f"{prefix}*"):  # the lock is ours: it is of a killed process
+        shutil.rmtree(stale)
     part = target.with_name(prefix + uuid4().hex)
     part.mkdir()
     try:
@@ -150,11 +136,7 @@ def _draw_beside(
         (part / SETTINGS).write_text(
             json.dumps({**asdict(collection), "version": VERSION}, indent=1) + "\n"
         )
-        try:
-            part.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
+        part.rename(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -187,15 +169,15 @@ def _results(jobs: list, workers: int) -> Iterator[int]:
 
 
 def _draw_species(collection: Collection, kind: tuple[int, int, int], folder: Path) -> int:
-    """Draw all pictures of one species; return how many."""
+    """Draw all images of one species; return how many."""
     folder.mkdir(parents=True)
-    for picture in range(collection.pictures):
+    for image in range(collection.pictures):
         pixels = draw(
             *kind,
-            picture,
+            image,
             size=collection.size,
             seed=collection.seed,
             nuisance=collection.nuisance,
         )
-        Image.fromarray(pixels).save(folder / f"{picture:04d}.png", compress_level=1)
+        Image.fromarray(pixels).save(folder / f"{image:04d}.png", compress_level=1)
     return collection.pictures

@@ -1,8 +1,8 @@
-"""The plate: one species drawn once, upright and uncoloured, from which its pictures are taken.
+"""The plate: one species drawn once, upright and uncoloured, from which its images are taken.
 
 A plate holds *inks*, not colours: how much of each sample is painted with the base colour, the
-second colour, … and which way the surface leans. Colour, pose and light come later, picture by
-picture, so nothing of them can give the species away.
+second colour, … and which way the surface leans. Colour, pose and light come later, image by
+image, so nothing of them can give the species away.
 """
 
 from collections.abc import Callable

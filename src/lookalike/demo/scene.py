@@ -1,4 +1,4 @@
-"""The scene: one picture of one individual, with everything that is not its species.
+"""The scene: one image of one individual, with everything that is not its species.
 
 Pose (place, scale, rotation, shear, tilt, bend), colours, the light's direction and fall-off, the
 shadow, the ground, what lies in front, the lens. Every amount scales with `nuisance`.
@@ -24,13 +24,13 @@ class Canvas:
 
     @classmethod
     def of(cls, size: int) -> "Canvas":
-        """Lay the coordinates of a square picture."""
+        """Lay the coordinates of a square image."""
         axis = (np.arange(size, dtype=np.float32) * 2 + 1) * np.float32(1 / size) - 1
         return cls(size, axis[None, :], axis[:, None])
 
 
 def photograph(texture: np.ndarray, size: int, chance: Chance, nuisance: float) -> np.ndarray:
-    """Take one picture of a plate; return uint8 (size, size, 3)."""
+    """Take one image of a plate; return uint8 (size, size, 3)."""
     canvas = Canvas.of(size)
     colours = individual(chance, nuisance)
     turn = chance.signed(0.06) * nuisance
@@ -38,11 +38,11 @@ def photograph(texture: np.ndarray, size: int, chance: Chance, nuisance: float) 
     ground = _ground(canvas, chance, colours.background, nuisance)
     light = chance.signed(0.5) * min(1.0, nuisance) - 0.33
     lift = 0.055 + chance.signed(0.03) * min(1.0, nuisance)
-    picture = _lit(pixels, figure, ground, colours.inks, light, light - turn, lift)
-    _occlude(picture, canvas, chance, nuisance)
-    _expose(picture, canvas, chance, light, nuisance)
-    picture = _blur(picture, chance, nuisance)
-    return np.floor(np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0).copy()
+    image = _lit(pixels, figure, ground, colours.inks, light, light - turn, lift)
+    _occlude(image, canvas, chance, nuisance)
+    _expose(image, canvas, chance, light, nuisance)
+    image = _blur(image, chance, nuisance)
+    return np.floor(np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0).copy()
 
 
 def _pose(
@@ -176,8 +176,8 @@ def _roll(plane: Field, by: int, axis: int) -> Field:
     return moved
 
 
-def _occlude(picture: np.ndarray, canvas: Canvas, chance: Chance, nuisance: float) -> None:
-    """Lay up to three blades of grass over the picture."""
+def _occlude(image: np.ndarray, canvas: Canvas, chance: Chance, nuisance: float) -> None:
+    """Lay up to three blades of grass over the image."""
     for _ in range(3):
         present = chance.uniform() < 0.25 * nuisance
         turn, offset = chance.uniform(), chance.signed(0.85)
@@ -194,32 +194,32 @@ def _occlude(picture: np.ndarray, canvas: Canvas, chance: Chance, nuisance: floa
         blade, side = blade[pixels], side.ravel()[pixels]
         glint = 0.85 + 0.4 * np.clip(side * (1 / width), -1, 1)
         for band in range(3):
-            plane = picture[band].reshape(-1)
+            plane = image[band].reshape(-1)
             plane[pixels] += (glint * green[band] - plane[pixels]) * blade
 
 
 def _expose(
-    picture: np.ndarray, canvas: Canvas, chance: Chance, light: float, nuisance: float
+    image: np.ndarray, canvas: Canvas, chance: Chance, light: float, nuisance: float
 ) -> None:
     """Tint the light, let it fall off away from its source, and set the exposure."""
     fall = chance.uniform(0.0, 0.28) * nuisance
     exposure = 1 + chance.signed(0.14) * nuisance
     fade = (canvas.x * cosine(light) + canvas.y * sine(light)) * fall + exposure
     for band in range(3):
-        picture[band] *= fade * (1 + chance.signed(0.13) * nuisance)
+        image[band] *= fade * (1 + chance.signed(0.13) * nuisance)
 
 
-def _blur(picture: np.ndarray, chance: Chance, nuisance: float) -> np.ndarray:
-    """Put some pictures out of focus: a tent of up to 1 % of the picture, both ways."""
+def _blur(image: np.ndarray, chance: Chance, nuisance: float) -> np.ndarray:
+    """Put some images out of focus: a tent of up to 1 % of the image, both ways."""
     soft, reach = chance.uniform() < 0.35 * nuisance, chance.uniform(0.003, 0.01)
     if not soft:
-        return picture
-    reach *= picture.shape[1]
+        return image
+    reach *= image.shape[1]
     taps = int(reach) + 1
     weights = [max(0.0, 1 + reach - abs(i)) for i in range(-taps, taps + 1)]
     weights = [weight / sum(weights) for weight in weights]
-    size = picture.shape[1]
-    padded = np.pad(picture, ((0, 0), (taps, taps), (taps, taps)), mode="edge")
+    size = image.shape[1]
+    padded = np.pad(image, ((0, 0), (taps, taps), (taps, taps)), mode="edge")
     rows = padded[:, :size] * weights[0]
     for i in range(1, 2 * taps + 1):
         rows += padded[:, i : i + size] * weights[i]

@@ -1,6 +1,6 @@
 """Classes nobody labelled: kNN graphs, Hi-LANDER and its rivals, selection, pseudo-labels.
 
-Embeddings in, clusters and pseudo-labels out; pictures and networks that embed them are the jobs'
+Embeddings in, clusters and pseudo-labels out; images and networks that embed them are the jobs'
 affair. The names load on first use.
 """
 

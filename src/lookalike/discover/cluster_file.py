@@ -91,7 +91,9 @@ def _options(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     for word in words:
         key, equals, text = word.partition("=")
         if not equals:
-            raise ConfigError(f"'{word}' is no option of a clusterer. Write option=value, as k=10.")
+            raise ConfigError(
+                f"'{word}' is not an option of a clusterer. Write option=value, as k=10."
+            )
         try:
             value = ast.literal_eval(
                 {"true": "True", "false": "False", "null": "None"}.get(text, text)

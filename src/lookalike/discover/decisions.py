@@ -63,7 +63,7 @@ def read_decisions(file: Path) -> list[Decision]:
         if action not in ACTIONS:
             raise DataError(f"{where}: action '{action}'. {suggest(str(action), ACTIONS)}")
         if not str(cluster).isdigit():
-            raise DataError(f"{where}: cluster '{cluster}' is no number of a cluster")
+            raise DataError(f"{where}: cluster '{cluster}' is not the number of a cluster")
         if (action == "merge" and not target.isdigit()) or (action == "rename" and not target):
             raise DataError(f"{where}: {action} needs a cluster or a name in column 'into'")
         if action == "split" and target and (not target.isdigit() or int(target) < 2):

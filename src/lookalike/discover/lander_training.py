@@ -142,7 +142,7 @@ def train_lander(
 
     Raises:
         DataError: too few vectors for any graph, or no two of one label.
-        NumericsError: the loss is no number.
+        NumericsError: the loss is not a number.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -230,7 +230,7 @@ def _train(
                 total += float(loss.detach())
         if not math.isfinite(total):
             raise NumericsError(
-                f"training LANDER: the loss is no number in epoch {epoch + 1}; lower lr={o.lr}"
+                f"training LANDER: the loss is not a number in epoch {epoch + 1}; lower lr={o.lr}"
             )
         if on_epoch is not None:
             on_epoch(epoch + 1, total / (rounds * len(parts)))

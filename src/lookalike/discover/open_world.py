@@ -1,4 +1,4 @@
-"""Any data set as an open world: what is labelled, and what lies in the heap."""
+"""Any data set as an open world: what is labelled, and what is not."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ UNLABELLED = ("u_in", "u_out", "unlabelled")
 def open_world_rows(table: Table, labelled: float = 0.6) -> pd.DataFrame:
     """The rows of a data set, each in its set, in the order L, U, test.
 
-    - A split named ``u_in``, ``u_out`` or ``unlabelled`` is the heap; then all of ``train`` is
-      labelled (``l_in``), and splits named ``test…`` are for testing alone.
-    - Without one, the classes of ``train`` are the known ones: of n pictures of a class the first
+    - A split named ``u_in``, ``u_out`` or ``unlabelled`` holds the unlabeled images; then all of
+      ``train`` is labelled (``l_in``), and splits named ``test…`` are for testing alone.
+    - Without one, the classes of ``train`` are the known ones: of n images of a class the first
       ``⌊labelled · n⌋ + 1`` are ``l_in`` and the others ``u_in``, as in PSS's iNaturalist split;
-      the pictures of ``test…`` splits, of classes nobody labelled, are ``u_out``.
+      the images of ``test…`` splits, of classes nobody labelled, are ``u_out``.
 
     Args:
         table: any data set; its finest level is what there is to discover. A label of −1 is of
@@ -32,7 +32,7 @@ def open_world_rows(table: Table, labelled: float = 0.6) -> pd.DataFrame:
 
     Raises:
         ConfigError: a share out of range.
-        DataError: nothing labelled, or nothing in the heap.
+        DataError: nothing labelled, or nothing unlabeled.
 
     Example:
         >>> frame = pd.DataFrame({"path": list("abcde"), "label": list("xxxyy")})
@@ -85,8 +85,9 @@ def _refuse(rows: pd.DataFrame, table: Table) -> None:
     kept = rows["set"].to_numpy(object)
     if not (kept == "l_in").any() or not np.isin(kept, UNLABELLED).any():
         raise DataError(
-            f"{table.name}: an open world needs labelled rows (split 'train') and a heap (splits "
-            f"{', '.join(UNLABELLED)}, or 'test…'); its splits are: {', '.join(table.splits)}"
+            f"{table.name}: an open world needs labelled rows (split 'train') and unlabeled "
+            f"ones (splits {', '.join(UNLABELLED)}, or 'test…'); its splits are: "
+            f"{', '.join(table.splits)}"
         )
     if rows.loc[kept == "l_in", "label"].isna().any():
         raise DataError(f"{table.name}: rows of the 'train' split have label −1; give them a class")

@@ -27,7 +27,7 @@ class PSSFile:
     """What such a pickle holds, its rows in order.
 
     Attributes:
-        paths: N texts, a picture each.
+        paths: N texts, an image each.
         features: float32 ``(N, D)``.
         labels: int64 ``(N,)``, target or predicted labels.
         truth: int64 ``(N,)``; from the second round on, files of the original repeat the pseudo
@@ -45,7 +45,7 @@ class PSSFile:
         """Write the pickle, whole or not at all."""
         places = {path: row for row, path in enumerate(self.paths)}
         if len(places) < len(self.paths):
-            raise DataError("a picture stands there twice; PSS's files know a path once")
+            raise DataError("an image stands there twice; PSS's files know a path once")
         held = [
             places,
             self.features.astype(np.float32),

@@ -24,7 +24,7 @@ def write_review(
         clusters: of `lookalike cluster`, or of a round of `lookalike discover`.
         out: the page; default: beside the table, ``….review.html``.
         most: clusters shown, the largest ones.
-        members: pictures of each, the densest and the least dense.
+        members: images of each, the densest and the least dense.
 
     Raises:
         DataError: a table that is none of clusters, or without a cluster of two.
@@ -39,7 +39,7 @@ def write_review(
     size = table["cluster"].map(table["cluster"].value_counts())
     table = table[size > 1]
     if not len(table):
-        raise DataError(f"{clusters}: every picture stands alone; there is nothing to review")
+        raise DataError(f"{clusters}: every image stands alone; there is nothing to review")
     chosen = table["cluster"].value_counts().index[:most]
     density = table.groupby("cluster")["density"].mean()[chosen].sort_values()
     page = out or clusters.with_name(f"{clusters.stem}.review.html")

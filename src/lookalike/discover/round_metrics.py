@@ -1,4 +1,4 @@
-"""The numbers of one round: retrieval on every set, the clustering of the heap, the gate."""
+"""The numbers of one round: retrieval on every set, clustering of the unlabeled, the gate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GROUPS = 20  # of classes, for the jackknife
 
 
 def retrieval(x: np.ndarray, rows: pd.DataFrame, k: list[int]) -> dict[str, dict[str, Any]]:
-    """Recall@k and MAP@R of every set, each picture looked for among the others of its set."""
+    """Recall@k and MAP@R of every set, each image looked for among the others of its set."""
     found = {}
     names = [f"recall_at_{n}" for n in k] + ["mean_average_precision_at_r"]
     for kind in rows["set"].unique():
@@ -39,19 +39,20 @@ def retrieval(x: np.ndarray, rows: pd.DataFrame, k: list[int]) -> dict[str, dict
 
 
 def partition(pred: np.ndarray, rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """How well the heap is divided: all of it, and u_in and u_out by themselves.
+    """How well the unlabeled images are divided: all of it, and u_in and u_out by themselves.
 
     Args:
-        pred: ``(N,)`` texts or numbers, a cluster of each row; of rows outside the heap nothing
+        pred: ``(N,)`` texts or numbers, a cluster of each row; of rows that are labeled nothing
             counts.
         rows: with ``set`` and ``label``.
     """
-    heap = np.isin(rows["set"].to_numpy(object), UNLABELLED) & rows["label"].notna().to_numpy()
-    groups = {"u": heap}
-    groups |= {kind: heap & (rows["set"] == kind).to_numpy() for kind in ("u_in", "u_out")}
+    unlabeled = np.isin(rows["set"].to_numpy(object), UNLABELLED)
+    unlabeled &= rows["label"].notna().to_numpy()
+    groups = {"u": unlabeled}
+    groups |= {kind: unlabeled & (rows["set"] == kind).to_numpy() for kind in ("u_in", "u_out")}
     found = {}
     for name, mask in groups.items():
-        if mask.sum() < 2 or (name != "u" and mask.sum() == heap.sum()):
+        if mask.sum() < 2 or (name != "u" and mask.sum() == unlabeled.sum()):
             continue
         guess = pd.factorize(pd.Series(pred[mask]).astype(str))[0]
         true = pd.factorize(rows["label"][mask])[0]
@@ -99,23 +100,23 @@ def _scores(guess: np.ndarray, true: np.ndarray) -> list[float]:
 
 
 def gate(x: np.ndarray, rows: pd.DataFrame) -> dict[str, Any]:
-    """How well pictures of known classes are told from others by the nearest class mean."""
+    """How well images of known classes are told from others by the nearest class mean."""
     labelled = (rows["set"] == "l_in").to_numpy()
-    heap = np.isin(rows["set"].to_numpy(object), UNLABELLED)
+    unlabeled = np.isin(rows["set"].to_numpy(object), UNLABELLED)
     names = rows["label"].to_numpy(object)
     try:
         found = known_gate(x[labelled], names[labelled].astype(str))
     except DataError:
         return {}
-    inside, label, cosine = found(x[heap])
-    truth = np.isin(names[heap], np.unique(names[labelled].astype(str)))
-    knows = rows["label"].notna().to_numpy()[heap]
+    inside, label, cosine = found(x[unlabeled])
+    truth = np.isin(names[unlabeled], np.unique(names[labelled].astype(str)))
+    knows = rows["label"].notna().to_numpy()[unlabeled]
     known = truth & knows
     return {
         "threshold": found.threshold,
         "let_through": int(inside.sum()),
         "auroc": auroc(truth[knows], cosine[knows]) if knows.any() else float("nan"),
-        "right_class_of_known": float((label == names[heap])[known].mean())
+        "right_class_of_known": float((label == names[unlabeled])[known].mean())
         if known.any()
         else None,
     }

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lookalike.data.frames import read_frame
-from lookalike.discover.rounds import Round, heap_classes
+from lookalike.discover.rounds import Round, predicted_classes
 from lookalike.errors import counted
 from lookalike.files import write_text
 from lookalike.metrics import clustering
@@ -39,10 +39,9 @@ def lines(measured: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
                     )
                 found.append((f"{kind}: {title(name)}", cells))
     for kind in measured[0]["clustering"]:
-        heaps = [m["clustering"][kind] for m in measured]
         cells = [
             f"{h['clusters_of_two_or_more']} / {h['classes']} ({h['class_count_error']:+.0%})"
-            for h in heaps
+            for h in (m["clustering"][kind] for m in measured)
         ]
         found.append((f"{kind}: clusters of two or more / classes", cells))
     for title, key in (
@@ -105,7 +104,7 @@ def described(clusters: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """A line a cluster: ``name``, ``size``, ``density`` (mean), ``purity`` (NaN if unknown)."""
     frame = pd.DataFrame(
         {
-            "name": heap_classes(clusters),
+            "name": predicted_classes(clusters),
             "density": clusters["density"].to_numpy(),
             "truth": rows["label"].to_numpy(object)[clusters["row"]],
         }
@@ -125,7 +124,7 @@ def _sheets(one: Round, x: np.ndarray, clusters: pd.DataFrame) -> list[Sheet]:
     table = described(clusters, one.rows)
     table = table[table["size"] > 2]
     orders = {
-        "Largest": (table.sort_values("size", ascending=False), "the most pictures"),
+        "Largest": (table.sort_values("size", ascending=False), "the most images"),
         "Densest": (table.sort_values("density", ascending=False), "the highest mean density"),
         "Most doubtful": (table.sort_values("density"), "the lowest mean density"),
         "Most mixed": (
@@ -133,7 +132,7 @@ def _sheets(one: Round, x: np.ndarray, clusters: pd.DataFrame) -> list[Sheet]:
             "the smallest share of their commonest true class",
         ),
     }
-    names = heap_classes(clusters)
+    names = predicted_classes(clusters)
     return [
         Sheet(
             title=title,
@@ -151,7 +150,7 @@ def _sheets(one: Round, x: np.ndarray, clusters: pd.DataFrame) -> list[Sheet]:
 def cluster_row(
     one: Round, x: np.ndarray, clusters: pd.DataFrame, names: np.ndarray, line: Any
 ) -> SheetRow:
-    """A cluster as a line of pictures: its central one, then the members nearest to the centre."""
+    """A cluster as a line of images: its central one, then the members nearest to the centre."""
     members = clusters["row"].to_numpy()[names == line.name]
     centre = x[members].mean(axis=0)
     order = members[np.argsort(-(x[members] @ centre), kind="stable")]
@@ -166,24 +165,25 @@ def cluster_row(
         query=str(paths[middle]),
         neighbours=[
             Neighbour(
-                picture=str(paths[row]),
+                image=str(paths[row]),
                 label=str(labels[row]) if known[row] else "",
                 score=float(x[row] @ x[middle]),
                 right=bool(labels[row] == labels[middle]) if known[[row, middle]].all() else None,
             )
             for row in shown
         ],
-        title=f"{line.name}: {counted(line.size, 'picture')}",
+        title=f"{line.name}: {counted(line.size, 'image')}",
         value=f"density {line.density:.2f}{mixed}",
     )
 
 
 def _changes(one: Round, clusters: pd.DataFrame) -> list[tuple[str, str]]:
-    """How far this round's partition of the heap is that of the round before."""
+    """How far this round's partition of the unlabeled images is that of the round before."""
     if one.number == 0:
         return []
-    before = heap_classes(read_frame(one.folder / f"round-{one.number - 1}" / "clusters.parquet"))
-    now = heap_classes(clusters)
+    last = one.folder / f"round-{one.number - 1}" / "clusters.parquet"
+    before = predicted_classes(read_frame(last))
+    now = predicted_classes(clusters)
     code = [pd.factorize(part)[0] for part in (now, before)]
     agreement = clustering(*code)["b_cubed_f"]
     table = read_frame(one.home / "train.parquet")
@@ -192,6 +192,6 @@ def _changes(one: Round, clusters: pd.DataFrame) -> list[tuple[str, str]]:
     return [
         ("Agreement with the partition before (B-cubed F)", f"{agreement:.3f}"),
         ("Clusters before and now", f"{code[1].max() + 1} → {code[0].max() + 1}"),
-        ("Pictures newly trained on", f"{len(fresh):,} in {classes}"),
+        ("Images newly trained on", f"{len(fresh):,} in {classes}"),
         ("Of these given a known class", str(int((fresh["origin"] == "gate").sum()))),
     ]

@@ -5,7 +5,7 @@ round-N/train/             the run
 round-N/embeddings.npy     of every row, in the order of rows.parquet (with embeddings.parquet)
 round-N/lander.safetensors the trained graph network, where the method is hilander (and, without
                            discover.relearn, N is 0)
-round-N/clusters.parquet   the heap: path, cluster, density, whether clustered in this round
+round-N/clusters.parquet   unlabeled images: path, cluster, density, whether clustered now
 round-N/clustering.json    levels, edges, and how many classes the clusters stand for
 round-N/decisions.csv      what a person decided about the clusters, where one did
 round-N/metrics.json       the numbers
@@ -78,7 +78,7 @@ class Round:
         number: from 0.
         config: of the loop.
         words: options of training, as the person gave them.
-        rows: every picture: ``path``, ``label``, ``set``.
+        rows: every image: ``path``, ``label``, ``set``.
         say: where people read.
         quiet: no progress bars.
     """
@@ -137,11 +137,11 @@ class Round:
         if not file.is_file():
             model = weights.load(self.home / "train")
             frame = self.rows.assign(label=self.rows["label"].fillna("-1").astype(str))
-            table = Table.from_frame(frame, name="heap", root="/")
-            self.say(f"embed    {counted(len(table), 'picture')}")
+            table = Table.from_frame(frame, name="unlabeled", root="/")
+            self.say(f"embed    {counted(len(table), 'image')}")
             if broken_policy(self.config) != "refuse":
                 raise LookalikeError(
-                    "broken=skip: discover needs every picture; find the broken ones with "
+                    "broken=skip: discover needs every image; find the broken ones with "
                     "lookalike data check and leave them out"
                 )
             found = embed_dataset(model, table, self.config)
@@ -151,27 +151,27 @@ class Round:
     # ── cluster ────────────────────────────────────────────────────────────────────────────────
 
     def cluster(self, x: np.ndarray) -> pd.DataFrame:
-        """The heap with its clusters; pictures that earlier rounds selected keep their class."""
+        """Unlabeled images with clusters; those that earlier rounds selected keep their class."""
         file = self.home / "clusters.parquet"
         if not file.is_file():
             c = self.config.discover
             trained = self._trained_on()
-            heap = np.flatnonzero(np.isin(self.rows["set"].to_numpy(object), UNLABELLED))
-            used = heap[trained["label"].isna().to_numpy()[heap]] if c.keep else heap
+            unlabeled = np.flatnonzero(np.isin(self.rows["set"].to_numpy(object), UNLABELLED))
+            used = unlabeled[trained["label"].isna().to_numpy()[unlabeled]] if c.keep else unlabeled
             options = dict(c.method_options)
             if c.method == "hilander":
                 options["network"] = self._lander(x, trained)
-            self.say(f"cluster  {counted(len(used), 'picture')} by {c.method}")
+            self.say(f"cluster  {counted(len(used), 'image')} by {c.method}")
             found = cluster(x[used], c.method, **options)
             facts = {**found.facts, "classes": self._classes(x, found.labels, options)}
-            table = self.rows.iloc[heap][["path"]].reset_index(drop=True)
-            table["row"] = heap
-            table["clustered"] = np.isin(heap, used)
+            table = self.rows.iloc[unlabeled][["path"]].reset_index(drop=True)
+            table["row"] = unlabeled
+            table["clustered"] = np.isin(unlabeled, used)
             table["cluster"], table["density"] = -1, np.float32("nan")
-            place = np.searchsorted(heap, used)
+            place = np.searchsorted(unlabeled, used)
             table.loc[place, "cluster"] = found.labels
             table.loc[place, "density"] = found.density
-            table["class"] = trained["label"].to_numpy(object)[heap]  # of earlier rounds
+            table["class"] = trained["label"].to_numpy(object)[unlabeled]  # of earlier rounds
             if not c.keep:
                 table["class"] = None
             write_text(self.home / "clustering.json", json.dumps(facts, indent=2) + "\n")
@@ -261,7 +261,7 @@ class Round:
             picked.loc[has, "origin"] = "person"
         parts.append(picked)
         classes = counted(picked["label"].nunique(), "class", "classes")
-        self.say(f"select   {len(picked)} of {counted(len(fresh), 'picture')}, {classes}")
+        self.say(f"select   {len(picked)} of {counted(len(fresh), 'image')}, {classes}")
         write_frame(joined(parts), out)
 
     def _of(self, part: pd.DataFrame) -> pd.DataFrame:
@@ -275,7 +275,7 @@ class Round:
         file = self.home / "metrics.json"
         if not self.measured:
             pred = np.full(len(self.rows), "", object)
-            pred[clusters["row"]] = heap_classes(clusters)
+            pred[clusters["row"]] = predicted_classes(clusters)
             table = read_frame(self.home / "train.parquet")
             pseudo = table[table["origin"] != "true"]
             truth = self.rows.drop_duplicates("path").set_index("path")["label"]
@@ -306,8 +306,8 @@ class Round:
         return count | {"true": int(names.nunique()) if names.notna().all() else None}
 
 
-def heap_classes(clusters: pd.DataFrame) -> np.ndarray:
-    """What every picture of the heap is taken for: its class of an earlier round, or its cluster;
+def predicted_classes(clusters: pd.DataFrame) -> np.ndarray:
+    """What every unlabeled image is taken for: its class of an earlier round, or its cluster;
     noise stands alone."""  # noqa: D205, D209
     found = as_partition(clusters["cluster"].to_numpy(np.int64)).astype(str).astype(object)
     kept = clusters["class"].notna().to_numpy()
@@ -316,7 +316,7 @@ def heap_classes(clusters: pd.DataFrame) -> np.ndarray:
 
 
 def purity(label: pd.Series, truth: pd.Series) -> float | None:
-    """Share of pictures whose class is the commonest of their pseudo-class; None if unknown."""
+    """Share of images whose class is the commonest of their pseudo-class; None if unknown."""
     known = truth.notna().to_numpy()
     if not known.any():
         return None

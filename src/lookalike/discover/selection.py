@@ -1,4 +1,4 @@
-"""Which clustered pictures are sure enough to be trained on, and what they are then called."""
+"""Which clustered images are sure enough to be trained on, and what they are then called."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def of_two_or_more(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """What parts pictures of known classes from those of new ones.
+    """What parts images of known classes from those of new ones.
 
     Attributes:
         known: the known classes.
@@ -108,8 +108,8 @@ class Gate:
 def known_gate(x: np.ndarray, labels: Any) -> Gate:
     """A gate set from the labelled vectors alone.
 
-    Each is shown twice: to its own class, its mean taken without it, as a picture of a known class;
-    and to the nearest of the other classes, as a picture of a class that nobody labelled. The
+    Each is shown twice: to its own class, its mean taken without it, as an image of a known class;
+    and to the nearest of the other classes, as an image of a class that nobody labelled. The
     threshold parts the two with the fewest mistakes, both kinds weighing the same.
 
     Args:
@@ -128,7 +128,7 @@ def known_gate(x: np.ndarray, labels: Any) -> Gate:
     np.add.at(total, code, x)
     several = count[code] > 1
     if not several.any():
-        raise DataError("a gate needs a labelled class of two pictures or more")
+        raise DataError("a gate needs a labelled class of two images or more")
     own = (_unit(total[code[several]] - x[several]) * x[several]).sum(axis=1)
     scores = x @ known.means.T
     scores[np.arange(len(x)), code] = -np.inf

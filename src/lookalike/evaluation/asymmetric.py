@@ -1,4 +1,4 @@
-"""The models of an evaluation: picture size, whitening, and who searches whose gallery."""
+"""The models of an evaluation: image size, whitening, and who searches whose gallery."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lookalike.config import Config
 from lookalike.data.build import broken_policy
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
-from lookalike.evaluation.evaluator import Measured, embedded, measure_vectors, with_roles
-from lookalike.evaluation.progress import UnderWay
+from lookalike.evaluation.evaluator import SplitResult, embedded, measure_vectors, with_roles
+from lookalike.evaluation.progress import EvaluationProgress
 from lookalike.evaluation.widths import prefix
 from lookalike.models import ready
 from lookalike.models.build import pick_precision
@@ -45,8 +45,8 @@ class Pair:
     symmetric: bool
 
     def measure(
-        self, table: Table, split: str, config: Config, under_way: UnderWay
-    ) -> list[Measured]:
+        self, table: Table, split: str, config: Config, progress: EvaluationProgress
+    ) -> list[SplitResult]:
         """Both directions, and with ``symmetric`` each model alone; titles in ``split``.
 
         A query model of several widths is also measured at each, in the same prefix of the
@@ -55,7 +55,7 @@ class Pair:
         rows = with_roles(table.split(split))
         vectors = []
         for model in (self.query, self.gallery):
-            found, kept = _embed(model, rows, config, under_way, f"{table.name} {split}")
+            found, kept = _embed(model, rows, config, progress, f"{table.name} {split}")
             vectors.append(found)
         directions = [(0, 1), (1, 0), *([(0, 0), (1, 1)] if self.symmetric else [])]
         results = []
@@ -64,7 +64,7 @@ class Pair:
             name = split if width is None else f"{width}d-{split}"
             for q, g in directions:
                 one = measure_vectors(
-                    name, kept, cut[q], config.evaluation, cut[g], under_way=under_way
+                    name, kept, cut[q], config.evaluation, cut[g], progress=progress
                 )
                 title = f"{name}: {self.names[q]} → {self.names[g]}"
                 results.append(replace(one, split=title))
@@ -74,13 +74,13 @@ class Pair:
 def load_model(
     folder: str | Path, size: int | None, option: str, words: Sequence[str] = ()
 ) -> Embedder:
-    """A model, its pictures prepared at another size where one is given.
+    """A model, its images prepared at another size where one is given.
 
     A side fixed in pixels that its transform resizes to first grows and shrinks with it.
 
     Args:
         folder: a run or model folder, or a backbone's name, see `lookalike.models.ready`.
-        size: side of the pictures in pixels; None: as it was trained for.
+        size: side of the images in pixels; None: as it was trained for.
         option: what the person wrote, for messages.
         words: options of a backbone.
 
@@ -126,9 +126,9 @@ def whitened(
     size: int | None,
     training: Table,
     config: Config,
-    under_way: UnderWay,
+    progress: EvaluationProgress,
 ) -> Embedder:
-    """A model with a whitening behind it, learned on training pictures.
+    """A model with a whitening behind it, learned on training images.
 
     Args:
         model: the model.
@@ -136,12 +136,12 @@ def whitened(
         size: how many dimensions to keep; None for all.
         training: the rows to learn on.
         config: how to read and embed them.
-        under_way: who hears of it, and where the vectors are kept.
+        progress: who hears of it, and where the vectors are kept.
 
     Raises:
-        DataError: no class has two pictures.
+        DataError: no class has two images.
     """
-    vectors, rows = _embed(model, training, config, under_way, f"{training.name} train")
+    vectors, rows = _embed(model, training, config, progress, f"{training.name} train")
     if kind == "pca":
         return add_whitening(model, *pca_whitening(vectors), size)
     query, positive = class_pairs(rows.labels[:, 0])
@@ -151,9 +151,9 @@ def whitened(
 
 
 def _embed(
-    model: Embedder, rows: Table, config: Config, under_way: UnderWay, what: str
+    model: Embedder, rows: Table, config: Config, progress: EvaluationProgress, what: str
 ) -> tuple[np.ndarray, Table]:
-    with under_way.embedding(what, len(rows)) as advance:
+    with progress.embedding(what, len(rows)) as advance:
         return embedded(
             model,
             rows,
@@ -162,5 +162,5 @@ def _embed(
             broken=broken_policy(config),
             precision=pick_precision(config.precision, model.device),
             on_batch=advance,
-            unfinished=under_way.unfinished,
+            store=progress.store,
         )

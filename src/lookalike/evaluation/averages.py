@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from lookalike.config import EvaluationConfig
-from lookalike.evaluation.evaluator import Measured
+from lookalike.evaluation.evaluator import SplitResult
 from lookalike.metrics.definitions import parse
 
 OVER_SPLITS = "test (mean)"
@@ -17,12 +17,12 @@ OVER_LEVELS = "test (all levels)"
 Values = Mapping[str, float]
 
 
-def values(measured: Sequence[Measured], c: EvaluationConfig) -> dict[str, dict[str, float]]:
+def values(measured: Sequence[SplitResult], c: EvaluationConfig) -> dict[str, dict[str, float]]:
     """Split → metric → value, and what `means` adds."""
     return {one.split: dict(one.report.values) for one in measured} | means_of(measured, c)
 
 
-def means_of(measured: Sequence[Measured], c: EvaluationConfig) -> dict[str, dict[str, float]]:
+def means_of(measured: Sequence[SplitResult], c: EvaluationConfig) -> dict[str, dict[str, float]]:
     """`means` of measured splits."""
     return means({one.split: one.report.values for one in measured}, c)
 

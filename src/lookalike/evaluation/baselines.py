@@ -18,7 +18,7 @@ from lookalike.data import transforms
 from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
 from lookalike.evaluation import evaluator
-from lookalike.evaluation.evaluator import Measured
+from lookalike.evaluation.evaluator import SplitResult
 from lookalike.metrics import RetrievalReport
 from lookalike.models.build import pick_device
 from lookalike.models.embedder import Embedder, Spec
@@ -55,7 +55,7 @@ def wanted(config: Config) -> bool:
 
 
 def measure_baselines(
-    config: Config, one: Measured, spec: Spec, start: Embedder | None = None
+    config: Config, one: SplitResult, spec: Spec, start: Embedder | None = None
 ) -> list[Baseline]:
     """The metrics of the simple systems on one split.
 
@@ -108,15 +108,15 @@ def _batches(config: Config, rows: Table, transform: Any) -> Iterator[dict[str, 
     )
 
 
-def _pixels(pictures: torch.Tensor) -> np.ndarray:
-    grey = pictures.float().mean(dim=1).flatten(1)
+def _pixels(images: torch.Tensor) -> np.ndarray:
+    grey = images.float().mean(dim=1).flatten(1)
     return F.normalize(grey - grey.mean(dim=1, keepdim=True), dim=1).numpy()
 
 
-def _colours(pictures: torch.Tensor) -> np.ndarray:
-    bins = (pictures.long() * _BINS // 256).flatten(2)
+def _colours(images: torch.Tensor) -> np.ndarray:
+    bins = (images.long() * _BINS // 256).flatten(2)
     codes = (bins[:, 0] * _BINS + bins[:, 1]) * _BINS + bins[:, 2]
-    counts = torch.zeros(len(pictures), _BINS**3).scatter_add_(1, codes, torch.ones(codes.shape))
+    counts = torch.zeros(len(images), _BINS**3).scatter_add_(1, codes, torch.ones(codes.shape))
     # The root makes the dot product of two histograms their Bhattacharyya similarity.
     return F.normalize(counts.sqrt(), dim=1).numpy()
 

@@ -14,7 +14,7 @@ import numpy as np
 from lookalike.compose import read_config
 from lookalike.config import EvaluationConfig
 from lookalike.errors import ConfigError, DataError, counted
-from lookalike.evaluation.evaluator import Measured
+from lookalike.evaluation.evaluator import SplitResult
 from lookalike.evaluation.metric_selection import check_metrics
 from lookalike.evaluation.saved import change_sheets, changed_queries, load, require_same_rows
 from lookalike.files import write_text, write_with
@@ -134,7 +134,7 @@ def _settings(folder: Path, metrics: Sequence[str]) -> EvaluationConfig:
     return chosen
 
 
-def _shown(first: Measured) -> list[str]:
+def _shown(first: SplitResult) -> list[str]:
     """The metrics in which any query counts; those of no query cannot be paired."""
     entries, values = first.report.per_query, first.report.values
     kept = [name for name in entries if not np.isnan(values[name])]
@@ -144,7 +144,7 @@ def _shown(first: Measured) -> list[str]:
 
 
 def _compared(
-    names: Sequence[str], measured: Sequence[Measured], found: Sequence[Comparison]
+    names: Sequence[str], measured: Sequence[SplitResult], found: Sequence[Comparison]
 ) -> tuple[int, list[ComparedRun]]:
     """How many tests there were, and each run beside the first."""
     tests, corrected = corrected_together(found)
@@ -172,7 +172,7 @@ def _compared(
 
 
 def _report(
-    baseline: str, first: Measured, runs: Sequence[ComparedRun], method: Sequence[str]
+    baseline: str, first: SplitResult, runs: Sequence[ComparedRun], method: Sequence[str]
 ) -> ComparisonReport:
     made = environment()
     shown = {d.metric for run in runs for d in run.differences}
@@ -183,7 +183,7 @@ def _report(
         runs=runs,
         counts={
             "queries": first.report.queries,
-            "gallery pictures": first.report.gallery_size,
+            "gallery images": first.report.gallery_size,
             "classes": len(np.unique(first.report.classes(first.level))),
         },
         method=method,
@@ -230,7 +230,7 @@ def _notes(report: ComparisonReport, over: str, tests: int) -> list[str]:
 
 
 def _result(
-    report: ComparisonReport, found: Sequence[Comparison], measured: Sequence[Measured]
+    report: ComparisonReport, found: Sequence[Comparison], measured: Sequence[SplitResult]
 ) -> dict[str, Any]:
     """Everything for JSON; NaN cannot occur, since metrics without a counting query are out."""
     runs = {}

@@ -18,10 +18,10 @@ from lookalike.errors import ConfigError, DataError, counted, suggest
 from lookalike.evaluation import asymmetric, baselines, evaluator, per_class, reranking, verdict
 from lookalike.evaluation.averages import means_of
 from lookalike.evaluation.benchmarks import Benchmark, benchmarks, own_config
-from lookalike.evaluation.evaluator import Measured
+from lookalike.evaluation.evaluator import SplitResult
 from lookalike.evaluation.metric_selection import check_metrics
 from lookalike.evaluation.own_split import evaluated_table
-from lookalike.evaluation.progress import UnderWay
+from lookalike.evaluation.progress import EvaluationProgress
 from lookalike.evaluation.run_report import mean_sections, numbers
 from lookalike.evaluation.verdict import Beside
 from lookalike.evaluation.widths import narrower
@@ -39,10 +39,10 @@ class Options:
 
     Attributes:
         gallery: run or model folder of another model that embeds the gallery.
-        image_size: side of the pictures of the run's model, in pixels; None: as trained.
+        image_size: side of the images of the run's model, in pixels; None: as trained.
         gallery_image_size: the same for the gallery's model.
         symmetric: also let each of the two models search its own gallery.
-        whitening: "pca" or "learned", on training pictures; None: none.
+        whitening: "pca" or "learned", on training images; None: none.
         whitening_size: dimensions to keep.
         save_model: folder to write the whitened model to.
         by_class: also the figures of each class.
@@ -115,7 +115,7 @@ def evaluate_run(
             backbone also its own, such as ``model.pretrained=FILE``.
         splits: which; by default every split named test… or val….
         as_json: print JSON instead of tables.
-        options: another gallery, another picture size, whitening, figures of each class.
+        options: another gallery, another image size, whitening, figures of each class.
 
     Returns:
         split (or data set and split, or title of an average) → ``{"values", "intervals",
@@ -151,13 +151,13 @@ def _run(
         check_metrics(one.config.evaluation)
     found = [evaluated_table(folder, one) for one in asked]
     asked, tables = [one for one, _ in found], [table for _, table in found]
-    under_way = UnderWay.at(folder, console)
+    progress = EvaluationProgress.at(folder, console)
     ready.introduce(folder, model, console.say)
     if options.whitening is not None:
         evaluated = asked[0].config, tables[0]
-        model = _whitened(model, folder, others, evaluated, options, under_way)
+        model = _whitened(model, folder, others, evaluated, options, progress)
     found = [
-        _measure(model, folder, one, table, splits, options, under_way)
+        _measure(model, folder, one, table, splits, options, progress)
         for one, table in zip(asked, tables, strict=True)
     ]
     main = distributed.is_main()
@@ -167,14 +167,14 @@ def _run(
         return {}
     by_data = list(zip(asked, tables, found, strict=True))
     results = _shown(by_data, model, folder, options, console)
-    under_way.end()
+    progress.end()
     if as_json:
         print(json.dumps(results, indent=2))
     return results
 
 
 def _shown(
-    by_data: Sequence[tuple[Benchmark, Table, list[Measured]]],
+    by_data: Sequence[tuple[Benchmark, Table, list[SplitResult]]],
     model: Embedder,
     folder: Path,
     options: Options,
@@ -217,8 +217,8 @@ def _measure(
     table: Table,
     splits: Sequence[str] | None,
     options: Options,
-    under_way: UnderWay,
-) -> list[Measured]:
+    progress: EvaluationProgress,
+) -> list[SplitResult]:
     """Every split of one data set, and each direction of two models."""
     config = one.config
     device = pick_device(config.device)
@@ -232,11 +232,11 @@ def _measure(
             model, other.to(device), (folder, options.gallery), symmetric=options.symmetric
         )
     for note in table.notes:
-        under_way.console.say(note)
+        progress.console.say(note)
     found = []
     for split in _chosen(table, splits):
         if both is not None:
-            found += both.measure(table, split, config, under_way)
+            found += both.measure(table, split, config, progress)
             continue
         one_split = evaluator.measure(
             model,
@@ -246,9 +246,9 @@ def _measure(
             workers=config.workers,
             broken=broken_policy(config),
             precision=pick_precision(config.precision, device),
-            under_way=under_way,
+            progress=progress,
         )
-        found += [one_split, *narrower(one_split, model, config.evaluation, under_way)]
+        found += [one_split, *narrower(one_split, model, config.evaluation, progress)]
     return found
 
 
@@ -271,9 +271,9 @@ def _whitened(
     overrides: Sequence[str],
     evaluated: tuple[Config, Table],
     options: Options,
-    under_way: UnderWay,
+    progress: EvaluationProgress,
 ) -> Embedder:
-    """The model with a whitening learned on the pictures it was trained on.
+    """The model with a whitening learned on the images it was trained on.
 
     A model folder does not say which those were; then those of the data evaluated serve.
     """
@@ -290,20 +290,20 @@ def _whitened(
     model.to(pick_device(config.device))
     assert options.whitening is not None
     model = asymmetric.whitened(
-        model, options.whitening, options.whitening_size, training, config, under_way
+        model, options.whitening, options.whitening_size, training, config, progress
     )
-    under_way.console.say(
+    progress.console.say(
         f"whitening: {options.whitening}, {counted(model.width, 'dimension')}, learned on "
-        f"{counted(len(training), 'picture')} of {table.name}"
+        f"{counted(len(training), 'image')} of {table.name}"
     )
     if options.save_model is not None and distributed.is_main():
         weights.save(model, options.save_model)
-        under_way.console.say(f"model    {options.save_model}")
+        progress.console.say(f"model    {options.save_model}")
     return model
 
 
 def _sections(
-    measured: Sequence[Measured],
+    measured: Sequence[SplitResult],
     config: Config,
     prefix: str,
     options: Options,
@@ -320,13 +320,13 @@ def _sections(
     return sections
 
 
-def _directed(measured: Sequence[Measured]) -> bool:
+def _directed(measured: Sequence[SplitResult]) -> bool:
     """Whether they are directions of one split, which are not averaged."""
     return any("→" in one.split for one in measured)
 
 
 def _results(
-    measured: Sequence[Measured],
+    measured: Sequence[SplitResult],
     data: str,
     config: Config,
     prefix: str,
@@ -355,7 +355,7 @@ def _results(
 
 
 def _reranked(
-    measured: Sequence[Measured],
+    measured: Sequence[SplitResult],
     prefix: str,
     folder: Path,
     own: bool,
@@ -374,6 +374,6 @@ def _reranked(
     return found
 
 
-def _intervals(one: Measured, over: str) -> dict[str, tuple[float, float] | None]:
+def _intervals(one: SplitResult, over: str) -> dict[str, tuple[float, float] | None]:
     found = one.report.intervals(over=over, level=one.level)
     return {name: None if math.isnan(low) else (low, high) for name, (low, high) in found.items()}

@@ -19,8 +19,8 @@ from lookalike.data.table import Table
 from lookalike.errors import DataError, counted
 from lookalike.evaluation.ground_truth import ground_truth, without_others
 from lookalike.evaluation.metric_selection import landmark_names, metric_names
-from lookalike.evaluation.progress import UnderWay
-from lookalike.evaluation.resume import Unfinished
+from lookalike.evaluation.progress import EvaluationProgress
+from lookalike.evaluation.resume import ResumeStore
 from lookalike.files import write_text, write_with
 from lookalike.metrics import RetrievalReport, evaluate_landmarks
 from lookalike.metrics import evaluate as evaluate_vectors
@@ -32,7 +32,7 @@ from lookalike.models.embedding import embed_table
 
 
 @dataclass(frozen=True)
-class Measured:
+class SplitResult:
     """One split, embedded and measured.
 
     Attributes:
@@ -80,8 +80,8 @@ def measure(
     broken: Broken,
     precision: torch.dtype | None,
     on_batch: Callable[[int], None] | None = None,
-    under_way: UnderWay | None = None,
-) -> Measured:
+    progress: EvaluationProgress | None = None,
+) -> SplitResult:
     """Embed one split of a table and measure retrieval on it.
 
     Queries and gallery are the rows that the table marks so. Where every row is both, each query is
@@ -91,8 +91,8 @@ def measure(
     rows = with_roles(table.split(split))
     with (
         nullcontext(on_batch)
-        if under_way is None
-        else under_way.embedding(f"{table.name} {split}", len(rows)) as advance
+        if progress is None
+        else progress.embedding(f"{table.name} {split}", len(rows)) as advance
     ):
         embeddings, rows = embedded(
             model,
@@ -102,9 +102,9 @@ def measure(
             broken=broken,
             precision=precision,
             on_batch=advance,
-            unfinished=None if under_way is None else under_way.unfinished,
+            store=None if progress is None else progress.store,
         )
-    return measure_vectors(split, rows, embeddings, c, under_way=under_way)
+    return measure_vectors(split, rows, embeddings, c, progress=progress)
 
 
 def embedded(
@@ -116,10 +116,10 @@ def embedded(
     broken: Broken,
     precision: torch.dtype | None,
     on_batch: Callable[[int], None] | None = None,
-    unfinished: Unfinished | None = None,
+    store: ResumeStore | None = None,
 ) -> tuple[np.ndarray, Table]:
     """The vectors of some rows, and those of the rows that could be read."""
-    store = None if unfinished is None else unfinished.vectors(model, rows, c, precision)
+    kept = None if store is None else store.vectors(model, rows, c, precision)
     found = embed_table(
         model,
         rows,
@@ -129,7 +129,7 @@ def embedded(
         precision=precision,
         scales=c.scales,
         on_batch=on_batch,
-        store=store,
+        store=kept,
     )
     return found.vectors, readable(rows, found.rows)
 
@@ -138,7 +138,7 @@ def readable(rows: Table, kept: np.ndarray) -> Table:
     """The rows that could be read, with a note on how many could not."""
     if len(kept) == len(rows):
         return rows
-    left_out = f"{counted(len(rows) - len(kept), 'unreadable picture')} skipped"
+    left_out = f"{counted(len(rows) - len(kept), 'unreadable image')} skipped"
     return without_others(rows, kept).with_notes(left_out)
 
 
@@ -149,8 +149,8 @@ def measure_vectors(
     c: EvaluationConfig,
     gallery: np.ndarray | None = None,
     *,
-    under_way: UnderWay | None = None,
-) -> Measured:
+    progress: EvaluationProgress | None = None,
+) -> SplitResult:
     """Measure embeddings of a split's rows.
 
     Args:
@@ -159,7 +159,7 @@ def measure_vectors(
         embeddings: ``(N, D)``, one a row.
         c: what to measure.
         gallery: ``(N, D)`` of another model, for the gallery; None: the same.
-        under_way: who hears of a long ranking, and where its queries are kept.
+        progress: who hears of a long ranking, and where its queries are kept.
     """
     is_query = rows.frame["is_query"].to_numpy(bool)
     is_gallery = rows.frame["is_gallery"].to_numpy(bool)
@@ -170,7 +170,7 @@ def measure_vectors(
     if (truth := ground_truth(rows)) is not None:
         cuts = sorted({*CUTS, *c.k})
         report = evaluate_landmarks(queries, labels, items, rows.labels[is_gallery], truth, k=cuts)
-        return Measured(split, rows, embeddings, report.only(landmark_names(report.values, c)))
+        return SplitResult(split, rows, embeddings, report.only(landmark_names(report.values, c)))
     levels = [level for level in _levels(c, rows) if (labels[:, level] != DISTRACTOR).any()]
     if not levels:
         raise DataError(f"{rows.name}, split '{split}': no query has a label to be found by.")
@@ -195,13 +195,13 @@ def measure_vectors(
         relevance=c.relevance,
         alpha=c.alpha,
     )
-    if under_way is None:
+    if progress is None:
         report = rank()
     else:
-        resume = under_way.keeps(split, c, [embeddings] if gallery is None else [queries, items])
-        with under_way.ranking(split) as (on_plan, progress):
-            report = rank(on_plan=on_plan, progress=progress, resume=resume)
-    return Measured(split, rows, embeddings, report)
+        resume = progress.keeps(split, c, [embeddings] if gallery is None else [queries, items])
+        with progress.ranking(split) as (on_plan, advance):
+            report = rank(on_plan=on_plan, progress=advance, resume=resume)
+    return SplitResult(split, rows, embeddings, report)
 
 
 def _levels(c: EvaluationConfig, rows: Table) -> list[int]:

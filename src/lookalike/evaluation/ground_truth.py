@@ -1,4 +1,4 @@
-"""Lists of easy, hard and junk pictures that a table carries for its queries."""
+"""Lists of easy, hard and junk images that a table carries for its queries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ground_truth(rows: Table) -> list[dict[str, Any]] | None:
             among the gallery rows of the split, counted from 0, with blanks between them.
 
     Raises:
-        DataError: a position that is no whole number; names the row.
+        DataError: a position that is not a whole number; names the row.
     """
     if not set(LISTS) <= set(rows.frame.columns):
         return None
@@ -59,6 +59,6 @@ def _positions(text: Any, where: str) -> np.ndarray:
         return np.array([int(word) for word in text.split()], np.int64)
     except ValueError as error:
         raise DataError(
-            f"{where}: {text[:40]!r} is no list of positions; write whole numbers with blanks "
+            f"{where}: {text[:40]!r} is not a list of positions; write whole numbers with blanks "
             "between them"
         ) from error

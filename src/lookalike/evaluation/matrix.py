@@ -20,7 +20,7 @@ from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError, counted, suggest
 from lookalike.evaluation.asymmetric import load_model
 from lookalike.evaluation.benchmarks import benchmarks
-from lookalike.evaluation.evaluator import Measured, embedded, measure_vectors, with_roles
+from lookalike.evaluation.evaluator import SplitResult, embedded, measure_vectors, with_roles
 from lookalike.evaluation.metric_selection import check_metrics
 from lookalike.evaluation.own_split import evaluated_table
 from lookalike.evaluation.widths import prefix
@@ -35,7 +35,7 @@ from lookalike.report.tables import Cell, Column, ReportTable, TableRow
 from lookalike.search.encoders import TorchEncoder
 
 METRICS = ("mean_average_precision", "recall_at_1")
-_TIMED = 15  # pictures embedded alone, for the median
+_TIMED = 15  # images embedded alone, for the median
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Side:
 
     Attributes:
         name: in the table.
-        model: the network, its pictures at the size asked for.
+        model: the network, its images at the size asked for.
         about: its ``model.json``.
-        resized: whether its pictures are of another size than it was trained for.
+        resized: whether its images are of another size than it was trained for.
     """
 
     name: str
@@ -210,7 +210,7 @@ def _cell(
     }
 
 
-def _name(found: Measured, metric: str) -> str:
+def _name(found: SplitResult, metric: str) -> str:
     """The metric's name at the finest level, as the report has it."""
     leveled = f"{metric}_level{found.level}"
     return metric if metric in found.report.values else leveled
@@ -238,7 +238,7 @@ def _about(sides: Sequence[Side], rows: Table) -> list[dict[str, Any]]:
 
 
 def _milliseconds(sides: Sequence[Side], rows: Table) -> list[float]:
-    """To decode, prepare and embed one picture alone: the median of some, after two to warm up.
+    """To decode, prepare and embed one image alone: the median of some, after two to warm up.
 
     The models take turns, so that what else the machine does falls on all of them alike.
     """
@@ -316,7 +316,7 @@ def show(console: Console, result: dict[str, Any]) -> None:
         )
     console.say(
         "In brackets: 95 % bootstrap over classes. *: made for each other (the same model, or its "
-        "student). –: embeddings of different widths. ms: decode, prepare and embed one picture."
+        "student). –: embeddings of different widths. ms: decode, prepare and embed one image."
     )
     for one in result["upgrades"]:
         title = f"{one['query']} in the gallery of {one['gallery']}: {one['metric']}"

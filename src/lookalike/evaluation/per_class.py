@@ -9,14 +9,14 @@ import numpy as np
 
 from lookalike.console import Console
 from lookalike.errors import counted
-from lookalike.evaluation.evaluator import Measured
+from lookalike.evaluation.evaluator import SplitResult
 from lookalike.report.figures import format_value, headlines, metric_title, split_level
 from lookalike.report.tables import Column, ReportTable, TableRow
 
 _SHOWN = 20
 
 
-def figures(one: Measured) -> dict[str, Any]:
+def figures(one: SplitResult) -> dict[str, Any]:
     """``class_means`` (metric → value) and ``by_class`` (class → queries and metrics), for JSON.
 
     A class is one of the finest level at which the queries have labels; a metric in which no query

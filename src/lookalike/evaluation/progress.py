@@ -13,7 +13,7 @@ import numpy as np
 
 from lookalike.config import EvaluationConfig
 from lookalike.console import Console
-from lookalike.evaluation.resume import Unfinished
+from lookalike.evaluation.resume import ResumeStore
 from lookalike.metrics import Outlook
 
 LONG = 10.0  # seconds from which a ranking says beforehand what it is going to take
@@ -21,24 +21,24 @@ EVERY = 30.0  # seconds between two lines, where there is no bar
 
 
 @dataclass(frozen=True)
-class UnderWay:
+class EvaluationProgress:
     """Who hears of an evaluation, and where its finished parts lie.
 
     Attributes:
         console: where people read.
-        unfinished: the parts; None: they are not kept.
+        store: the parts; None: they are not kept.
     """
 
     console: Console
-    unfinished: Unfinished | None
+    store: ResumeStore | None
 
     @classmethod
-    def at(cls, folder: Path, console: Console) -> UnderWay:
+    def at(cls, folder: Path, console: Console) -> EvaluationProgress:
         """Beside a model; where nothing can be written, that is said."""
         if not folder.is_dir():  # a backbone's name, or an address
             return cls(console, None)
         try:
-            return cls(console, Unfinished(folder, console.say))
+            return cls(console, ResumeStore(folder, console.say))
         except OSError as error:
             console.say(
                 f"note     {folder} cannot be written to ({error.strerror}): if this evaluation is "
@@ -48,16 +48,16 @@ class UnderWay:
 
     def keeps(self, title: str, c: EvaluationConfig, vectors: Sequence[np.ndarray]) -> Path | None:
         """Where its ranked queries lie."""
-        return None if self.unfinished is None else self.unfinished.queries(title, c, vectors)
+        return None if self.store is None else self.store.queries(title, c, vectors)
 
     def end(self) -> None:
         """It is complete: nothing need be kept."""
-        if self.unfinished is not None:
-            self.unfinished.remove()
+        if self.store is not None:
+            self.store.remove()
 
     @contextmanager
     def embedding(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """While pictures are embedded: a bar, or a line now and then."""
+        """While images are embedded: a bar, or a line now and then."""
         with self.console.embedding(what, total) as advance:
             lines, done = Lines(self.console, f"embedding {what}"), 0
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lookalike.console import Console
 from lookalike.errors import ConfigError, suggest
-from lookalike.evaluation.evaluator import Measured
+from lookalike.evaluation.evaluator import SplitResult
 from lookalike.evaluation.ground_truth import ground_truth
 from lookalike.files import write_text
 from lookalike.metrics import formulas, revisited
@@ -70,7 +70,7 @@ def chosen(words: Sequence[str]) -> list[str]:
     return found
 
 
-def measure(one: Measured, methods: Sequence[str]) -> list[Reranked]:
+def measure(one: SplitResult, methods: Sequence[str]) -> list[Reranked]:
     """A split's search as it is, then by each method, on the very vectors that were measured.
 
     As in ``lookalike search``, the first 200 are re-ranked, or as many as the metrics look at.
@@ -114,7 +114,7 @@ def measure(one: Measured, methods: Sequence[str]) -> list[Reranked]:
 class _Labels:
     """Judges rankings by labels: the metrics of a report that a ranking's beginning decides."""
 
-    def __init__(self, one: Measured) -> None:
+    def __init__(self, one: SplitResult) -> None:
         if "sequence" in one.table.frame:
             raise ConfigError(
                 "--rerank: this data set leaves whole sequences out of a ranking, which "
@@ -178,7 +178,7 @@ class _Labels:
 class _Lists:
     """Judges rankings by lists of easy, hard and junk items."""
 
-    def __init__(self, one: Measured, truth: list[dict[str, Any]]) -> None:
+    def __init__(self, one: SplitResult, truth: list[dict[str, Any]]) -> None:
         self._truth, self._names = truth, list(one.report.per_query)
         self.depth = min(len(one.gallery), _LONGEST)
         self.own = np.full(len(one.queries), -1)  # the protocol's lists say what is ignored
@@ -199,12 +199,12 @@ class _Lists:
         return values
 
 
-def _judge(one: Measured) -> _Labels | _Lists:
+def _judge(one: SplitResult) -> _Labels | _Lists:
     truth = ground_truth(one.table)
     return _Labels(one) if truth is None else _Lists(one, truth)
 
 
-def figures(one: Measured, found: Sequence[Reranked], over: str) -> dict[str, Any]:
+def figures(one: SplitResult, found: Sequence[Reranked], over: str) -> dict[str, Any]:
     """For JSON: method → ``values``, ``intervals``, ``gains``, ``milliseconds``, ``depth``.
 
     A gain is the mean of the differences to the search as it is, query by query, with its own

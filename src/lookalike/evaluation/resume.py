@@ -22,7 +22,7 @@ from lookalike.runs import Run
 FOLDER = "unfinished"
 
 
-class Unfinished:
+class ResumeStore:
     """Folders of finished parts, each under a name made of everything that decides its numbers.
 
     Args:
@@ -57,7 +57,7 @@ class Unfinished:
         found = EmbeddingStore(self._part("vectors", digest), len(rows))
         if found.before is not None:
             self._say(
-                f"resumed  {found.done.sum():,} of {counted(len(rows), 'picture')} were embedded "
+                f"resumed  {found.done.sum():,} of {counted(len(rows), 'image')} were embedded "
                 "before"
             )
         return found

@@ -14,7 +14,7 @@ from lookalike.console import Console
 from lookalike.errors import counted
 from lookalike.evaluation import baselines, verdict
 from lookalike.evaluation.averages import means_of
-from lookalike.evaluation.evaluator import Measured, measure_vectors
+from lookalike.evaluation.evaluator import SplitResult, measure_vectors
 from lookalike.evaluation.verdict import Beside
 from lookalike.metrics import RetrievalReport
 from lookalike.metrics.contract import EMPTY
@@ -33,19 +33,19 @@ from lookalike.report import (
     map_embeddings,
     write_report,
 )
-from lookalike.report.concerns import concerns_of_run
+from lookalike.report.diagnostics import concerns_of_run
 from lookalike.runs import Run
 
 _NEIGHBOURS = 8
 _SHEET_NOTES = {
     "Best": "queries of the highest average precision",
-    "Middling": "queries nearest to the median average precision",
+    "Median": "queries nearest to the median average precision",
     "Worst": "queries of the lowest average precision",
 }
 
 
 def write_run_report(
-    folder: Run, config: Config, measured: Sequence[Measured], console: Console
+    folder: Run, config: Config, measured: Sequence[SplitResult], console: Console
 ) -> list[EvaluationSection]:
     """Write ``report.html`` and return its sections.
 
@@ -89,7 +89,7 @@ def write_run_report(
     return sections
 
 
-def numbers(one: Measured, over: str = "classes") -> EvaluationSection:
+def numbers(one: SplitResult, over: str = "classes") -> EvaluationSection:
     """One split as the terminal shows it: values, intervals, definitions, counts.
 
     Args:
@@ -107,7 +107,7 @@ def numbers(one: Measured, over: str = "classes") -> EvaluationSection:
         levels=rows.levels,
         counts={
             "queries": len(one.queries),
-            "gallery pictures": len(one.gallery),
+            "gallery images": len(one.gallery),
             "classes": len(np.unique(labels[labels >= 0])),
         },
         skipped=_skipped(one),
@@ -115,7 +115,7 @@ def numbers(one: Measured, over: str = "classes") -> EvaluationSection:
     )
 
 
-def mean_sections(measured: Sequence[Measured], c: EvaluationConfig) -> list[EvaluationSection]:
+def mean_sections(measured: Sequence[SplitResult], c: EvaluationConfig) -> list[EvaluationSection]:
     """What is averaged over splits and levels, without intervals."""
     words = {name: text for one in measured for name, text in _words(one.report).items()}
     return [
@@ -134,7 +134,7 @@ def _words(report: RetrievalReport) -> dict[str, str]:
     return {name: f"{d.words} ({d.protocol})" for name, d in report.definitions.items()}
 
 
-def _contract(one: Measured) -> list[str]:
+def _contract(one: SplitResult) -> list[str]:
     """How equal scores rank, and what queries without a positive count."""
     report = one.report
     ranked = [d for name, d in report.definitions.items() if name in report.per_query]
@@ -147,12 +147,12 @@ def _contract(one: Measured) -> list[str]:
     return lines
 
 
-def _zero(one: Measured) -> bool:
+def _zero(one: SplitResult) -> bool:
     return any(d.empty == EMPTY["zero"] for d in one.report.definitions.values())
 
 
 def section(
-    one: Measured, config: Config, beside: Sequence[tuple[str, Mapping[str, float]]] = ()
+    one: SplitResult, config: Config, beside: Sequence[tuple[str, Mapping[str, float]]] = ()
 ) -> EvaluationSection:
     """One split as the page shows it: also baselines, contact sheets, map and confusions."""
     rows, labels = one.table, one.table.labels[:, one.level]
@@ -163,13 +163,13 @@ def section(
         baselines=beside,
         sheets=_sheets(one, found, scores),
         map=map_embeddings(
-            one.embeddings, labels, names=lambda c: _name(names, c), pictures=rows.paths
+            one.embeddings, labels, names=lambda c: _name(names, c), images=rows.paths
         ),
         confusions=_confusions(one, found[:, 0], scores[:, 0]),
     )
 
 
-def _confusions(one: Measured, nearest: np.ndarray, scores: np.ndarray) -> Confusions:
+def _confusions(one: SplitResult, nearest: np.ndarray, scores: np.ndarray) -> Confusions:
     """Of the queries that have a positive: without one, the nearest can only be wrong."""
     rows, labels, names = one.table, one.table.labels[:, one.level], one.table.names(one.level)
     kept = np.flatnonzero(~np.isnan(_average_precision(one)) & (nearest >= 0))
@@ -178,13 +178,13 @@ def _confusions(one: Measured, nearest: np.ndarray, scores: np.ndarray) -> Confu
         labels[queries],
         labels[found],
         names=lambda c: _name(names, c),
-        query_pictures=[rows.paths[i] for i in queries],
-        neighbour_pictures=[rows.paths[i] for i in found],
+        query_images=[rows.paths[i] for i in queries],
+        neighbour_images=[rows.paths[i] for i in found],
         scores=scores[kept],
     )
 
 
-def _sheets(one: Measured, found: np.ndarray, scores: np.ndarray) -> list[Sheet]:
+def _sheets(one: SplitResult, found: np.ndarray, scores: np.ndarray) -> list[Sheet]:
     queries, gallery = one.queries, one.gallery
     rows, labels = one.table, one.table.labels[:, one.level]
     names = rows.names(one.level)
@@ -198,7 +198,7 @@ def _sheets(one: Measured, found: np.ndarray, scores: np.ndarray) -> list[Sheet]
         place = queries[query]
         hits = [
             Neighbour(
-                picture=rows.paths[gallery[item]],
+                image=rows.paths[gallery[item]],
                 label=_name(names, int(labels[gallery[item]])),
                 score=float(score),
                 right=bool(labels[gallery[item]] == labels[place]),
@@ -213,7 +213,7 @@ def _sheets(one: Measured, found: np.ndarray, scores: np.ndarray) -> list[Sheet]
             value=f"average precision {precision[query]:.2f}",
         )
 
-    lists = {"Best": chosen.best, "Middling": chosen.middling, "Worst": chosen.worst}
+    lists = {"Best": chosen.best, "Median": chosen.median, "Worst": chosen.worst}
     return [
         Sheet(title=title, rows=[row(q) for q in picked], note=_SHEET_NOTES[title])
         for title, picked in lists.items()
@@ -221,7 +221,7 @@ def _sheets(one: Measured, found: np.ndarray, scores: np.ndarray) -> list[Sheet]
     ]
 
 
-def _average_precision(one: Measured) -> np.ndarray:
+def _average_precision(one: SplitResult) -> np.ndarray:
     """Per query, of the finest level, whatever else the run measures."""
     only = EvaluationConfig(metrics=["mean_average_precision", "medium_map"], levels=[one.level])
     again = measure_vectors(one.split, one.table, one.embeddings, only).report
@@ -232,7 +232,7 @@ def _name(names: Sequence[str], code: int) -> str:
     return names[code] if code >= 0 else "distractor"
 
 
-def _skipped(one: Measured) -> int | dict[str, int]:
+def _skipped(one: SplitResult) -> int | dict[str, int]:
     """Queries without a positive that count in nothing, for each level or setup there is."""
     skipped = one.report.skipped
     if _zero(one):
@@ -261,18 +261,18 @@ def _subtitle(config: Config) -> str:
 
 
 def _facts(
-    manifest: dict[str, Any], config: Config, measured: Sequence[Measured]
+    manifest: dict[str, Any], config: Config, measured: Sequence[SplitResult]
 ) -> list[tuple[str, str]]:
     data = manifest["data"]
     facts = [
         (
             "Data",
-            f"{data['name']}, {counted(data['pictures'], 'picture')}, "
+            f"{data['name']}, {counted(data['pictures'], 'image')}, "
             f"fingerprint {data['fingerprint']}",
         ),
         *(("Note", note) for note in data["notes"]),
         ("Model", f"{config.model.backbone}, {counted(manifest['parameters'], 'parameter')}"),
-        ("Pictures", f"{side(config)} × {side(config)} pixels"),
+        ("Images", f"{side(config)} × {side(config)} pixels"),
         (
             "Training",
             f"{counted(manifest['epochs'], 'epoch')}, {counted(manifest['steps'], 'step')}",
@@ -309,6 +309,6 @@ def _notes(manifest: dict[str, Any]) -> list[str]:
     notes = []
     if skipped := manifest["skipped_pictures"]:
         named = ", ".join(list(skipped)[:3])
-        notes.append(f"{counted(len(skipped), 'picture')} could not be read in training: {named}")
+        notes.append(f"{counted(len(skipped), 'image')} could not be read in training: {named}")
     notes.append(manifest["choice"])
     return notes

@@ -13,11 +13,11 @@ from lookalike.data.columns import BOX
 from lookalike.data.datasets.table_files import table_file
 from lookalike.data.table import Table
 from lookalike.errors import DataError, RunError, counted, suggest
-from lookalike.evaluation.evaluator import Measured, measure_vectors
+from lookalike.evaluation.evaluator import SplitResult, measure_vectors
 from lookalike.metrics.compare import Comparison
 from lookalike.report.contents import Sheet
 from lookalike.report.figures import metric_title, split_level
-from lookalike.report.pictures import Neighbour, SheetRow
+from lookalike.report.images import Neighbour, SheetRow
 from lookalike.runs import Run
 
 _SHOWN = 4  # queries a sheet
@@ -26,7 +26,7 @@ _NEIGHBOURS = 8
 _TELLING = ("mean_average_precision", "mean_average_precision_at_r")
 
 
-def load(folder: str | Path, split: str, c: EvaluationConfig) -> Measured:
+def load(folder: str | Path, split: str, c: EvaluationConfig) -> SplitResult:
     """A split that a run has evaluated, measured again from the vectors it kept.
 
     Args:
@@ -62,7 +62,7 @@ def load(folder: str | Path, split: str, c: EvaluationConfig) -> Measured:
 
 
 def require_same_rows(first: Table, other: Table, names: tuple[str, str]) -> None:
-    """Refuse to compare what was not measured on the same pictures, labels and roles.
+    """Refuse to compare what was not measured on the same images, labels and roles.
 
     Folders may differ as long as everything inside is the same, so that runs of two machines can
     be compared.
@@ -118,7 +118,9 @@ def telling(one: Comparison) -> str:
     return next(iter(one.differences))
 
 
-def changed_queries(first: Measured, other: Measured, one: Comparison) -> list[dict[str, Any]]:
+def changed_queries(
+    first: SplitResult, other: SplitResult, one: Comparison
+) -> list[dict[str, Any]]:
     """The queries that changed most, for JSON."""
     name = telling(one)
     before, after = (m.report.per_query[name] for m in (first, other))
@@ -134,7 +136,7 @@ def changed_queries(first: Measured, other: Measured, one: Comparison) -> list[d
 
 
 def change_sheets(
-    first: Measured, other: Measured, names: tuple[str, str], one: Comparison
+    first: SplitResult, other: SplitResult, names: tuple[str, str], one: Comparison
 ) -> list[Sheet]:
     """The queries that gained and lost most, each with its neighbours before and after."""
     name = telling(one)
@@ -160,7 +162,7 @@ def change_sheets(
     return sheets
 
 
-def _rows(one: Measured, queries: np.ndarray, metric: str, note: str) -> list[SheetRow]:
+def _rows(one: SplitResult, queries: np.ndarray, metric: str, note: str) -> list[SheetRow]:
     level = split_level(metric)[1] or 0
     labels, names, paths = one.table.labels[:, level], one.table.names(level), one.table.paths
     found, scores = one.report.neighbours(queries, _NEIGHBOURS)
@@ -168,7 +170,7 @@ def _rows(one: Measured, queries: np.ndarray, metric: str, note: str) -> list[Sh
     def neighbour(place: int, item: int, score: float) -> Neighbour:
         code = int(labels[item])
         return Neighbour(
-            picture=paths[item],
+            image=paths[item],
             label=names[code] if code >= 0 else "distractor",
             score=score,
             right=bool(code == labels[place]),

@@ -13,7 +13,7 @@ from lookalike.config import Config
 from lookalike.errors import RunError
 from lookalike.evaluation.baselines import FROZEN, Baseline, measure_baselines
 from lookalike.evaluation.benchmarks import Benchmark
-from lookalike.evaluation.evaluator import Measured
+from lookalike.evaluation.evaluator import SplitResult
 from lookalike.files import write_text
 from lookalike.metrics.compare import Difference, compare_reports
 from lookalike.models import weights
@@ -70,7 +70,7 @@ class Verdict:
         return {"baseline": self.baseline, "outcome": self.outcome, "differences": figures}
 
 
-def judge(one: Measured, beside: Sequence[Baseline]) -> Verdict | None:
+def judge(one: SplitResult, beside: Sequence[Baseline]) -> Verdict | None:
     """Compare a measured split with the frozen backbone, or else with the best baseline.
 
     Returns:
@@ -124,7 +124,7 @@ class Beside:
         return found if self.verdict is None else found | {"verdict": self.verdict.to_dict()}
 
 
-def of_run(folder: Run, config: Config, one: Measured) -> Beside:
+def of_run(folder: Run, config: Config, one: SplitResult) -> Beside:
     """A run's split beside its baselines; figures and verdict are written beside its report."""
     found = _compared(one, config, weights.load(folder.folder).spec, folder)
     write_text(folder.evaluation(one.split) / BASELINES, json.dumps(found.values, indent=2) + "\n")
@@ -135,7 +135,7 @@ def of_run(folder: Run, config: Config, one: Measured) -> Beside:
 
 
 def beside(
-    measured: Sequence[Measured], model: Embedder, folder: Path, one: Benchmark
+    measured: Sequence[SplitResult], model: Embedder, folder: Path, one: Benchmark
 ) -> dict[str, Beside]:
     """Split → its baselines, for splits that a verb has measured.
 
@@ -155,7 +155,7 @@ def beside(
     return found
 
 
-def _compared(one: Measured, config: Config, spec: Spec, folder: Run | None) -> Beside:
+def _compared(one: SplitResult, config: Config, spec: Spec, folder: Run | None) -> Beside:
     """The baselines of a split; of a model that was trained (it has a folder) also the verdict."""
     start = None
     if folder is not None and folder.start.is_dir():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lookalike.config import EvaluationConfig
-from lookalike.evaluation.evaluator import Measured, measure_vectors
-from lookalike.evaluation.progress import UnderWay
+from lookalike.evaluation.evaluator import SplitResult, measure_vectors
+from lookalike.evaluation.progress import EvaluationProgress
 from lookalike.models.embedder import Embedder
 
 
@@ -21,15 +21,18 @@ def prefix(x: np.ndarray, width: int) -> np.ndarray:
 
 
 def narrower(
-    one: Measured, model: Embedder, c: EvaluationConfig, under_way: UnderWay | None = None
-) -> list[Measured]:
-    """The same rows by the first numbers of their embeddings, a `Measured` a width.
+    one: SplitResult,
+    model: Embedder,
+    c: EvaluationConfig,
+    progress: EvaluationProgress | None = None,
+) -> list[SplitResult]:
+    """The same rows by the first numbers of their embeddings, a `SplitResult` a width.
 
     Args:
         one: the whole embeddings, measured.
         model: what made them; its spec says which widths.
         c: what to measure.
-        under_way: who hears of a long ranking, and where its queries are kept.
+        progress: who hears of a long ranking, and where its queries are kept.
 
     Returns:
         Splits named ``64d-test``, widest last; none where the model has one width.
@@ -38,5 +41,5 @@ def narrower(
     for width in sorted(model.spec.widths):
         unit = prefix(one.embeddings, width)
         title = f"{width}d-{one.split}"
-        found.append(measure_vectors(title, one.table, unit, c, under_way=under_way))
+        found.append(measure_vectors(title, one.table, unit, c, progress=progress))
     return found

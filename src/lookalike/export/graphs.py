@@ -1,4 +1,4 @@
-"""An embedder as ONNX graphs: the preparation of a picture, the network, and both as one."""
+"""An embedder as ONNX graphs: the preparation of an image, the network, and both as one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def preparation(spec: Spec) -> Any:
         spec: of the embedder; see `lookalike.data.transforms.evaluation` for its options.
 
     Returns:
-        An ``onnx.ModelProto`` from ``pictures`` to ``prepared``. All pictures of a batch have one
+        An ``onnx.ModelProto`` from ``pictures`` to ``prepared``. All images of a batch have one
         size.
 
     Raises:
@@ -46,7 +46,7 @@ def preparation(spec: Spec) -> Any:
     options |= spec.evaluation
     if options["interpolation"] not in _RESIZE:
         raise ConfigError(
-            f"export: the model prepares pictures by {options['interpolation']} interpolation, "
+            f"export: the model prepares images by {options['interpolation']} interpolation, "
             f"which ONNX does not have (it has {', '.join(_RESIZE)})."
         )
     return _Preparation(spec.size, options).model()
@@ -143,7 +143,7 @@ class _Network(nn.Module):
 
 
 def network(model: Embedder) -> Any:
-    """Normalisation, network and L2 norm as an ``onnx.ModelProto``, any number of pictures.
+    """Normalisation, network and L2 norm as an ``onnx.ModelProto``, any number of images.
 
     From ``prepared``, uint8 ``(B, size, size, 3)``, to ``embedding``, float32 ``(B, width)``.
 
@@ -244,12 +244,12 @@ def write_openvino(onnx_folder: Path, folder: Path) -> None:
 def quantize(net: Any, prepared: np.ndarray) -> Any:
     """The network with convolutions and matrix products in int8, the rest in float32.
 
-    Scales are those of the pictures' own activations, a scale a channel for weights; weights take
+    Scales are those of the images' own activations, a scale a channel for weights; weights take
     seven bits, so that processors without VNNI do not overflow.
 
     Args:
         net: of `network`.
-        prepared: uint8 ``(N, size, size, 3)``, pictures to calibrate by.
+        prepared: uint8 ``(N, size, size, 3)``, images to calibrate by.
     """
     import tempfile
 

@@ -22,15 +22,15 @@ _CALIBRATION = 128
 
 @dataclass(frozen=True)
 class Parity:
-    """How an exported model's vectors of real pictures differ from the model's own.
+    """How an exported model's vectors of real images differ from the model's own.
 
     Attributes:
-        data: whose pictures.
+        data: whose images.
         pictures: how many.
         largest_difference: between any two numbers of the vectors.
-        smallest_cosine: between the two vectors of a picture.
-        top_10_agreement: share of a picture's ten nearest among the others that both name.
-        map_at_r: MAP@R of the model, None where no two pictures share a label.
+        smallest_cosine: between the two vectors of an image.
+        top_10_agreement: share of an image's ten nearest among the others that both name.
+        map_at_r: MAP@R of the model, None where no two images share a label.
         map_at_r_exported: of the export.
     """
 
@@ -58,7 +58,7 @@ def draw(table: Table, count: int) -> tuple[np.ndarray, np.ndarray]:
     """
     if len(table) < _FEWEST:
         raise DataError(
-            f"{table.name}: {counted(len(table), 'picture does', 'pictures do')} not tell whether "
+            f"{table.name}: {counted(len(table), 'image does', 'images do')} not tell whether "
             f"two models agree; give at least {_FEWEST} by --pictures."
         )
     random = np.random.default_rng(0)
@@ -71,14 +71,14 @@ def draw(table: Table, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compare(one: Encoder, other: Encoder, table: Table, console: Console | None = None) -> Parity:
-    """Embed pictures by both and say how the vectors differ; the report is printed."""
+    """Embed images by both and say how the vectors differ; the report is printed."""
     console = console or Console(silent=True)
     with console.embedding(f"{table.name} twice", 2 * len(table)) as advance:
         vectors, kept = _embed(one, table, advance)
         others, same = _embed(other, table, advance)
     if not np.array_equal(kept, same) or len(kept) < _FEWEST:
         raise DataError(
-            f"{table.name}: too few of its pictures can be read ({len(kept)} and {len(same)} of "
+            f"{table.name}: too few of its images can be read ({len(kept)} and {len(same)} of "
             f"{len(table)}). Look at them: lookalike data check"
         )
     rows = np.arange(len(kept))
@@ -95,7 +95,7 @@ def compare(one: Encoder, other: Encoder, table: Table, console: Console | None 
         _map_at_r(others, labels),
     )
     console.say(
-        f"parity   {counted(parity.pictures, 'picture')} of {parity.data}: numbers differ by at"
+        f"parity   {counted(parity.pictures, 'image')} of {parity.data}: numbers differ by at"
         " most "
         f"{parity.largest_difference:.2g}, cosines are at least {parity.smallest_cosine:.5f}, "
         f"{parity.top_10_agreement:.2%} of the ten nearest agree"
@@ -151,7 +151,7 @@ def refuse(parity: Parity, max_loss: float | None) -> None:
         return
     if parity.loss is None:
         raise DataError(
-            f"--int8 is judged by MAP@R, and no two pictures of {parity.data} share a label. Give "
+            f"--int8 is judged by MAP@R, and no two images of {parity.data} share a label. Give "
             "labelled ones by --pictures."
         )
     if parity.loss > max_loss:

@@ -19,7 +19,7 @@ from lookalike.data.build import build_table
 from lookalike.errors import ConfigError, DataError, ModelError, RunError, counted
 from lookalike.evaluation import own_split, run_report, saved
 from lookalike.evaluation.benchmarks import own_config
-from lookalike.evaluation.evaluator import Measured
+from lookalike.evaluation.evaluator import SplitResult
 from lookalike.files import is_free, replacing_folder, write_text
 from lookalike.models import hub, weights
 from lookalike.models.preprocessing import side
@@ -132,7 +132,7 @@ def _fill(
     console.say(f"card     {title}: evaluations {shown}")
 
 
-def _measured(source: Run, config: Any) -> list[Measured]:
+def _measured(source: Run, config: Any) -> list[SplitResult]:
     places = (source.folder / "evaluation").glob("*/embeddings.npy")
     names = sorted(place.parent.name for place in places)
     return [saved.load(source.folder, name, config.evaluation) for name in names]
@@ -146,20 +146,18 @@ def _baselines(source: Run, split: str) -> list[tuple[str, dict[str, float]]]:
     return list(found.items())
 
 
-def _data(manifest: dict[str, Any], measured: list[Measured]) -> list[str]:
+def _data(manifest: dict[str, Any], measured: list[SplitResult]) -> list[str]:
     data = manifest["data"]
     name = without_paths(str(data["name"]))
-    lines = [
-        f"{name}: {counted(data['pictures'], 'picture')}, fingerprint `{data['fingerprint']}`."
-    ]
+    lines = [f"{name}: {counted(data['pictures'], 'image')}, fingerprint `{data['fingerprint']}`."]
     lines += [f"{without_paths(note)}." for note in data["notes"]]
     for one in measured:
         classes = ", ".join(
             f"{len(set(one.table.labels[:, i].tolist()) - {-1}):,} {level}"
             for i, level in enumerate(one.table.levels)
         )
-        size = counted(len(one.table), "picture")
-        lines.append(f"Measured on {one.split}: {size}; classes: {classes}.")
+        size = counted(len(one.table), "image")
+        lines.append(f"SplitResult on {one.split}: {size}; classes: {classes}.")
     return lines
 
 
@@ -173,7 +171,7 @@ def _training(manifest: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _facts(
-    source: Run, config: Any, manifest: dict[str, Any], measured: list[Measured]
+    source: Run, config: Any, manifest: dict[str, Any], measured: list[SplitResult]
 ) -> dict[str, Any]:
     unseen = None
     kept = own_split.record(source.folder)

@@ -54,7 +54,7 @@ def export_model(
     kind = f"{to}-int8" if int8 else to
     out = Path(out) if out is not None else Path(model).expanduser() / "exported" / kind
     if not is_free(out) and not (overwrite and is_exported(out)):
-        what = "Add --overwrite, or choose" if is_exported(out) else "It is no export; choose"
+        what = "Add --overwrite, or choose" if is_exported(out) else "It is not an export; choose"
         raise RunError(f"{out} exists already. {what} another --out.")
     about = weights.read_about(folder)
     encoder = TorchEncoder(weights.load(folder), about)
@@ -95,13 +95,13 @@ def check_installed(to: str) -> None:
 
 
 def _compared_table(model: Path, pictures: str | None, overrides: Sequence[str]) -> Table:
-    """The pictures to compare by."""
+    """The images to compare by."""
     if pictures is not None:
         table = read_source(pictures, overrides)
     else:
         if not (model.expanduser() / "config.yaml").is_file():
             raise ConfigError(
-                f"{model} is no run, so it names no pictures. Say by which the export is to be "
+                f"{model} is not a run, so it names no images. Say by which the export is to be "
                 "compared with the model: --pictures FOLDER"
             )
         from lookalike.data.build import build_table
@@ -130,7 +130,7 @@ def _prepared(encoder: TorchEncoder, table: Table) -> np.ndarray:
 
     if len(table) < _FEWEST:
         raise DataError(
-            f"--int8 is calibrated on pictures beside those compared, and {table.name} leaves "
+            f"--int8 is calibrated on images beside those compared, and {table.name} leaves "
             f"{len(table)}. Give more by --pictures, or compare fewer by --count."
         )
     boxes = table.boxes if table.boxes is not None else np.full((len(table), 4), np.nan)
@@ -140,11 +140,11 @@ def _prepared(encoder: TorchEncoder, table: Table) -> np.ndarray:
         try:
             prepared.append(encoder.prepare(read_picture(table.path(row), box)))
         except DataError:
-            continue  # another picture serves; `lookalike data check` names the broken ones
+            continue  # another image serves; `lookalike data check` names the broken ones
         if len(prepared) == _CALIBRATION:
             break
     if not prepared:
-        raise DataError(f"{table.name}: none of the pictures to calibrate by can be read.")
+        raise DataError(f"{table.name}: none of the images to calibrate by can be read.")
     return np.stack(prepared)
 
 

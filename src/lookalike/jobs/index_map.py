@@ -51,7 +51,7 @@ def run(
         np.asarray(index.vectors),
         codes,
         names=names.tolist(),
-        pictures=paths,
+        images=paths,
         method=method,
         max_points=count,
         seed=seed,

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file, its pictures, and the same numbers for a terminal.
+"""The report of a run: one HTML file, its images, and the same numbers for a terminal.
 
 Nothing of the data, model or job rooms crosses into it: a job fills the plain dataclasses below.
 The names load on first use.

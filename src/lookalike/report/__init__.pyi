@@ -5,14 +5,14 @@ from .contents import EvaluationSection as EvaluationSection
 from .contents import Published as Published
 from .contents import RunReport as RunReport
 from .contents import Sheet as Sheet
+from .images import ImageSource as ImageSource
+from .images import Neighbour as Neighbour
+from .images import SheetRow as SheetRow
 from .maps import EmbeddingMap as EmbeddingMap
 from .maps import map_embeddings as map_embeddings
 from .metric_tables import metric_table as metric_table
 from .page import render_report as render_report
 from .page import write_report as write_report
-from .pictures import Neighbour as Neighbour
-from .pictures import Picture as Picture
-from .pictures import SheetRow as SheetRow
 from .selection import Selection as Selection
 from .selection import choose_queries as choose_queries
 from .sheets import contact_sheet as contact_sheet

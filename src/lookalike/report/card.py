@@ -23,7 +23,7 @@ class Card:
         dataset: name of the data that it was trained and measured on.
         backbone: the network.
         width: numbers a vector.
-        size: side of the prepared picture in pixels.
+        size: side of the prepared image in pixels.
         parameters: how many.
         preprocessing: the transform in words.
         sections: the evaluations.
@@ -114,7 +114,7 @@ def _table(section: EvaluationSection) -> ReportTable:
     said = [*counts, *section.contract]
     if section.interval_note:
         said.append(f"In brackets: {section.interval_note}.")
-    return figures_table(section, ours="This model", notes=said, flat=True)
+    return figures_table(section, heads=("Metric", "This model"), notes=said, flat=True)
 
 
 def limits(card_sections: Sequence[EvaluationSection], facts: Mapping[str, Any]) -> list[str]:
@@ -126,10 +126,10 @@ def limits(card_sections: Sequence[EvaluationSection], facts: Mapping[str, Any])
             training is among those tested; None: not known), ``size``.
     """
     lines = [
-        "The figures hold for pictures like those measured. On others measure first: "
+        "The figures hold for images like those measured. On others measure first: "
         "`lookalike evaluate hf://OWNER/NAME dataset=FOLDER`.",
         "A score is a cosine, not a probability. Which score means the same thing differs from "
-        "data to data; read it off marked pictures (`lookalike serve` collects marks).",
+        "data to data; read it off marked images (`lookalike serve` collects marks).",
         f"What cannot be told apart at {facts['size']} × {facts['size']} pixels is not told apart.",
     ]
     if not card_sections:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lookalike.errors import LookalikeError
-from lookalike.report.pictures import Picture
+from lookalike.report.images import ImageSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Confusion:
         count: how many queries.
         queries: how many queries the class has in all.
         reverse: how many queries of ``found`` have a nearest neighbour of class ``actual``.
-        examples: (query picture, neighbour picture) of a few of them.
+        examples: (query image, neighbour image) of a few of them.
     """
 
     actual: str
@@ -31,7 +31,7 @@ class Confusion:
     count: int
     queries: int
     reverse: int
-    examples: list[tuple[Picture, Picture]] = field(default_factory=list)
+    examples: list[tuple[ImageSource, ImageSource]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,8 @@ def find_confusions(
     neighbour_labels: ArrayLike,
     *,
     names: Callable[[int], str] | Sequence[str] | None = None,
-    query_pictures: Sequence[Picture] | None = None,
-    neighbour_pictures: Sequence[Picture] | None = None,
+    query_images: Sequence[ImageSource] | None = None,
+    neighbour_images: Sequence[ImageSource] | None = None,
     scores: ArrayLike | None = None,
     limit: int = 12,
     examples: int = 3,
@@ -72,11 +72,11 @@ def find_confusions(
         query_labels: ``(Q,)`` class code of each query.
         neighbour_labels: ``(Q,)`` class code of each query's nearest neighbour.
         names: class code → name, as a function or a list; None writes the code.
-        query_pictures: ``Q`` pictures or paths.
-        neighbour_pictures: the ``Q`` nearest neighbours' pictures or paths.
+        query_images: ``Q`` images or paths.
+        neighbour_images: the ``Q`` nearest neighbours' images or paths.
         scores: ``(Q,)`` similarity of the nearest neighbour.
         limit: pairs to keep.
-        examples: picture pairs to keep for each.
+        examples: image pairs to keep for each.
 
     Raises:
         LookalikeError: arguments of different length.
@@ -88,7 +88,7 @@ def find_confusions(
     actual, found = np.asarray(query_labels), np.asarray(neighbour_labels)
     surest = np.zeros(len(actual)) if scores is None else np.asarray(scores, dtype=np.float64)
     lengths = [len(actual), len(found), len(surest)]
-    lengths += [len(p) for p in (query_pictures, neighbour_pictures) if p is not None]
+    lengths += [len(p) for p in (query_images, neighbour_images) if p is not None]
     if len(set(lengths)) > 1:
         raise LookalikeError(
             f"find_confusions: the arguments have {lengths} entries; each must hold one a query."
@@ -107,11 +107,11 @@ def find_confusions(
             return str(code)
         return names(code) if callable(names) else names[code]
 
-    def shown(pair: tuple[int, int]) -> list[tuple[Picture, Picture]]:
-        if query_pictures is None or neighbour_pictures is None:
+    def shown(pair: tuple[int, int]) -> list[tuple[ImageSource, ImageSource]]:
+        if query_images is None or neighbour_images is None:
             return []
         surest_first = sorted(members[pair], key=lambda row: (-surest[row], row))
-        return [(query_pictures[row], neighbour_pictures[row]) for row in surest_first[:examples]]
+        return [(query_images[row], neighbour_images[row]) for row in surest_first[:examples]]
 
     kept = [
         Confusion(

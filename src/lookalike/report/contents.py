@@ -8,8 +8,8 @@ from typing import Any
 
 from lookalike.report.confusions import Confusions
 from lookalike.report.figures import Interval
+from lookalike.report.images import SheetRow
 from lookalike.report.maps import EmbeddingMap
-from lookalike.report.pictures import SheetRow
 
 
 def in_words(counts: Mapping[str, int]) -> str:
@@ -56,7 +56,7 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSection:
-    """One evaluation: a split, its numbers and its pictures.
+    """One evaluation: a split, its numbers and its images.
 
     Attributes:
         split: such as ``"test"``.
@@ -70,7 +70,7 @@ class EvaluationSection:
         contract: sentences that hold for all figures, such as how equal scores rank.
         baselines: (name, values) of simpler systems, such as raw pixels.
         headline: metrics of ``values`` to show large; empty = chosen by the report.
-        sheets: best, middling and worst queries.
+        sheets: best, median and worst queries.
         map: the embeddings on a plane.
         confusions: classes mistaken for each other.
     """

@@ -8,19 +8,19 @@ from lookalike.report.curves import Chart, Row, epochs_of, thinned
 
 # Title → (figure, name in the legend); a group's gradient norm is found by its beginning.
 _CHARTS = {
-    "Directions the embeddings use": {"effective_rank": "effective rank"},
-    "Spread and closeness": {"uniformity": "uniformity", "alignment": "alignment"},
+    "Effective rank": {"effective_rank": "effective rank"},
+    "Uniformity and alignment": {"uniformity": "uniformity", "alignment": "alignment"},
     "Hubness": {"hubness": "skewness of the 10-occurrence"},
-    "Share of a batch": {
-        "active_share": "pictures the loss still moves",
-        "starved_proxies": "proxies never pulled",
+    "Active share of a batch": {
+        "active_share": "images with a gradient",
+        "starved_proxies": "proxies without an image yet",
     },
     "Loss scale": {"loss_scale": "loss scale"},
 }
 _CLOCKS = {
-    "Pictures a second": {"pictures_per_second": "pictures/s"},
-    "Waiting for pictures": {"waiting_share": "share of the time"},
-    "GPU memory": {"gpu_memory_gib": "GiB at most"},
+    "Images per second": {"pictures_per_second": "images/s"},
+    "Time spent waiting for images": {"waiting_share": "share of the time"},
+    "GPU memory": {"gpu_memory_gib": "peak, GiB"},
 }
 _NORM = "gradient_norm_"
 
@@ -44,7 +44,7 @@ def health_charts(rows: Sequence[Row], bins: int = 160) -> list[Chart]:
     end = max(epoch.values(), default=0.0)
     norms = sorted({key for row in ordered for key in row["values"] if key.startswith(_NORM)})
     wanted = dict(_CHARTS)
-    wanted["Length of the gradients"] = {name: name.removeprefix(_NORM) for name in norms}
+    wanted["Gradient norm"] = {name: name.removeprefix(_NORM) for name in norms}
     found = []
     for part, titles in (("values", wanted), ("clock", _CLOCKS)):
         flat = [{"step": row["step"], **row[part]} for row in ordered]

@@ -1,4 +1,4 @@
-"""A table of numbers as a picture: the darker the larger."""
+"""A table of numbers as an image: the darker the larger."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import io
 import numpy as np
 
 from lookalike.errors import DataError, counted
+from lookalike.report.images import ImageSource, thumbnail
 from lookalike.report.maps import EmbeddingMap
-from lookalike.report.pictures import Picture, thumbnail
 from lookalike.report.render import render
 
 SIDE = 96
@@ -32,7 +32,7 @@ def map_page(plane: EmbeddingMap, *, title: str, names: list[str]) -> str:
     codes = sorted(plane.names)
     dense = {code: place for place, code in enumerate(codes)}
     labels = [dense[code] for code in plane.labels.tolist()]
-    thumbs = [_thumb(image) for image in plane.pictures or [None] * len(labels)]
+    thumbs = [_thumb(image) for image in plane.images or [None] * len(labels)]
     data = {
         "x": [round(x, 5) for x in plane.points[:, 0].tolist()],
         "y": [round(y, 5) for y in plane.points[:, 1].tolist()],
@@ -43,7 +43,7 @@ def map_page(plane: EmbeddingMap, *, title: str, names: list[str]) -> str:
         "files": names,
         "thumbs": thumbs,
     }
-    unread = sum(not thumb for thumb in thumbs) if plane.pictures is not None else 0
+    unread = sum(not thumb for thumb in thumbs) if plane.images is not None else 0
     few = f"{len(labels):,} of " if len(labels) < plane.total else ""
     classes = counted(len(codes), "class", "classes")
     note = f"{few}{counted(plane.total, 'image')} of {classes}; {plane.method}. "
@@ -53,7 +53,7 @@ def map_page(plane: EmbeddingMap, *, title: str, names: list[str]) -> str:
     return str(render("map_page.html.j2", title=title, note=note, data=data))
 
 
-def _thumb(source: Picture | None) -> str:
+def _thumb(source: ImageSource | None) -> str:
     """A small JPEG inside a ``data:`` address; empty where the file cannot be read."""
     if source is None:
         return ""

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike.errors import DataError, counted
+from lookalike.report.images import data_uri, thumbnail
 from lookalike.report.maps import EmbeddingMap
-from lookalike.report.pictures import data_uri, thumbnail
 from lookalike.report.render import render
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _images(
 
     Also how many could not be read; a map is readable without them.
     """
-    if plane.pictures is None or limit < 1:
+    if plane.images is None or limit < 1:
         return [], 0
     side = THUMB + 8
     cells = np.floor(spots / side).astype(np.int64)
@@ -95,7 +95,7 @@ def _images(
     for cell in sorted(members, key=lambda cell: (-len(members[cell]), cell))[:limit]:
         row = members[cell][0]
         try:
-            image = thumbnail(plane.pictures[row], 2 * THUMB)
+            image = thumbnail(plane.images[row], 2 * THUMB)
         except DataError:
             unreadable += 1
             continue

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lookalike.errors import ConfigError, LookalikeError, NumericsError, counted, suggest
-from lookalike.report.pictures import Picture
+from lookalike.report.images import ImageSource
 
 Method = Literal["tsne", "pca", "umap"]
 
@@ -27,7 +27,7 @@ class EmbeddingMap:
         largest: codes of the classes to name on the map, the largest first.
         method: how the plane was found, in words.
         total: embeddings there were, of which ``n`` are shown.
-        pictures: ``n`` pictures or paths, or None.
+        images: ``n`` images or paths, or None.
     """
 
     points: NDArray[np.float64]
@@ -37,7 +37,7 @@ class EmbeddingMap:
     largest: list[int]
     method: str
     total: int
-    pictures: Sequence[Picture] | None = None
+    images: Sequence[ImageSource] | None = None
 
 
 def map_embeddings(
@@ -45,7 +45,7 @@ def map_embeddings(
     labels: ArrayLike,
     *,
     names: Callable[[int], str] | Sequence[str] | None = None,
-    pictures: Sequence[Picture] | None = None,
+    images: Sequence[ImageSource] | None = None,
     method: Method = "tsne",
     max_points: int = 2000,
     named: int = 8,
@@ -62,7 +62,7 @@ def map_embeddings(
         embeddings: ``(N, D)`` floats.
         labels: ``(N,)`` class codes.
         names: class code → name, as a function or a list; None writes the code.
-        pictures: ``N`` pictures or paths, for thumbnails.
+        images: ``N`` images or paths, for thumbnails.
         method: ``"tsne"``, ``"pca"``, or ``"umap"`` (McInnes et al. 2018), which needs the extra
             ``map``. Below 10 points it is PCA.
         max_points: points shown at most, at least 1.
@@ -80,7 +80,7 @@ def map_embeddings(
     ((20, 2), [0, 1])
     """
     x, codes = np.asarray(embeddings, dtype=np.float64), np.asarray(labels, dtype=np.int64)
-    _check(x, codes, pictures, method)
+    _check(x, codes, images, method)
     rows = _whole_classes(codes, max_points, seed)
     x, codes = x[rows], codes[rows]
     if method == "tsne" and len(x) >= 10:
@@ -104,14 +104,14 @@ def map_embeddings(
         largest=classes[np.lexsort([classes, -counts])][:named].tolist(),
         method=words,
         total=len(np.asarray(labels)),
-        pictures=None if pictures is None else [pictures[row] for row in rows.tolist()],
+        images=None if images is None else [images[row] for row in rows.tolist()],
     )
 
 
 def _check(
     x: NDArray[np.float64],
     codes: NDArray[np.int64],
-    pictures: Sequence[Picture] | None,
+    images: Sequence[ImageSource] | None,
     method: str,
 ) -> None:
     if method not in ("tsne", "pca", "umap"):
@@ -123,8 +123,8 @@ def _check(
             f"map_embeddings: embeddings of shape {x.shape} and labels of shape {codes.shape}; "
             "they must be (N, D) and (N,), with N at least 1."
         )
-    if pictures is not None and len(pictures) != len(x):
-        given, wanted = counted(len(pictures), "picture"), counted(len(x), "embedding")
+    if images is not None and len(images) != len(x):
+        given, wanted = counted(len(images), "image"), counted(len(x), "embedding")
         raise LookalikeError(f"map_embeddings: {given} for {wanted}.")
     broken = np.flatnonzero(~np.isfinite(x).all(axis=1))
     if len(broken):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 _MOST_BOUNDED = 4  # columns with intervals that fit a terminal 80 columns wide
-_METRIC = Column("Metric", numeric=False)
 
 
 def metric_table(section: EvaluationSection, *, definitions: bool = True) -> Group:
@@ -57,7 +56,7 @@ def metric_tables(sections: Sequence[EvaluationSection]) -> list[Group]:
 def figures_table(
     section: EvaluationSection,
     *,
-    ours: str = "Value",
+    heads: tuple[str, str] = ("metric", "value"),
     published: Sequence[Published] = (),
     caption: str = "",
     notes: Sequence[str] = (),
@@ -70,7 +69,7 @@ def figures_table(
 
     Args:
         section: the evaluation.
-        ours: head of the column of its own figures.
+        heads: of the metrics and, without levels, of its own figures.
         published: figures of papers.
         caption: of the table.
         notes: below it.
@@ -101,11 +100,11 @@ def figures_table(
             ]
         else:
             rows.append(TableRow([head, *own, *(cells[0] for cells in others)]))
-    heads = [_level(level, section) for level in levels]
+    titles = [_level(level, section) for level in levels]
     return ReportTable(
         columns=[
-            Column("Metric", numeric=False, whole=True),
-            *map(Column, heads if leveled else [ours, *(who for who, _ in systems)]),
+            Column(heads[0], numeric=False, whole=True),
+            *map(Column, titles if leveled else [heads[1], *(who for who, _ in systems)]),
         ],
         rows=rows,
         caption=caption,
@@ -206,7 +205,7 @@ def side_by_side(sections: Sequence[EvaluationSection], *, definitions: bool = T
     named = {tuple(s.levels) for s in sections if len(s.levels) > 1}
     levels = next(iter(named)) if len(named) == 1 else ()
     table = ReportTable(
-        columns=[_METRIC, *(Column(section.split) for section in sections)],
+        columns=[Column("metric", numeric=False), *(Column(section.split) for section in sections)],
         rows=[
             TableRow(
                 [

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lookalike.errors import DataError, counted
 from lookalike.report.contents import RunReport
 from lookalike.report.figures import format_interval, format_value
-from lookalike.report.pictures import Picture, data_uri, thumbnail
+from lookalike.report.images import ImageSource, data_uri, thumbnail
 from lookalike.report.tables import escape_markdown
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def asset_hash(name: str) -> str:
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
-def shown_image(source: Picture) -> dict[str, Any]:
+def shown_image(source: ImageSource) -> dict[str, Any]:
     """What an ``img`` needs, or the reason why there can be none."""
     try:
         image = thumbnail(source, STORED)

@@ -24,8 +24,6 @@ from lookalike.report.metric_tables import (
 from lookalike.report.render import Part, render
 from lookalike.report.tables import Cell, Column, ReportTable, TableRow
 
-OURS = "This run"
-
 
 def results(section: EvaluationSection, published: Sequence[Published]) -> dict[str, Any]:
     """A card for each headline metric, then every metric with what stands beside it.
@@ -52,7 +50,7 @@ def results(section: EvaluationSection, published: Sequence[Published]) -> dict[
         "cards": [_card(name, section, published) for name in names],
         "table": figures_table(
             section,
-            ours=OURS,
+            heads=("Metric", "This run"),
             published=published,
             caption=f"All metrics on {section.split}",
             notes=[*remarks(section), *elsewhere],

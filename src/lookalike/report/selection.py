@@ -1,4 +1,4 @@
-"""Which queries to show: the best, the middling and the worst, chosen by rule and not by taste."""
+"""Which queries to show: the best, the median and the worst, chosen by rule and not by taste."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Selection:
     """Rows of the chosen queries; no query stands in two lists."""
 
     best: list[int]
-    middling: list[int]
+    median: list[int]
     worst: list[int]
 
 
@@ -36,14 +36,14 @@ def choose_queries(
     Args:
         values: ``(Q,)``, one number a query, such as its average precision; NaN = skipped query.
         labels: ``(Q,)`` classes of the queries; None lets a class repeat freely.
-        positives: ``(Q,)`` relevant pictures of each query, for ties.
+        positives: ``(Q,)`` relevant images of each query, for ties.
         count: queries a list; fewer where there are fewer than ``3 * count`` queries.
 
     Raises:
         LookalikeError: arguments of different length, or a count below 1.
 
     >>> choose_queries([0.1, 0.9, 0.5, float("nan"), 0.8], count=1)
-    Selection(best=[1], middling=[2], worst=[0])
+    Selection(best=[1], median=[2], worst=[0])
     """
     score = np.asarray(values, dtype=np.float64)
     ties = np.zeros(len(score)) if positives is None else np.asarray(positives, dtype=np.float64)

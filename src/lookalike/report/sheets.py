@@ -1,4 +1,4 @@
-"""Contact sheets: queries and what was found for them, as one picture."""
+"""Contact sheets: queries and what was found for them, as one image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lookalike.errors import DataError, LookalikeError
 from lookalike.report.fonts import font
-from lookalike.report.pictures import Neighbour, Picture, SheetRow, thumbnail
+from lookalike.report.images import ImageSource, Neighbour, SheetRow, thumbnail
 
 # Blue and vermilion stay apart for every kind of colour blindness, and differ in lightness too
 # (Okabe and Ito, "Color Universal Design", 2008).
@@ -23,28 +23,28 @@ def contact_sheet(rows: Sequence[SheetRow], *, thumb: int = 112, columns: int = 
 
     Right neighbours have a solid blue frame and a tick in a disc, wrong ones a dashed vermilion
     frame and a cross in a square, so that both shape and colour tell them apart; where nobody
-    knows (``right=None``) the frame is plain. A picture that cannot be read is drawn as an empty
+    knows (``right=None``) the frame is plain. An image that cannot be read is drawn as an empty
     box that says so.
 
     Args:
         rows: one a query; a row's title is written above it.
-        thumb: side of a picture in pixels, at least 32.
+        thumb: side of an image in pixels, at least 32.
         columns: neighbours side by side, at least 1; more go on below.
 
     Returns:
-        An RGB picture, the same for the same input.
+        An RGB image, the same for the same input.
 
     Raises:
-        LookalikeError: no rows, a thumb below 32, columns below 1, or a picture given as an array
+        LookalikeError: no rows, a thumb below 32, columns below 1, or an image given as an array
             that is not uint8 ``(H, W, 3)``.
 
     >>> import numpy as np
     >>> grey = np.full((40, 60, 3), 128, np.uint8)
-    >>> row = SheetRow(query=grey, neighbours=[Neighbour(picture=grey, label="fox", right=True)])
+    >>> row = SheetRow(query=grey, neighbours=[Neighbour(image=grey, label="fox", right=True)])
     >>> contact_sheet([row], thumb=64).size
     (176, 136)
 
-    Relations: the HTML report draws the same `SheetRow` s as text and pictures of the page.
+    Relations: the HTML report draws the same `SheetRow` s as text and images of the page.
     """
     if not rows:
         raise LookalikeError("contact_sheet: there are no rows to draw; give at least one query.")
@@ -80,7 +80,7 @@ class _Measure:
 
     @property
     def tier(self) -> int:
-        """From one line of pictures to the next: picture, two lines of label, score."""
+        """From one line of images to the next: image, two lines of label, score."""
         return self.thumb + 3 * self.line + self.gap
 
     def row(self, row: SheetRow, columns: int) -> int:
@@ -111,7 +111,7 @@ def _draw_row(sheet: Image.Image, row: SheetRow, top: int, columns: int, m: _Mea
 
 def _draw_neighbour(sheet: Image.Image, found: Neighbour, left: int, top: int, m: _Measure) -> None:
     draw = ImageDraw.Draw(sheet)
-    _paste(sheet, found.picture, left, top, m)
+    _paste(sheet, found.image, left, top, m)
     colour = RULE if found.right is None else RIGHT if found.right else WRONG
     _frame(sheet, left, top, m, colour, dashed=found.right is False)
     if found.right is not None:
@@ -131,7 +131,7 @@ def draw_mark(right: bool, size: int) -> Image.Image:
     big = size * FINE
     mark = Image.new("RGBA", (big, big), (0, 0, 0, 0))
     draw = ImageDraw.Draw(mark)
-    # The white edge keeps a mark apart from a picture of its own colour.
+    # The white edge keeps a mark apart from an image of its own colour.
     stroke, edge = round(big * 0.13), round(big * 0.05)
 
     def at(*points: tuple[float, float]) -> list[tuple[float, float]]:
@@ -150,9 +150,9 @@ def draw_mark(right: bool, size: int) -> Image.Image:
     return mark.resize((size, size), Image.Resampling.BOX)
 
 
-def _paste(sheet: Image.Image, picture: Picture, left: int, top: int, m: _Measure) -> None:
+def _paste(sheet: Image.Image, source: ImageSource, left: int, top: int, m: _Measure) -> None:
     try:
-        image = thumbnail(picture, m.thumb, enlarge=True)
+        image = thumbnail(source, m.thumb, enlarge=True)
     except DataError:
         draw = ImageDraw.Draw(sheet)
         centre = (left + m.thumb // 2, top + m.thumb // 2)
@@ -165,7 +165,7 @@ def _paste(sheet: Image.Image, picture: Picture, left: int, top: int, m: _Measur
 def _frame(
     sheet: Image.Image, left: int, top: int, m: _Measure, colour: tuple[int, ...], *, dashed: bool
 ) -> None:
-    """A frame around the picture's square, not over it."""
+    """A frame around the image's square, not over it."""
     draw = ImageDraw.Draw(sheet)
     outer = (left - m.frame, top - m.frame, left + m.thumb + m.frame, top + m.thumb + m.frame)
     if not dashed:

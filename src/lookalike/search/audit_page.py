@@ -12,7 +12,7 @@ from lookalike.console import Console
 from lookalike.data.decode import read_picture
 from lookalike.errors import DataError, counted
 from lookalike.report.contents import RunReport, Sheet
-from lookalike.report.pictures import Neighbour, Picture, SheetRow
+from lookalike.report.images import ImageSource, Neighbour, SheetRow
 from lookalike.report.render import Part, render_page
 from lookalike.search.auditing import Audit
 from lookalike.search.index import Index
@@ -146,7 +146,7 @@ class AuditPage:
             value=words,
             neighbours=[
                 Neighbour(
-                    picture=self._picture(other),
+                    image=self._picture(other),
                     label=self._label(other),
                     score=float(self._vector(row) @ self._vector(other)),
                     right=self._label(other) == own if own and self._label(other) else None,
@@ -169,7 +169,7 @@ class AuditPage:
         label = "" if self.labels is None else str(self.labels[row])
         return "" if label == "-1" else label
 
-    def _picture(self, row: int) -> Picture:
+    def _picture(self, row: int) -> ImageSource:
         """The file, or the part of it that was embedded."""
         items = self.index.items
         path = str(items["path"].iloc[row])

@@ -81,9 +81,9 @@ def write_why(
         SheetRow(
             query=_paint(query, heat[0], largest),
             neighbours=[
-                Neighbour(picture=query, label="query"),
-                Neighbour(picture=_paint(found, heat[1], largest), label="what the query shares"),
-                Neighbour(picture=found, label=next(iter(hit["labels"].values()), "")),
+                Neighbour(image=query, label="query"),
+                Neighbour(image=_paint(found, heat[1], largest), label="what the query shares"),
+                Neighbour(image=found, label=next(iter(hit["labels"].values()), "")),
             ],
             title=f"{Path(name).name} and {Path(hit['path']).name}",
             value=f"score {hit['score']:.3f}, falls by up to {max(h.max() for h in heat):.3f}",

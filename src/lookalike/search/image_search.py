@@ -88,7 +88,7 @@ class ImageHits:
                 query=read_picture(query.picture, self.box),
                 neighbours=[
                     Neighbour(
-                        picture=hit["path"],
+                        image=hit["path"],
                         label=next(iter(hit["labels"].values()), ""),
                         score=hit["score"],
                         right=hit.get("right"),

@@ -147,7 +147,7 @@ def _parameter(where: str, value: Any) -> Parameter:
         raise ConfigError(f"{where}: write {{low: …, high: …}} or {{choices: […]}}, not {value}.")
     for name in value:
         if name not in names:
-            raise ConfigError(f"{where}.{name}: no such word. {suggest(str(name), names)}")
+            raise ConfigError(f"{where}.{name}: no such setting. {suggest(str(name), names)}")
     choices = value.get("choices", ())
     if choices:
         return _one_of(where, value, choices)
@@ -155,7 +155,7 @@ def _parameter(where: str, value: Any) -> Parameter:
     numbers = {"low": made.low, "high": made.high}
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ConfigError(f"{where}.{name}: {number} is no number.")
+            raise ConfigError(f"{where}.{name}: {number} is not a number.")
     low, high = cast("float", made.low), cast("float", made.high)
     if not low < high:
         raise ConfigError(f"{where}: low={low} must be below high={high}.")

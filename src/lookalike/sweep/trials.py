@@ -152,7 +152,7 @@ def _trial(
         reached = float(folder.read_manifest()["best"][config.evaluation.monitor])
         if math.isnan(reached):
             raise NumericsError(
-                f"{config.evaluation.monitor} is no number: no query that judges has a match at"
+                f"{config.evaluation.monitor} is not a number: no query that judges has a match at"
                 " this level. Choose another evaluation.monitor, or a split whose classes have two"
                 " images"
             )
@@ -174,7 +174,7 @@ def _trial(
         trial.set_user_attr("reason", reason)
         worker.study.tell(trial, state=TrialState.FAIL)
         print(f"trial {trial.number:3d}  failed: {printable(reason)}", flush=True)
-        # What a person can mend by other options, or a GPU that is too small for these, is the
+        # What a person can fix by other options, or a GPU that is too small for these, is the
         # trial's own affair; anything else is a fault of the program.
         if not isinstance(error, LookalikeError) and "out of memory" not in reason.lower():
             raise

@@ -9,7 +9,7 @@ from lookalike import distributed
 from lookalike.data.build import broken_policy
 from lookalike.data.loader import eval_loader
 from lookalike.evaluation import evaluator
-from lookalike.evaluation.evaluator import Measured
+from lookalike.evaluation.evaluator import SplitResult
 from lookalike.evaluation.widths import narrower
 from lookalike.models.embedder import Embedder
 from lookalike.training.averaging import refresh_batch_norm
@@ -41,16 +41,16 @@ def evaluated_model(run: Training) -> Embedder:
     return model
 
 
-def measured_splits(run: Training, model: Embedder, splits: Sequence[str]) -> list[Measured]:
+def measured_splits(run: Training, model: Embedder, splits: Sequence[str]) -> list[SplitResult]:
     """Splits of a run's data, measured with a model of it; also at its narrower widths."""
-    found: list[Measured] = []
+    found: list[SplitResult] = []
     for split in splits:
         found.append(_measured(run, model, split))
         found += narrower(found[-1], model, run.config.evaluation)
     return found
 
 
-def _measured(run: Training, model: Embedder, split: str) -> Measured:
+def _measured(run: Training, model: Embedder, split: str) -> SplitResult:
     c = run.config
     with run.console.embedding(split, len(run.table.split(split))) as advance:
         if run.frozen is not None and list(c.evaluation.scales) == [1.0]:

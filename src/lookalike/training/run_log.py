@@ -7,7 +7,7 @@ from typing import Any
 
 from lookalike import distributed
 from lookalike.config import Config
-from lookalike.report.concerns import concerns
+from lookalike.report.diagnostics import concerns
 from lookalike.runs import Run
 from lookalike.training.checkpoints import Progress
 from lookalike.training.display import Display

@@ -1,4 +1,4 @@
-"""Pictures of the built-in set, one at a time."""
+"""Images of the built-in set, one at a time."""
 
 from functools import lru_cache
 
@@ -23,20 +23,20 @@ def draw(
     family: int,
     genus: int,
     species: int,
-    picture: int,
+    image: int,
     *,
     size: int,
     seed: int,
     nuisance: float = 1.0,
 ) -> np.ndarray:
-    """Draw one picture; uint8 (size, size, 3).
+    """Draw one image; uint8 (size, size, 3).
 
     Args:
         family: which body plan, from 0; the plans repeat, with other proportions, after eight.
         genus: which genus of the family, from 0: proportions and kind of pattern.
         species: which species of the genus, from 0: fine details, clear from 96 pixels on.
-        picture: which individual of the species, from 0: colours, pose, light, ground.
-        size: height and width in pixels, 16 … 1024. The same picture at another size is the same
+        image: which individual of the species, from 0: colours, pose, light, ground.
+        size: height and width in pixels, 16 … 1024. The same image at another size is the same
             scene, sharper or coarser.
         seed: what the whole set is drawn from; equal arguments give equal bits on any machine.
         nuisance: how much individuals vary, 0 … 2; at 0 all of a species are one: its type.
@@ -45,16 +45,16 @@ def draw(
         ConfigError: for a negative index, or a size or nuisance out of range.
 
     Example:
-        >>> picture = draw(0, 0, 0, 0, size=32, seed=0)
-        >>> picture.shape, picture.dtype.name
+        >>> image = draw(0, 0, 0, 0, size=32, seed=0)
+        >>> image.shape, image.dtype.name
         ((32, 32, 3), 'uint8')
     """
-    places = {"family": family, "genus": genus, "species": species, "picture": picture}
+    places = {"family": family, "genus": genus, "species": species, "image": image}
     for name, value in places.items():
         if value < 0:
             raise ConfigError(f"toy: {name} counts from 0, got {value}")
     check(size=size, seed=seed, nuisance=nuisance)
-    chance = Chance(seed, 5, family, genus, species, picture)
+    chance = Chance(seed, 5, family, genus, species, image)
     return photograph(_texture(family, genus, species, size, seed), size, chance, nuisance)
 
 
@@ -70,7 +70,7 @@ def check(*, size: int, seed: int, nuisance: float) -> None:
 
 @lru_cache(maxsize=8)
 def _texture(family: int, genus: int, species: int, size: int, seed: int) -> np.ndarray:
-    """Draw the plate of a species once for all its pictures."""
+    """Draw the plate of a species once for all its images."""
     form = Form(family, genus, species, seed)
     plan = PLANS[family % len(PLANS)]
     return engraved(plan, form, 4 * size, form.stature(len(PLANS)))

@@ -1,4 +1,4 @@
-"""Pictures as the report takes them, and thumbnails of them."""
+"""Images as the report takes them, and thumbnails of them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from PIL import Image
 
 from lookalike.errors import LookalikeError
 
-Picture = NDArray[np.uint8] | str | os.PathLike[str]
-"""A picture in memory, uint8 ``(H, W, 3)`` or ``(H, W)``, or the path of one."""
+ImageSource = NDArray[np.uint8] | str | os.PathLike[str]
+"""An image in memory, uint8 ``(H, W, 3)`` or ``(H, W)``, or the path of one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour:
-    """One retrieved picture.
+    """One retrieved image.
 
     Attributes:
-        picture: the picture, or its path.
+        image: the image, or its path.
         label: its class, shown below it.
         score: its similarity to the query.
         right: whether it is of the query's class; None where nobody knows.
     """
 
-    picture: Picture
+    image: ImageSource
     label: str = ""
     score: float | None = None
     right: bool | None = None
@@ -40,45 +40,45 @@ class SheetRow:
     """A query and what was found for it, nearest first.
 
     Attributes:
-        query: the query picture, or its path.
-        neighbours: the pictures found.
+        query: the query image, or its path.
+        neighbours: the images found.
         title: what the query is, usually its class.
         value: the query's own figure in words, such as ``"average precision 0.97"``.
     """
 
-    query: Picture
+    query: ImageSource
     neighbours: list[Neighbour] = field(default_factory=list)
     title: str = ""
     value: str = ""
 
 
-def load(picture: Picture) -> Image.Image:
-    """The picture in RGB.
+def load(source: ImageSource) -> Image.Image:
+    """The image in RGB.
 
     Raises:
         DataError: the file cannot be read.
         LookalikeError: the array is not uint8 ``(H, W, 3)`` or ``(H, W)``.
     """
-    if isinstance(picture, (str, os.PathLike)):
+    if isinstance(source, (str, os.PathLike)):
         from lookalike.data.decode import read_picture
 
-        return Image.fromarray(read_picture(Path(picture)))
-    array = np.asarray(picture)
+        return Image.fromarray(read_picture(Path(source)))
+    array = np.asarray(source)
     grey_or_rgb = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not grey_or_rgb or 0 in array.shape:
         raise LookalikeError(
-            f"A picture in a report is uint8 of shape (H, W, 3) or (H, W); got {array.dtype} of "
+            f"An image in a report is uint8 of shape (H, W, 3) or (H, W); got {array.dtype} of "
             f"shape {array.shape}. Tensors go through .permute(1, 2, 0).numpy() first."
         )
     return Image.fromarray(array).convert("RGB")
 
 
-def thumbnail(picture: Picture, side: int, *, enlarge: bool = False) -> Image.Image:
-    """The picture at most ``side`` pixels wide and high, its proportions kept.
+def thumbnail(source: ImageSource, side: int, *, enlarge: bool = False) -> Image.Image:
+    """The image at most ``side`` pixels wide and high, its proportions kept.
 
-    ``enlarge`` brings smaller pictures up to ``side`` too.
+    ``enlarge`` brings smaller images up to ``side`` too.
     """
-    image = load(picture)
+    image = load(source)
     scale = side / max(image.size)
     if scale < 1 or (enlarge and scale > 1):
         width, height = (max(1, round(length * scale)) for length in image.size)
@@ -87,7 +87,7 @@ def thumbnail(picture: Picture, side: int, *, enlarge: bool = False) -> Image.Im
 
 
 def data_uri(image: Image.Image) -> str:
-    """The picture inside a ``data:`` address: a drawing of few colours as PNG, else JPEG.
+    """The image inside a ``data:`` address: a drawing of few colours as PNG, else JPEG.
 
     Few colours make PNG the smaller of the two, and it keeps lines sharp.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 # One odd row is chance; so many in a row are not.
 ROWS = 3
-# ‖x − y‖² of 0.1 on the average, a cosine of 0.95, for t = 2: all pictures look the same.
+# ‖x − y‖² of 0.1 on the average, a cosine of 0.95, for t = 2: all images look the same.
 COLLAPSED = -0.2
 FEW_DIRECTIONS = 2.0
 # A loss at its margin says something only where distances are nearly equal.
@@ -75,7 +75,7 @@ def _collapse(rows: Sequence[Row]) -> str | None:
     if improves:
         return None
     if min(spread) > COLLAPSED:
-        what = f"all pictures get nearly the same embedding (uniformity {spread[-1]:.2f})"
+        what = f"all images get nearly the same embedding (uniformity {spread[-1]:.2f})"
     elif max(ranks) < FEW_DIRECTIONS:
         what = f"the embeddings lie along one direction (effective rank {ranks[-1]:.1f})"
     else:
@@ -106,7 +106,7 @@ def _starved(rows: Sequence[Row]) -> str | None:
     if shares is None or min(shares) <= STARVED:
         return None
     return (
-        f"Starved proxies: {shares[-1]:.0%} of the loss's proxies have not had one picture of "
+        f"Starved proxies: {shares[-1]:.0%} of the loss's proxies have not had one image of "
         "their class. Give every class its turn (sampler=m_per_class), or lower loss.num_classes "
         "to the classes there are."
     )
@@ -117,8 +117,8 @@ def _data_bound(rows: Sequence[Row]) -> str | None:
     if min(shares) <= WAITING:
         return None
     return (
-        f"Data-bound: {shares[-1]:.0%} of the time goes into waiting for pictures. Raise workers, "
-        "or store the pictures at the size they are used in (`lookalike data cache`)."
+        f"Data-bound: {shares[-1]:.0%} of the time goes into waiting for images. Raise workers, "
+        "or store the images at the size they are used in (`lookalike data cache`)."
     )
 
 
