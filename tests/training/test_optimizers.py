@@ -161,8 +161,8 @@ def test_typos_are_refused(options, words):
         ({"head": GroupConfig(lr=1.0, lr_factor=2.0)}, "not both"),
         ({"loss": GroupConfig(options={"betas": [0, 1]})}, r"optimizer\.loss\.name"),
         ({"freeze": ["backbon"], "freeze_epochs": 1}, "'backbone'"),
-        ({"freeze": ["backbone"]}, "give both"),
-        ({"freeze_epochs": 2}, "give both"),
+        ({"freeze": ["backbone", "pool", "head", "loss"]}, "nothing is left to train"),
+        ({"freeze_epochs": 2}, "say what stands still"),
     ],
 )
 def test_impossible_settings_are_refused(options, words):
