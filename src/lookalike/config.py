@@ -21,6 +21,9 @@ class ModelConfig:
     embedding_size: int | None = 128  # null: the pooled features themselves
     head_norm: bool | str = False  # before the linear head: true (or layer), l2: unit length
     head_bias: bool = True
+    # how the head begins: random; identity; pca, which keeps the features' dot products as well as
+    # its width allows. null: pca on a pretrained backbone outside recipes, else random
+    head_init: str | None = None
     dropout: float = 0.0  # share of the pooled features that training drops, before norm and head
     # true: the weights that its authors published; false: none; or a file that holds the backbone's
     # (timm's, torchvision's or lookalike's keys; a classifier is left out), a run, hf://OWNER/NAME
@@ -231,6 +234,10 @@ class Config:
     workers: int = 2  # data-loading processes of each training process
     broken: str = "refuse"  # an image that cannot be read: refuse, or skip and count
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    # keep the weights that serve held-out classes best, on the way from the first to the trained
+    # ones (0, a quarter, …, all of it). null: where the network began with trained weights, outside
+    # recipes; without a validation split a tenth of the training classes is held out for it
+    interpolate: bool | None = None
     average: AverageConfig = field(default_factory=AverageConfig)
     early_stop: EarlyStopConfig = field(default_factory=EarlyStopConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)

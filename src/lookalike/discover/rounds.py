@@ -122,7 +122,8 @@ class Round:
             return
         if run.folder.exists():
             remove_tree(run.folder, self.folder)  # it never reached a checkpoint
-        words = [*self.words, f"dataset={table}", f"run={run.folder}"]
+        # Each labelled class counts: none is held out unless the person asks for it.
+        words = ["interpolate=false", *self.words, f"dataset={table}", f"run={run.folder}"]
         if self.number > 0:
             words += self.config.discover.finetune
             if not self.config.discover.restart:

@@ -97,9 +97,13 @@ def advice(verdict: Verdict, config: Config) -> list[str]:
     if verdict.outcome == "better":
         return []
     tries = []
+    if config.model.head_init == "random" and config.model.embedding_size is not None:
+        tries.append("let the head begin as the features are, model.head_init=pca")
     if not config.optimizer.freeze:
         tries.append("train the head alone, optimizer.freeze=[backbone], or the backbone more"
                      " gently, by a lower optimizer.lr")  # fmt: skip
+    if not config.interpolate:
+        tries.append("go a part of the way only, interpolate=true")
     tries += ["more images a class", "another loss (lookalike list losses)"]
     return [f"What to try: {'; '.join(tries)}."]
 

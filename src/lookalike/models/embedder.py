@@ -234,6 +234,14 @@ class Embedder(nn.Module):
         """Unit vectors ``(B, width)`` of pooled features ``(B, C)``."""
         return self._whitened(self._behind(features))
 
+    def before_head(self, features: Tensor) -> Tensor:
+        """Pooled features as the linear head is given them: normed, where there is a norm."""
+        if self.spec.head_norm == "l2":
+            return l2_normalize(features)
+        if self.spec.head_norm:
+            return F.layer_norm(at_least_float32(features), features.shape[1:])
+        return features
+
     def _whitened(self, vectors: Tensor) -> Tensor:
         if self.whitening is None:
             return vectors
@@ -244,11 +252,7 @@ class Embedder(nn.Module):
         return self._behind(self.features(pictures))
 
     def _behind(self, x: Tensor) -> Tensor:
-        if self.spec.head_norm == "l2":
-            x = l2_normalize(x)
-        elif self.spec.head_norm:
-            x = F.layer_norm(at_least_float32(x), x.shape[1:])
-        x = l2_normalize(self.head(x))
+        x = l2_normalize(self.head(self.before_head(x)))
         return x if self.projection is None else l2_normalize(self.projection(x))
 
     @property

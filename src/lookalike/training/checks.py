@@ -17,7 +17,7 @@ def check(config: Config) -> None:
     from lookalike.data.build import broken_policy
     from lookalike.evaluation.metric_selection import check_metrics
     from lookalike.models.build import pick_device, pick_precision
-    from lookalike.training import acceleration, frozen, objectives
+    from lookalike.training import acceleration, frozen, objectives, start
     from lookalike.training.averaging import check_average
     from lookalike.training.optimizers import check_optimizer
     from lookalike.training.trackers import check_tracker
@@ -36,6 +36,7 @@ def check(config: Config) -> None:
         components.check("loss", config.distillation.rank, path="distillation.rank", complete=True)
     objectives.check(config)
     frozen.check(config)
+    start.check(config)
     pick_precision(config.precision, pick_device(config.device))
     broken_policy(config)
     if config.accumulate not in ("mean", "sum"):

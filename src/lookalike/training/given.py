@@ -49,7 +49,9 @@ class Given:
             spec = self.model.spec
             shared = {f.name for f in fields(ModelConfig)} & {f.name for f in fields(spec)}
             kept = {name: getattr(spec, name) for name in shared}
-            config.model = replace(config.model, **kept, pretrained=False, weights=None)
+            config.model = replace(
+                config.model, **kept, pretrained=False, weights=None, head_init="random"
+            )
             config.transform = replace(
                 config.transform, size=spec.size, evaluation=dict(spec.evaluation)
             )

@@ -27,7 +27,7 @@ from lookalike.models import preprocessing, weights
 from lookalike.models.build import build_model, pick_device, pick_precision
 from lookalike.models.embedder import Embedder
 from lookalike.runs import Run, environment
-from lookalike.training import acceleration, frozen, model_selection, objectives, teacher
+from lookalike.training import acceleration, frozen, model_selection, objectives, start, teacher
 from lookalike.training.averaging import Averaged
 from lookalike.training.build import build_loss, build_sampler, with_miner
 from lookalike.training.callback import Moment
@@ -81,10 +81,17 @@ class Training:
             self.table: Table = (
                 build_table(config, progress) if given.table is None else given.table
             )
+        model: Embedder = given.model or build_model(config)
+        before = self.table
+        self.table, config.interpolate = start.with_validation(
+            config, self.table, begun=model.pretrained
+        )
+        if self.table is not before and given.table is None:
+            config.dataset |= {"hold_out": start.HELD_OUT, "hold_out_seed": config.seed}
         self.choosing = model_selection.choosing_splits(self.table, config)
         self.training = training_rows(self.table)
         self.sampler = build_sampler(config, self.training, given.sampler)
-        self.model: Embedder = (given.model or build_model(config)).to(self.device)
+        self.model = model.to(self.device)
         self.tutor = teacher.tutor_of(config, self.model)
         if given.loss is None:
             loss = build_loss(config, self.training, self.model.width)
@@ -163,6 +170,8 @@ class Training:
         else:  # a run that ended before its first checkpoint has nothing to go on from
             progress = self._begin(overwrite=overwrite or resume)
         self._embed_once(progress)
+        if progress.step == 0:
+            start.begin(self)
         self._choose_micro_batch(progress)
         self.journal.begin(progress)
         if self.trace is not None:
@@ -203,18 +212,15 @@ class Training:
             self.console.say(f"         {pictures} at a time, as memory has it")
 
     def _begin(self, *, overwrite: bool) -> Progress:
-        whole = self.model if self.sharded is None else self.sharded.gather()
         if distributed.is_main():
             Run.create(self.folder.folder, overwrite=overwrite)
-            if self.model.pretrained:
-                weights.save(whole, self.folder.start)
             write_config(self.folder.config, self.config)
             own_split.keep(self.folder, self.table)
             if self.given.table is not None:
                 write_table(self.table.with_absolute_paths(), self.folder.table)
             if self.tutor is not None:
                 self.tutor.keep(self.folder.folder)
-            start = self.model.weights_file
+            file = self.model.weights_file
             self.folder.write_manifest(
                 **environment(),
                 status="running",
@@ -226,7 +232,7 @@ class Training:
                 },
                 parameters=sum(p.numel() for p in self.model.parameters()),
                 preprocessing=preprocessing.record(self.model),
-                pretrained=None if start is None else asdict(start),
+                pretrained=None if file is None else asdict(file),
             )
         return Progress()
 
@@ -322,6 +328,10 @@ class Training:
     def _finish(self, progress: Progress) -> None:
         model = self.model if self.sharded is None else self.sharded.whole
         weights.load_into(model, self.folder.folder)
+        choice = [model_selection.choice(progress, self.config, self.choosing)]
+        if self.config.interpolate:
+            choice.append(start.go_part_way(self, model))
+            self.console.say(choice[-1])
         measured = measured_splits(self, model, self.table.evaluation_splits)
         for one in measured:
             one.save(self.folder.evaluation(one.split))
@@ -330,7 +340,7 @@ class Training:
             epochs=progress.epoch,
             steps=progress.step,
             best={"epoch": progress.best_epoch, self.config.evaluation.monitor: progress.best},
-            choice=model_selection.choice(progress, self.config, self.choosing),
+            choice=" ".join(choice),
             skipped_pictures=self._skipped(),
             seconds=round(time.perf_counter() - self.started, 1),
         )
