@@ -56,20 +56,22 @@ def trained(words, folder, *more):
 # ── the head ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_head_by_pca_keeps_dot_products_as_well_as_any_of_its_width():
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_head_by_pca_keeps_dot_products_as_well_as_any_of_its_width(bias):
     torch.manual_seed(0)
-    model = la.create_model("conv4", pretrained=False, options={"width": 16}, embedding_size=5)
+    options = {"options": {"width": 16}, "embedding_size": 5, "head_bias": bias}
+    model = la.create_model("conv4", pretrained=False, **options)
     x = torch.rand(200, 16) @ torch.diag(torch.linspace(3, 0.1, 16))
     begin_head(model, "pca", x)
-    unit = torch.nn.functional.normalize(x, dim=1)
-    y = model.head(unit)
-    best = torch.linalg.svd(unit)
+    y = model.head(x)
+    best = torch.linalg.svd(x - x.mean(dim=0) if bias else x)
     rank5 = best.U[:, :5] @ torch.diag(best.S[:5]) @ best.Vh[:5]
     torch.testing.assert_close(y @ y.T, rank5 @ rank5.T, rtol=1e-4, atol=1e-4)
 
 
 def test_a_head_as_wide_as_the_features_ranks_as_they_do():
-    model = la.create_model("conv4", pretrained=False, options={"width": 16}, embedding_size=16)
+    options = {"options": {"width": 16}, "embedding_size": 16, "head_bias": False}
+    model = la.create_model("conv4", pretrained=False, **options)
     bare = la.create_model("conv4", pretrained=False, options={"width": 16}, embedding_size=None)
     bare.backbone.load_state_dict(model.backbone.state_dict())
     images = torch.randint(0, 255, (32, 3, 32, 32), dtype=torch.uint8)
@@ -81,7 +83,7 @@ def test_a_head_as_wide_as_the_features_ranks_as_they_do():
     narrow = la.create_model("conv4", pretrained=False, options={"width": 16}, embedding_size=8)
     with pytest.raises(ConfigError, match="needs model.embedding_size=16"):
         begin_head(narrow, "identity", torch.rand(32, 16))
-    with pytest.raises(ConfigError, match="4 training images of 16 features have at most 4"):
+    with pytest.raises(ConfigError, match="4 training images with 16 features each cannot fill"):
         begin_head(narrow, "pca", torch.rand(4, 16))
 
 

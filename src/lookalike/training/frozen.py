@@ -282,5 +282,5 @@ class FeatureDataset(Dataset[dict[str, Any]]):
 def words(config: Config, training: Table) -> str:
     """What is said of such a run when it begins."""
     views = config.views or 1
-    times = "once" if views == 1 else f"in {views} views"
+    times = "once" if views == 1 else f"in {counted(views, 'view')}"
     return f"frozen   the backbone sees {counted(len(training), 'image')} {times}; its head learns"

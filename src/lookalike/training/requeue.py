@@ -17,6 +17,7 @@ from lookalike.runs import Run
 
 Resume = bool | Literal["auto"]
 
+DECIDED = ("interpolate", "dataset.hold_out", "dataset.hold_out_seed")  # by a run, if not said
 # What a resumed run may change: nothing of it touches the numbers.
 RESUMABLE = ("run", "workers", "device", "checkpoint", "tracker", "tracker_options")
 
@@ -89,7 +90,9 @@ def _refuse_other_options(run: Run, asked_for: Config, free: Sequence[str]) -> N
     differ = [
         key
         for key in sorted(stored.keys() | asked.keys())
-        if not _is_free(key, free) and stored.get(key) != asked.get(key)
+        if not _is_free(key, free)
+        and stored.get(key) != asked.get(key)
+        and not (key in DECIDED and asked.get(key) is None)
     ]
     if differ:
         key = differ[0]

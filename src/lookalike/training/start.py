@@ -22,11 +22,10 @@ from lookalike.data.build import broken_policy
 from lookalike.data.loader import eval_loader
 from lookalike.data.splits import hold_out_classes
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, suggest
+from lookalike.errors import ConfigError, counted, suggest
 from lookalike.evaluation import averages
 from lookalike.models import weights
 from lookalike.models.embedder import Embedder
-from lookalike.models.pooling import l2_normalize
 from lookalike.models.precision import at_least_float32, autocast
 from lookalike.training import model_selection
 from lookalike.training.evaluated import measured_splits
@@ -94,11 +93,12 @@ def begin_head(model: Embedder, way: str, features: Tensor) -> None:
 
     ::
 
-        identity:  W = I                                b = 0
-        pca:       W = the first eigenvectors of Xᵀ X   b = 0
+        identity:  W = I                                              b = 0
+        pca:       W = the first eigenvectors of (X − m)ᵀ (X − m)     b = −W m
 
-    with X the features of training images, brought to unit length: of all linear maps to that
-    width, W keeps their dot products best. The embedding then ranks nearly as the features do.
+    with X the features of training images and m their mean, or 0 where the head has no bias: of
+    all linear maps to that width, W keeps their dot products best. The embedding then ranks nearly
+    as the features do.
 
     Args:
         model: whose head is filled.
@@ -119,20 +119,24 @@ def begin_head(model: Embedder, way: str, features: Tensor) -> None:
                 f"width. For {size} take model.head_init=pca."
             )
         nn.init.eye_(head.weight)
+        if head.bias is not None:
+            nn.init.zeros_(head.bias)
     else:
-        x = l2_normalize(model.before_head(features.double()))
+        x = model.before_head(features.double())
+        mean = torch.zeros_like(x[0]) if head.bias is None else x.mean(dim=0)
         if size > min(x.shape):
             raise ConfigError(
-                f"model.head_init=pca: {len(x)} training images of {width} features have at most "
-                f"{min(x.shape)} directions. Set model.embedding_size={min(x.shape)} or less, or "
-                "model.head_init=random."
+                f"model.head_init=pca: {counted(len(x), 'training image')} with "
+                f"{counted(width, 'feature')} each cannot fill a head of {size}. Set "
+                f"model.embedding_size={min(x.shape)} or less, or model.head_init=random."
             )
-        _, directions = torch.linalg.eigh(x.T @ x)
+        _, directions = torch.linalg.eigh((x - mean).T @ (x - mean))
         found = directions.flip(1)[:, :size].T
         signs = torch.sign(found.gather(1, found.abs().argmax(dim=1, keepdim=True)))
-        head.weight.copy_(found * signs)  # one of two signs, so that any machine takes the same
-    if head.bias is not None:
-        nn.init.zeros_(head.bias)
+        found = found * signs  # one of two signs, so that any machine takes the same
+        head.weight.copy_(found)
+        if head.bias is not None:
+            head.bias.copy_(-(found @ mean))
 
 
 def features(run: Training, frozen: FrozenBackbone | None) -> Tensor:
