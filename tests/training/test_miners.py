@@ -32,6 +32,7 @@ def test_a_miner_stands_before_the_loss_or_in_its_memory():
     [
         (["miner=hard"], "loss=smooth_ap reads no mined pairs"),
         (["loss=proxy_anchor", "miner=hard"], "loss=proxy_anchor reads no mined pairs"),
+        (["loss=self_supervised", "loss.loss=nt_xent"], "Set sampler=random sampler.views=2"),
         (["loss=triplet", "miner=semihrd"], "Did you mean 'semi_hard'"),
         (["loss=triplet", "miner=hard", "miner.margin=1"], "HardMiner takes no such argument"),
     ],
@@ -40,6 +41,39 @@ def test_a_miner_stands_before_the_loss_or_in_its_memory():
 def test_what_does_not_go_together_is_refused_before_data_is_read(words, message):
     with pytest.raises(ConfigError, match=message):
         check(compose(words))
+
+
+def test_views_of_an_image_stand_side_by_side():
+    sampler = la.data.samplers.RandomSampler(7, batch_size=4, views=2)
+    batches = list(sampler)
+    assert len(batches) == len(sampler) == 3
+    assert all(batch[0] == batch[1] != batch[2] == batch[3] for batch in batches)
+    with pytest.raises(ConfigError, match="no multiple of views=3"):
+        la.data.samplers.RandomSampler(7, batch_size=4, views=3)
+
+
+@pytest.mark.slow
+def test_a_training_without_labels_tells_images_apart(tmp_path):
+    """Views of an image come together, others do not: labels are never read."""
+    table = la.data.datasets.toy(
+        tmp_path / "toy", families=2, genera=1, species=6, pictures=4, size=24
+    )
+    result = la.train(
+        "conv4",
+        table,
+        {"name": "self_supervised", "loss": "nt_xent"},
+        run=tmp_path / "run",
+        sampler={"name": "random", "views": 2},
+        epochs=4,
+        batch_size=16,
+        workers=0,
+        device="cpu",
+        transform={"size": 24},
+        optimizer={"schedule": "constant"},
+        evaluation={"every": 0},
+    )
+    losses = result.history["loss"].dropna().tolist()
+    assert losses[-1] < losses[0]
 
 
 @pytest.mark.slow

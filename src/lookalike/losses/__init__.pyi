@@ -5,6 +5,7 @@ from .binned_ap import SoftBinAP as SoftBinAP
 from .blackbox import BlackboxAP as BlackboxAP
 from .blackbox import BlackboxRecall as BlackboxRecall
 from .calibration import Calibration as Calibration
+from .circle import Circle as Circle
 from .composite import HAPPIER as HAPPIER
 from .composite import ROADMAP as ROADMAP
 from .composite import WeightedSum as WeightedSum
@@ -14,6 +15,11 @@ from .cross_scale import CrossScale as CrossScale
 from .distillation import AsymmetricDistillation as AsymmetricDistillation
 from .hierarchical_ap import SmoothHAP as SmoothHAP
 from .hierarchical_ap import SupHAP as SupHAP
+from .info_nce import NCA as NCA
+from .info_nce import NTXent as NTXent
+from .info_nce import SupCon as SupCon
+from .lists import LiftedStructure as LiftedStructure
+from .lists import RankedList as RankedList
 from .memory import CrossBatchMemory as CrossBatchMemory
 from .mined import MinedLoss as MinedLoss
 from .multi_similarity import MultiSimilarity as MultiSimilarity
@@ -25,8 +31,13 @@ from .proxies import ProxyNCA as ProxyNCA
 from .recall import SmoothRecall as SmoothRecall
 from .recall import SupRecall as SupRecall
 from .recall_at_k import RecallAtK as RecallAtK
+from .self_supervised import SelfSupervised as SelfSupervised
+from .sigmoid import PairwiseSigmoid as PairwiseSigmoid
 from .softmax import AdditiveMarginSoftmax as AdditiveMarginSoftmax
 from .softmax import ArcFace as ArcFace
 from .softmax import CrossEntropy as CrossEntropy
 from .softmax import NormSoftmax as NormSoftmax
+from .sub_centers import CosFace as CosFace
+from .sub_centers import SoftTriple as SoftTriple
+from .sub_centers import SubCenterArcFace as SubCenterArcFace
 from .triplet import Triplet as Triplet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -43,6 +44,7 @@ class ProxyLoss(NamedArguments, nn.Module, ABC):
             between(type(self).__name__, name, value, 1)
         self.num_classes = num_classes
         self.embedding_size = embedding_size
+        self.centers = centers
         self.level = level
         self.normalize = normalize
         self.proxies = nn.Parameter(torch.empty(num_classes * centers, embedding_size))
@@ -87,6 +89,62 @@ class ProxyLoss(NamedArguments, nn.Module, ABC):
     def cosines(self, query: Tensor) -> Tensor:
         """``(B, num_classes · centers)``: embeddings times normalised proxies."""
         return query @ F.normalize(self.proxies.to(query.dtype), dim=1).T
+
+    def class_cosines(self, query: Tensor) -> Tensor:
+        """``(B, num_classes)``: of several proxies a class, what :meth:`merged` makes of them."""
+        cosines = self.cosines(query)
+        if self.centers == 1:
+            return cosines
+        return self.merged(cosines.view(-1, self.num_classes, self.centers))
+
+    def merged(self, cosines: Tensor) -> Tensor:
+        """``(B, num_classes, centers)`` → ``(B, num_classes)``: the nearest of each class."""
+        return cosines.amax(dim=2)
+
+    def logits(self, query: Tensor) -> Tensor:
+        """``(B, num_classes)`` of ready embeddings, without any margin."""
+        return float(getattr(self, "scale", 1.0)) * self.class_cosines(query)
+
+    def get_logits(self, embeddings: Any) -> Tensor:
+        """How much each class is favoured, ``(B, num_classes)``, without any margin.
+
+        Args:
+            embeddings: ``(B, embedding_size)``.
+        """
+        query = real(type(self).__name__, embeddings, "embeddings", self.normalize)
+        self.check_width(query)
+        with torch.autocast(query.device.type, enabled=False):
+            return self.logits(query)
+
+    @torch.no_grad()
+    def get_outliers(
+        self, embeddings: Any, labels: Any, threshold: float = 75.0
+    ) -> tuple[Tensor, Tensor]:
+        """Images far from their own class: wrong labels, most likely (Deng et al., ECCV 2020).
+
+        Args:
+            embeddings: ``(N, embedding_size)`` of the training images.
+            labels: ``(N,)`` or ``(N, L)``.
+            threshold: degrees between an image and its class's dominant proxy, that which is
+                nearest for most of the class's images; 75 as published.
+
+        Returns:
+            the rows beyond, rising; and the dominant proxies ``(num_classes, embedding_size)``,
+            zeros for a class without images.
+        """
+        batch = self.checked(embeddings, labels)
+        own = class_codes(type(self).__name__, batch.level(self.level)[0], self.num_classes)
+        rows = torch.arange(len(own), device=own.device)
+        cosines = self.cosines(batch.query).view(len(own), self.num_classes, self.centers)
+        cosines = cosines[rows, own]
+        votes = own.new_zeros(self.num_classes * self.centers)
+        nearest = own * self.centers + cosines.argmax(dim=1)
+        votes = votes.index_add(0, nearest, torch.ones_like(nearest)).view(-1, self.centers)
+        dominant = votes.argmax(dim=1)
+        far = cosines[rows, dominant[own]] < math.cos(math.radians(threshold))
+        table = self.proxies.view(self.num_classes, self.centers, -1)
+        centers = table[torch.arange(self.num_classes, device=own.device), dominant]
+        return rows[far], centers * (votes.sum(dim=1) > 0)[:, None]
 
     def check_width(self, query: Tensor) -> None:
         """Refuse embeddings of another width than the proxies."""

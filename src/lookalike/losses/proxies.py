@@ -148,10 +148,14 @@ class ProxyNCA(ProxyLoss):
         self.scale = positive(type(self).__name__, "scale", scale)
         nn.init.normal_(self.proxies, std=1 / 8)
 
+    def logits(self, query: Tensor) -> Tensor:
+        """Squared distances less than zero, but for what all of a row have in common."""
+        # An embedding's own norm adds the same to all its distances and leaves the softmax alone.
+        return 2 * self.scale**2 * self.cosines(query)
+
     def value(self, query: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
-        # An embedding's own norm adds the same to all its distances and leaves the softmax alone.
-        return F.cross_entropy(2 * self.scale**2 * self.cosines(query), targets)
+        return F.cross_entropy(self.logits(query), targets)
 
 
 def _pull(cosines: Tensor, classes: Tensor, scale: float, margin: float) -> Tensor:

@@ -65,20 +65,23 @@ class NormSoftmax(ProxyLoss):
             num_classes, embedding_size, centers=centers, level=level, normalize=normalize
         )
         self.temperature = positive("NormSoftmax", "temperature", temperature)
-        self.centers = centers
         self.temperature_centers = positive(
             "NormSoftmax", "temperature_centers", temperature_centers
         )
         (unit_rows if unit_proxies else uniform_rows)(self.proxies)
 
+    def merged(self, cosines: Tensor) -> Tensor:
+        """The mean of a class's cosines, weighted by their softmax."""
+        share = torch.softmax(cosines / self.temperature_centers, dim=2)
+        return (share * cosines).sum(dim=2)
+
+    def logits(self, query: Tensor) -> Tensor:
+        """Cosines over the temperature."""
+        return self.class_cosines(query) / self.temperature
+
     def value(self, query: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
-        cosines = self.cosines(query)
-        if self.centers > 1:
-            cosines = cosines.reshape(-1, self.num_classes, self.centers)
-            share = torch.softmax(cosines / self.temperature_centers, dim=2)
-            cosines = (share * cosines).sum(dim=2)
-        return F.cross_entropy(cosines / self.temperature, targets)
+        return F.cross_entropy(self.logits(query), targets)
 
 
 class ArcFace(ProxyLoss):
@@ -101,6 +104,7 @@ class ArcFace(ProxyLoss):
         label_smoothing: ε in 0 to 1.
         smoothing: where ε acts. ``"logits"`` (as published with SupRank) mixes margin and plain
             logits of every class by the smoothed one-hot; ``"targets"`` is cross-entropy's own.
+        centers: proxies a class, of which the nearest counts: :class:`SubCenterArcFace`.
         level: the label column to classify.
         normalize: divide embeddings by their norm first. Proxies always are.
 
@@ -122,10 +126,13 @@ class ArcFace(ProxyLoss):
         easy_margin: bool = False,
         label_smoothing: float = 0.0,
         smoothing: Literal["logits", "targets"] = "logits",
+        centers: int = 1,
         level: int = 0,
         normalize: bool = True,
     ) -> None:
-        super().__init__(num_classes, embedding_size, level=level, normalize=normalize)
+        super().__init__(
+            num_classes, embedding_size, centers=centers, level=level, normalize=normalize
+        )
         name = type(self).__name__
         one_of(name, "smoothing", smoothing, ("logits", "targets"))
         self.scale = positive(name, "scale", scale)
@@ -137,7 +144,7 @@ class ArcFace(ProxyLoss):
 
     def value(self, query: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
-        cosines = self.cosines(query)
+        cosines = self.class_cosines(query)
         if self.smoothing == "logits" and self.label_smoothing > 0:
             hot = F.one_hot(targets, self.num_classes).to(cosines.dtype)
             share = (1 - self.label_smoothing) * hot + self.label_smoothing / self.num_classes
@@ -207,14 +214,20 @@ class AdditiveMarginSoftmax(SoftLabelLoss):
         uniform_rows(self.proxies)
         self.bias = nn.Parameter(torch.zeros(num_classes)) if bias else None
 
-    def value(self, query: Tensor, targets: Tensor) -> Tensor:
-        """See the class."""
+    def logits(self, query: Tensor) -> Tensor:
+        """Scaled cosines, or products with the proxies as they are, and the bias."""
+        return self.scale * self._unscaled(query)
+
+    def _unscaled(self, query: Tensor) -> Tensor:
         if self.normalize_proxies:
             logits = self.cosines(query)
         else:
             logits = query @ self.proxies.to(query.dtype).T
-        if self.bias is not None:
-            logits = logits + self.bias.to(query.dtype)
+        return logits if self.bias is None else logits + self.bias.to(query.dtype)
+
+    def value(self, query: Tensor, targets: Tensor) -> Tensor:
+        """See the class."""
+        logits = self._unscaled(query)
         if targets.is_floating_point():
             logits = logits - self.margin * targets
         else:
@@ -255,7 +268,10 @@ class CrossEntropy(SoftLabelLoss):
         uniform_rows(self.proxies)
         self.bias = nn.Parameter(torch.zeros(num_classes))
 
+    def logits(self, query: Tensor) -> Tensor:
+        """The linear classifier's."""
+        return F.linear(query, self.proxies.to(query.dtype), self.bias.to(query.dtype))
+
     def value(self, query: Tensor, targets: Tensor) -> Tensor:
         """See the class."""
-        logits = F.linear(query, self.proxies.to(query.dtype), self.bias.to(query.dtype))
-        return F.cross_entropy(logits, targets)
+        return F.cross_entropy(self.logits(query), targets)

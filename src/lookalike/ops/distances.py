@@ -50,7 +50,7 @@ def similarities(distance: Distance, query: Tensor, reference: Tensor) -> Tensor
         if not isinstance(matrix, Tensor) or matrix.shape != (len(query), len(reference)):
             shape = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
             raise ConfigError(
-                f"distance gave {shape} for {len(query)} × {len(reference)} pairs of vectors; it "
+                f"distance gave {shape} for {len(query)} and {len(reference)} vectors; it "
                 "must give one number a pair, as a matrix."
             )
         return matrix if getattr(distance, "is_inverted", False) else -matrix

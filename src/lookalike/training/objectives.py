@@ -16,7 +16,7 @@ from lookalike.data.coupled import CoupledDataset, CoupledViews
 from lookalike.data.loader import Loader, train_loader
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError, counted, suggest
-from lookalike.losses import AsymmetricDistillation, CrossBatchMemory
+from lookalike.losses import AsymmetricDistillation, CrossBatchMemory, SelfSupervised
 from lookalike.losses.calling import takes_pairs
 from lookalike.models.build import pick_precision
 from lookalike.models.embedder import Embedder
@@ -80,6 +80,11 @@ def check(config: Config) -> None:
                 f"miner={config.miner['name']}: loss={config.loss['name']} reads no mined pairs. "
                 "Set loss=multi_similarity or loss=triplet, or miner=none."
             )
+    if loss is SelfSupervised and config.sampler.get("views", 1) < 2:
+        raise ConfigError(
+            "loss=self_supervised compares views of an image, and a batch has one of each. Set "
+            "sampler=random sampler.views=2."
+        )
     taught = isinstance(loss, type) and issubclass(loss, AsymmetricDistillation)
     if config.teacher is not None:
         teachers.check(config)

@@ -16,6 +16,7 @@ from lookalike import distributed
 from lookalike.errors import NumericsError
 from lookalike.losses.calling import call
 from lookalike.losses.memory import CrossBatchMemory
+from lookalike.losses.self_supervised import SelfSupervised
 from lookalike.models.precision import at_least_float32, autocast
 from lookalike.training.big_batch import Buffers, two_pass
 from lookalike.training.mined import mined_triplets
@@ -146,6 +147,8 @@ class SupervisedStep:
         labels = distributed.gather(labels)
         if isinstance(self.loss, CrossBatchMemory):
             return self.loss(embeddings, labels, indices=distributed.gather(index))
+        if isinstance(self.loss, SelfSupervised):
+            return self.loss.of_images(embeddings, distributed.gather(index))
         if self.negatives:
             column = labels[:, getattr(self.loss, "level", 0)] if labels.dim() == 2 else labels
             triplets = mined_triplets(column, self.negatives, distributed.world_size())

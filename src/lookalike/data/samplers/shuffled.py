@@ -1,4 +1,4 @@
-"""Every picture once an epoch, in random order."""
+"""Every image once an epoch, or several views of each, in random order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.data.samplers.base import BatchSampler
+from lookalike.data.samplers.base import BatchSampler, check_m
 from lookalike.errors import ConfigError, counted
 
 
@@ -17,6 +17,8 @@ class RandomSampler(BatchSampler):
         labels: labels of the pictures, of which only the number matters, or that number.
         batch_size: pictures of a global batch.
         seed: of all draws.
+        views: how often each picture stands in its batch, side by side and each time augmented
+            anew: 2 for :class:`~lookalike.losses.SelfSupervised`.
         limit: pictures of an epoch at most, others each time; None: all. RAML's ``query-size``.
         drop_last: leave out what does not fill a batch; several processes need it.
         rank, world: this process's number and how many there are.
@@ -31,16 +33,20 @@ class RandomSampler(BatchSampler):
         batch_size: int = 128,
         seed: int = 0,
         *,
+        views: int = 1,
         limit: int | None = None,
         drop_last: bool = True,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         super().__init__(batch_size, seed, rank, world)
+        check_m(views, batch_size, f"views={views}")
         self.pictures = labels if isinstance(labels, int) else len(labels)
         if limit is not None and limit < batch_size:
             raise ConfigError(f"sampler.limit: {limit} is below batch_size={batch_size}")
-        self.length = self.pictures if limit is None else min(limit, self.pictures)
+        self.views = views
+        self.chosen = self.pictures if limit is None else min(limit, self.pictures)
+        self.length = self.chosen * views
         self.drop_last = drop_last
         if not drop_last and world > 1:
             raise ConfigError("sampler.drop_last: several processes need whole batches; set true")
@@ -59,5 +65,6 @@ class RandomSampler(BatchSampler):
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Row numbers of each batch."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.pictures)[: self.length]
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.pictures)[: self.chosen]
+        order = np.repeat(order, self.views)
         return [order[i * self.batch_size :][: self.batch_size] for i in range(len(self))]

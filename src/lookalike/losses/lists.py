@@ -1,0 +1,137 @@
+"""Losses of a query's whole list on Euclidean distances: lifted structure and ranked list."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lookalike.losses.arguments import between, positive
+from lookalike.losses.inputs import Pairing
+from lookalike.losses.log_sums import FLOOR
+from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks
+from lookalike.ops.distances import Distance
+
+
+class LiftedStructure(PairLoss):
+    """Lifted structured loss: a positive pair against all negatives of both of its images.
+
+    ::
+
+        L = mean over positive pairs (i, j) of 1/2 · [J_ij]₊²
+        J_ij = ln( sum over negatives k of i of exp(neg_margin - d_ik)
+                 + sum over negatives l of j of exp(neg_margin - d_jl) ) + d_ij - pos_margin
+
+    with Euclidean distances d. Oh Song et al., *Deep metric learning via lifted structured feature
+    embedding*, CVPR 2016, eq. 4 (arXiv 1511.06452). Against a reference set the negatives are those
+    of the query alone, for a reference is not compared with others.
+
+    Args:
+        neg_margin: what negatives should be apart.
+        pos_margin: what positives may be apart.
+        level: the label column that says who is a positive.
+        distance: see :class:`~lookalike.losses.pairs.PairLoss`.
+        normalize: divide embeddings by their norm first.
+
+    Relations:
+        :class:`NTXent` is a softmax of one query's cosines.
+
+    >>> import torch
+    >>> x = torch.eye(4)[[0, 0, 1, 1]] * 4
+    >>> float(LiftedStructure(neg_margin=0.5, normalize=False)(x, torch.tensor([0, 0, 1, 1])))
+    0.0
+    """
+
+    def __init__(
+        self,
+        neg_margin: float = 1.0,
+        pos_margin: float = 0.0,
+        level: int = 0,
+        *,
+        distance: Distance = "euclidean",
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(level=level, normalize=normalize, distance=distance)
+        self.neg_margin = between("LiftedStructure", "neg_margin", neg_margin, 0)
+        self.pos_margin = between("LiftedStructure", "pos_margin", pos_margin, 0)
+
+    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+        """See the class."""
+        distances = -self.similarities(batch)
+        masks = as_masks(pairs, distances.shape)
+        away = (self.neg_margin - distances).masked_fill(~masks.negative, FLOOR).logsumexp(dim=1)
+        near = away[:, None]
+        if batch.is_self:
+            near = torch.logaddexp(near, away[None, :])
+        terms = (near + distances - self.pos_margin).relu().square() / 2
+        if isinstance(pairs, Mined):  # a pair that is listed twice counts twice
+            terms = terms.expand_as(distances)[pairs.indices[:2]]
+            return terms.sum() / max(1, len(terms))
+        return terms.masked_fill(~masks.positive, 0.0).sum() / masks.positive.sum().clamp_min(1)
+
+
+class RankedList(PairLoss):
+    """Ranked list loss: positives into a ball, negatives out of a larger one.
+
+    ::
+
+        L_i = (1 - imbalance) · weighted mean of v_p  +  imbalance · weighted mean of v_n
+        v_p = d_ip - alpha + margin,  v_n = alpha - d_in,  only those above 0
+        weights  exp(T_p · v_p),  exp(T_n · v_n),  without gradient
+
+    averaged over all queries, with Euclidean distances d. Wang et al., *Ranked list loss*, CVPR
+    2019, eqs. 4 to 8 (arXiv 1903.03238).
+
+    Args:
+        margin: between the two balls.
+        alpha: radius of the outer one; 1.2 as published.
+        T_n: how much nearer negatives weigh more; 10 as published.
+        T_p: how much farther positives weigh more; 0 (all alike) as published.
+        imbalance: share of the negatives in the loss.
+        level: the label column that says who is a positive.
+        distance: see :class:`~lookalike.losses.pairs.PairLoss`.
+        normalize: divide embeddings by their norm first.
+
+    Relations:
+        :class:`Contrastive` with two margins and weights.
+
+    >>> import torch
+    >>> x, y = torch.eye(4)[[0, 0, 1, 1]], torch.tensor([0, 0, 1, 1])
+    >>> float(RankedList()(x, y))
+    0.0
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.4,
+        alpha: float = 1.2,
+        T_n: float = 10.0,
+        T_p: float = 0.0,
+        imbalance: float = 0.5,
+        level: int = 0,
+        *,
+        distance: Distance = "euclidean",
+        normalize: bool = True,
+    ) -> None:
+        super().__init__(level=level, normalize=normalize, distance=distance)
+        self.margin = between("RankedList", "margin", margin, 0)
+        self.alpha = positive("RankedList", "alpha", alpha)
+        self.T_n = between("RankedList", "T_n", T_n, 0)
+        self.T_p = between("RankedList", "T_p", T_p, 0)
+        self.imbalance = between("RankedList", "imbalance", imbalance, 0, 1)
+
+    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+        """See the class."""
+        distances = -self.similarities(batch)
+        masks = as_masks(pairs, distances.shape)
+        outside = _weighted_mean(distances - self.alpha + self.margin, masks.positive, self.T_p)
+        inside = _weighted_mean(self.alpha - distances, masks.negative, self.T_n)
+        terms = (1 - self.imbalance) * outside + self.imbalance * inside
+        return terms.sum() / max(1, len(terms))
+
+
+def _weighted_mean(violations: Tensor, mask: Tensor, sharpness: float) -> Tensor:
+    """``(B,)``: the mean of each row's entries above 0, the larger ones weighing more."""
+    active = mask & (violations.detach() > 0)
+    logits = (sharpness * violations.detach()).masked_fill(~active, -torch.inf)
+    weights = torch.softmax(logits, dim=1).masked_fill(~active, 0.0)
+    return (weights * violations).masked_fill(~active, 0.0).sum(dim=1)
