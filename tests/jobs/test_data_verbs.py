@@ -58,7 +58,7 @@ def test_problems_end_with_exit_code_1_unless_asked_not_to(say, pictures):
         assert code == expected
     assert json.loads(out)["ok"] is False
     code, out, _ = say("data", "check", pictures)
-    assert "1 file cannot be used; mend or drop them" in out
+    assert "1 file cannot be used; fix or drop them" in out
 
 
 def test_flat_pictures_and_classes_of_equal_pixels_are_found(say, tmp_path):
@@ -67,8 +67,8 @@ def test_flat_pictures_and_classes_of_equal_pixels_are_found(say, tmp_path):
         for i in range(2):
             Image.new("LA", (9, 9), (255, 10 * i)).save(tmp_path / name / f"{i}.png")
     code, out, _ = say("data", "check", tmp_path)
-    assert code == 1 and "8 pictures are of one colour, or nearly" in out
-    assert "1 picture is both in training and in evaluation" in out
+    assert code == 1 and "8 images are of one colour, or nearly" in out
+    assert "1 image is both in training and in evaluation" in out
     apart = tmp_path / "apart"  # one blank scan among sound images, in a class like any other
     for name in "ab":
         (apart / name).mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_flat_pictures_and_classes_of_equal_pixels_are_found(say, tmp_path):
     Image.new("L", (9, 9), 255).save(apart / "b" / "2.png")
     for words, expected in (((), 1), (("--exit-zero",), 0)):
         code, out, _ = say("data", "check", apart, *words)
-        assert code == expected and "1 picture is of one colour, or nearly" in out
+        assert code == expected and "1 image is of one colour, or nearly" in out
 
 
 @pytest.fixture

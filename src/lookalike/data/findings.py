@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,117 @@ from lookalike.errors import counted
 from lookalike.ops.labels import reads_as_nothing
 
 _LISTED = 20
-_RIGHT = "keep the right row"
+# kind → what it is called of one, of several, whether it is a problem, and what to do.
+_KINDS = {
+    "conflict": (
+        "class of '{0}' lies below several of '{1}'",
+        "classes of '{0}' lie below several of '{1}'",
+        True,
+        "give each class one parent, or two names",
+    ),
+    "overlap": (
+        "class is both trained on and evaluated on",
+        "classes are both trained on and evaluated on",
+        False,
+        "as it should be for known classes; to test on unseen ones, divide the classes",
+    ),
+    "singleton": (
+        "class of '{0}' has one image, which nothing can match",
+        "classes of '{0}' have one image, which nothing can match",
+        False,
+        "samplers repeat or drop them (sampler.singletons), metrics skip them",
+    ),
+    "lonely": (
+        "query of '{0}' has no image of its class in the gallery",
+        "queries of '{0}' have no image of their class in the gallery",
+        False,
+        "metrics skip them",
+    ),
+    "unused": (
+        "split is neither trained on nor evaluated",
+        "splits are neither trained on nor evaluated",
+        False,
+        "'train' is trained on, splits whose names start with test or val are evaluated",
+    ),
+    "twins": (
+        "label of '{0}' is written in several ways",
+        "labels of '{0}' are written in several ways",
+        False,
+        "each way is a class of its own; write those that are one the same way",
+    ),
+    "nameless": (
+        "class of '{0}' is named {1}",
+        "classes of '{0}' are named {1}",
+        True,
+        "write -1 for an image without a label; a class needs a name that is not also a word for"
+        " none",
+    ),
+    "sideless": (
+        "side of a split has no rows",
+        "sides of splits have no rows",
+        True,
+        "mark rows by is_query and is_gallery, or leave both columns out",
+    ),
+    "missing": (
+        "file is not there",
+        "files are not there",
+        True,
+        "fix the paths or the root, or drop the rows",
+    ),
+    "broken": (
+        "file cannot be used",
+        "files cannot be used",
+        True,
+        "fix or drop them, or train with broken=skip",
+    ),
+    "flat": (
+        "image is of one colour, or nearly",
+        "images are of one colour, or nearly",
+        True,
+        "look at them: all transparent? 12 bits stored in 16? Nothing tells them apart",
+    ),
+    "leak": (
+        "image is both in training and in evaluation",
+        "images are both in training and in evaluation",
+        True,
+        "drop them from one side",
+    ),
+    "contradiction": (
+        "image bears several labels",
+        "images bear several labels",
+        True,
+        "keep the right row",
+    ),
+    "copy": (
+        "image stands several times in a split",
+        "images stand several times in a split",
+        False,
+        "drop the copies: they make retrieval look easier than it is",
+    ),
+    "near": (
+        "pair of nearly equal images, one in training and one in evaluation",
+        "pairs of nearly equal images, one in training and one in evaluation",
+        False,
+        "look at them: copies should be on one side alone",
+    ),
+}
+
+
+def _finding(
+    kind: str, count: int, items: Iterable[str], *of: str, rows: tuple[int, ...] = ()
+) -> Iterator[Finding]:
+    """One finding of a kind, unless there is nothing to count; ``of`` fills the kind's words."""
+    if count:
+        one, many, problem, remedy = _KINDS[kind]
+        yield Finding(
+            kind=kind,
+            problem=problem,
+            count=count,
+            what=(one if count == 1 else many).format(*of),
+            remedy=remedy,
+            items=tuple(islice(items, _LISTED)),
+            rows=rows,
+        )
 
 
 def conflicts(table: Table) -> Iterator[Finding]:
@@ -25,26 +136,14 @@ def conflicts(table: Table) -> Iterator[Finding]:
     for fine, coarse in zip(range(len(table.levels)), range(1, len(table.levels)), strict=False):
         pairs = pd.DataFrame(table.labels[:, [fine, coarse]], columns=["fine", "coarse"])
         pairs = pairs[pairs["fine"] >= 0].drop_duplicates()
-        split = pairs[pairs.duplicated("fine", keep=False)]
-        if not len(split):
-            continue
         names, above = table.names(fine), table.names(coarse)
         parents: dict[int, list[str]] = {}
-        for row, code, parent in split.itertuples():
+        for row, code, parent in pairs[pairs.duplicated("fine", keep=False)].itertuples():
             name = above[parent] if parent >= 0 else "none"
-            entry = f"{name} (row {table.frame.index[row]})"
-            parents.setdefault(code, []).append(entry)
-        items = [f"{names[code]}: {', '.join(p)}" for code, p in list(parents.items())[:_LISTED]]
-        yield Finding(
-            kind="conflict",
-            problem=True,
-            count=len(parents),
-            what=_agree(len(parents), "class", "classes")
-            + f" of '{table.levels[fine]}' {_agree(len(parents), 'lies', 'lie')} below several of"
-            f" '{table.levels[coarse]}'",
-            remedy="give each class one parent, or two names",
-            items=tuple(items),
-        )
+            parents.setdefault(code, []).append(f"{name} (row {table.frame.index[row]})")
+        items = (f"{names[code]}: {', '.join(p)}" for code, p in parents.items())
+        levels = table.levels[fine], table.levels[coarse]
+        yield from _finding("conflict", len(parents), items, *levels)
 
 
 def overlaps(table: Table) -> Iterator[Finding]:
@@ -52,47 +151,20 @@ def overlaps(table: Table) -> Iterator[Finding]:
     training = (table.frame["split"] == "train").to_numpy()
     evaluated = is_evaluation(table.frame["split"]).to_numpy()
     both = np.intersect1d(table.labels[training, 0], table.labels[evaluated, 0])
+    names = table.names(0)
     both = both[both >= 0]
-    if len(both):
-        names = table.names(0)
-        yield Finding(
-            kind="overlap",
-            problem=False,
-            count=len(both),
-            what=_agree(
-                len(both),
-                "class is both trained on and evaluated on",
-                "classes are both trained on and evaluated on",
-            ),
-            remedy="as it should be for known classes; to test on unseen ones, divide the classes",
-            items=tuple(names[code] for code in both[:_LISTED]),
-        )
+    yield from _finding("overlap", len(both), (names[code] for code in both))
 
 
 def singletons(table: Table) -> Iterator[Finding]:
-    """Classes of one picture, split by split."""
+    """Classes of one image, split by split."""
     names = table.names(0)
     for split in table.splits:
         part = table.split(split)
         codes, first, counts = np.unique(part.labels[:, 0], return_index=True, return_counts=True)
         single = np.flatnonzero((counts == 1) & (codes >= 0))
-        if len(single):
-            yield Finding(
-                kind="singleton",
-                problem=False,
-                count=len(single),
-                what=_agree(
-                    len(single),
-                    f"class of '{split}' has one picture, which nothing can match",
-                    f"classes of '{split}' have one picture, which nothing can match",
-                ),
-                remedy="samplers repeat or drop them (sampler.singletons), metrics skip them",
-                items=tuple(
-                    f"{names[codes[i]]} (row {part.frame.index[first[i]]})"
-                    for i in single[:_LISTED]
-                ),
-                rows=_rows(part, first[single]),
-            )
+        items = (f"{names[codes[i]]} (row {part.frame.index[first[i]]})" for i in single)
+        yield from _finding("singleton", len(single), items, split, rows=_rows(part, first[single]))
 
 
 def lonely_queries(table: Table) -> Iterator[Finding]:
@@ -106,40 +178,15 @@ def lonely_queries(table: Table) -> Iterator[Finding]:
         held = np.bincount(labels[gallery & (labels >= 0)], minlength=labels.max(initial=0) + 1)
         positives = held[np.maximum(labels, 0)] - gallery
         lonely = np.flatnonzero(query & (labels >= 0) & (positives <= 0))
-        if len(lonely):
-            yield Finding(
-                kind="lonely",
-                problem=False,
-                count=len(lonely),
-                what=_agree(
-                    len(lonely),
-                    f"query of '{split}' has no picture of its class in the gallery",
-                    f"queries of '{split}' have no picture of their class in the gallery",
-                ),
-                remedy="metrics skip them",
-                items=tuple(_place(part, row) for row in lonely[:_LISTED]),
-                rows=_rows(part, lonely),
-            )
+        items = (_place(part, int(row)) for row in lonely)
+        yield from _finding("lonely", len(lonely), items, split, rows=_rows(part, lonely))
 
 
 def unused(table: Table) -> Iterator[Finding]:
     """Splits that are neither trained on nor evaluated."""
     rows = table.frame["split"].isin(table.unused_splits).to_numpy()
     found = [split for split in table.unused_splits if split not in OTHERS]
-    if found:
-        yield Finding(
-            kind="unused",
-            problem=False,
-            count=len(found),
-            what=_agree(
-                len(found),
-                "split is neither trained on nor evaluated",
-                "splits are neither trained on nor evaluated",
-            ),
-            remedy="'train' is trained on, splits whose names start with test or val are evaluated",
-            items=tuple(found[:_LISTED]),
-            rows=_rows(table, np.flatnonzero(rows)),
-        )
+    yield from _finding("unused", len(found), found, rows=_rows(table, np.flatnonzero(rows)))
 
 
 def twins(table: Table) -> Iterator[Finding]:
@@ -149,20 +196,8 @@ def twins(table: Table) -> Iterator[Finding]:
         for name in book:
             if isinstance(name, str):
                 alike.setdefault(_plain(name), []).append(name)
-        several = [names for names in alike.values() if len(names) > 1]
-        if several:
-            yield Finding(
-                kind="twins",
-                problem=False,
-                count=len(several),
-                what=_agree(
-                    len(several),
-                    f"label of '{level}' is written in several ways",
-                    f"labels of '{level}' are written in several ways",
-                ),
-                remedy="each way is a class of its own; write those that are one the same way",
-                items=tuple(" = ".join(map(repr, names[:4])) for names in several[:_LISTED]),
-            )
+        several = [" = ".join(map(repr, n[:4])) for n in alike.values() if len(n) > 1]
+        yield from _finding("twins", len(several), several, level)
 
 
 def nameless(table: Table) -> Iterator[Finding]:
@@ -172,21 +207,9 @@ def nameless(table: Table) -> Iterator[Finding]:
         names = table.names(i)
         sizes = {names[c]: int(n) for c, n in zip(codes, counts, strict=True) if c >= 0}
         odd = [name for name in sizes if reads_as_nothing(str(name))]
-        if odd:
-            quoted = ", ".join(f'"{name}"' for name in odd)
-            yield Finding(
-                kind="nameless",
-                problem=True,
-                count=len(odd),
-                what=_agree(
-                    len(odd),
-                    f"class of '{level}' is named {quoted}",
-                    f"classes of '{level}' are named {quoted}",
-                ),
-                remedy="write -1 for an image without a label; a class needs a name that is not"
-                " also a word for none",
-                items=tuple(f'"{name}": {counted(sizes[name], "image")}' for name in odd),
-            )
+        items = (f'"{name}": {counted(sizes[name], "image")}' for name in odd)
+        quoted = ", ".join(f'"{name}"' for name in odd)
+        yield from _finding("nameless", len(odd), items, level, quoted)
 
 
 def _plain(name: str) -> str:
@@ -208,48 +231,13 @@ def sideless(table: Table) -> Iterator[Finding]:
         for side, column in sides.items()
         if not table.split(split).frame[column].any()
     ]
-    if found:
-        yield Finding(
-            kind="sideless",
-            problem=True,
-            count=len(found),
-            what=_agree(len(found), "side of a split has no rows", "sides of splits have no rows"),
-            remedy="mark rows by is_query and is_gallery, or leave both columns out",
-            items=tuple(found[:_LISTED]),
-        )
+    yield from _finding("sideless", len(found), found)
 
 
 def unusable(table: Table, kind: str, faults: dict[int, str]) -> Iterator[Finding]:
     """Rows whose file is ``"missing"``, ``"broken"`` or ``"flat"``, with the reason of each."""
-    words = {
-        "missing": (
-            "file is not there",
-            "files are not there",
-            "mend the paths or the root, or drop the rows",
-        ),
-        "broken": (
-            "file cannot be used",
-            "files cannot be used",
-            "mend or drop them, or train with broken=skip",
-        ),
-        "flat": (
-            "picture is of one colour, or nearly",
-            "pictures are of one colour, or nearly",
-            "look at them: all transparent? 12 bits stored in 16? Nothing tells them apart",
-        ),
-    }
-    if faults:
-        one, many, remedy = words[kind]
-        listed = list(faults.items())[:_LISTED]
-        yield Finding(
-            kind=kind,
-            problem=True,
-            count=len(faults),
-            what=_agree(len(faults), one, many),
-            remedy=remedy,
-            items=tuple(f"row {table.frame.index[r]}: {table.path(r)}: {w}" for r, w in listed),
-            rows=_rows(table, faults),
-        )
+    items = (f"row {table.frame.index[r]}: {table.path(r)}: {w}" for r, w in faults.items())
+    yield from _finding(kind, len(faults), items, rows=_rows(table, faults))
 
 
 def duplicates(table: Table, digests: Sequence[str]) -> Iterator[Finding]:
@@ -271,53 +259,17 @@ def duplicates(table: Table, digests: Sequence[str]) -> Iterator[Finding]:
             groups["contradiction"].append(list(group.index))
         elif group["split"].duplicated().any():
             groups["copy"].append(list(group.index))
-    words = {
-        "leak": (
-            "picture is both in training and in evaluation",
-            "pictures are both in training and in evaluation",
-            "drop them from one side",
-        ),
-        "contradiction": ("picture bears several labels", "pictures bear several labels", _RIGHT),
-        "copy": (
-            "picture stands several times in a split",
-            "pictures stand several times in a split",
-            "drop the copies: they make retrieval look easier than it is",
-        ),
-    }
     for kind, found in groups.items():
-        if found:
-            one, many, remedy = words[kind]
-            yield Finding(
-                kind=kind,
-                problem=kind != "copy",
-                count=len(found),
-                what=_agree(len(found), one, many),
-                remedy=remedy,
-                items=tuple(" = ".join(_place(table, r) for r in g[:4]) for g in found[:_LISTED]),
-                rows=_rows(table, (row for group in found for row in group)),
-            )
+        items = (" = ".join(_place(table, r) for r in group[:4]) for group in found)
+        rows = _rows(table, (row for group in found for row in group))
+        yield from _finding(kind, len(found), items, rows=rows)
 
 
 def near(table: Table, pairs: Sequence[tuple[int, int]]) -> Iterator[Finding]:
     """Pairs of a training row and an evaluated one that look nearly the same."""
-    if pairs:
-        yield Finding(
-            kind="near",
-            problem=False,
-            count=len(pairs),
-            what=_agree(
-                len(pairs),
-                "pair of nearly equal pictures, one in training and one in evaluation",
-                "pairs of nearly equal pictures, one in training and one in evaluation",
-            ),
-            remedy="look at them: copies should be on one side alone",
-            items=tuple(" ≈ ".join(_place(table, r) for r in pair) for pair in pairs[:_LISTED]),
-            rows=_rows(table, (row for pair in pairs for row in pair)),
-        )
-
-
-def _agree(count: int, one: str, many: str) -> str:
-    return one if count == 1 else many
+    items = (" ≈ ".join(_place(table, r) for r in pair) for pair in pairs)
+    rows = _rows(table, (row for pair in pairs for row in pair))
+    yield from _finding("near", len(pairs), items, rows=rows)
 
 
 def _place(table: Table, row: int) -> str:
