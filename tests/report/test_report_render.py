@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -101,3 +105,45 @@ def test_neither_the_library_nor_the_help_loads_the_engine() -> None:
     code = "import sys, lookalike, lookalike.cli, lookalike.report; print('jinja2' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+SOURCE = Path(str(files("lookalike")))
+TEMPLATES = sorted((SOURCE / "report" / "templates").iterdir())
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_no_template_switches_escaping_off(template: Path) -> None:
+    text = template.read_text("utf-8")
+    assert not re.search(r"\|\s*safe\b|autoescape|Markup", text)
+    assert "http" not in re.sub(r"https?://www\.w3\.org\S*|http-equiv", "", text)
+
+
+def test_no_python_writes_markup() -> None:
+    """Pages come from templates; only the bar of a notebook, drawn many times, does not."""
+    found = []
+    for path in SOURCE.rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        prose = {
+            id(node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
+        found += [
+            path.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in prose
+            and re.search(
+                r"</?(html|div|p|h\d|td|tr|th|table|svg|path|span|b|ul|li)\b[^>]*>?", node.value
+            )
+        ]
+    assert set(found) == {"notebook.py"}
+
+
+def test_every_template_is_used() -> None:
+    texts = [p.read_text("utf-8") for p in [*SOURCE.rglob("*.py"), *TEMPLATES]]
+    for template in TEMPLATES:
+        name = template.name.split(".")[0]
+        named = rf'"{name}(\.(html|md)\.j2)?"'
+        assert any(re.search(named, text) for text in texts), template.name

@@ -57,15 +57,15 @@ def summarize(console: Console, found: Audit, column: str | None, k: int, same: 
     """Print what was found, a line a kind."""
     copies = sum(len(group) for group in found.copies)
     groups = counted(len(found.copies), "group")
-    console.say(f"copies    {counted(copies, 'picture')} in {groups} score {same:g} or more")
-    far = counted(len(found.outliers), "picture is", "pictures are")
+    console.say(f"copies    {counted(copies, 'image')} in {groups} score {same:g} or more")
+    far = counted(len(found.outliers), "image is", "images are")
     console.say(f"outliers  {far} far from all others")
     console.say(
-        f"hubs      {counted(len(found.hubs), 'picture is', 'pictures are')} found by very many, "
+        f"hubs      {counted(len(found.hubs), 'image is', 'images are')} found by very many, "
         f"{found.orphans:,} by none (skewness {found.skewness:.2f})"
     )
     if found.agreement is None:
-        console.say("labels    not judged: no class of three pictures or more has a label")
+        console.say("labels    not judged: no class of three images or more has a label")
         return
     console.say(
         f"labels    {len(found.suspects):,} of '{column}' are doubtful; the {k} nearest vote for "
@@ -85,23 +85,23 @@ class AuditPage:
         parts = [
             self._part(
                 "Doubtful labels",
-                "The nearest pictures contradict the label; look at the files and mend them.",
+                "The nearest images contradict the label; look at the files and fix the labels.",
                 [(s.row, f"{s.share:.0%} carry {s.suggested}") for s in found.suspects],
             ),
             self._part(
-                "Nearly the same",
-                "Groups that are joined by very high scores: copies, or one thing seen twice.",
-                [(group[0], f"{counted(len(group), 'picture')}") for group in found.copies],
+                "Near-duplicates",
+                "Groups joined by very high scores: copies, or one object seen twice.",
+                [(group[0], f"{counted(len(group), 'image')}") for group in found.copies],
                 {group[0]: group[1:] for group in found.copies},
             ),
             self._part(
-                "Far from all others",
-                "Pictures that resemble nothing here, with what comes nearest.",
+                "Outliers",
+                "Images that resemble nothing here, with their nearest neighbours.",
                 [(row, f"modified z-score {z:.1f}") for row, z in found.outliers],
             ),
             self._part(
-                "Found by very many",
-                "Pictures that crowd the answers to others, with some that find them.",
+                "Hubs",
+                "Images that are among the nearest of very many others, with some of those.",
                 [(row, f"found by {count:,}") for row, count in found.hubs],
                 {row: self._finders(row) for row, _ in found.hubs[: self.shown]},
             ),
@@ -109,14 +109,14 @@ class AuditPage:
         notes = []
         if found.agreement is not None:
             notes.append(
-                f"The nearest pictures vote for the label of {found.agreement:.1%} of all that can "
-                "be judged: a doubt is worth as much as that."
+                f"The nearest images vote for the label of {found.agreement:.1%} of all that can "
+                "be judged: the lower that share, the less a doubt means."
             )
         report = RunReport(
             title=title,
             command=command,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            subtitle=f"{counted(len(self.index), 'picture')} beside their "
+            subtitle=f"{counted(len(self.index), 'image')} beside their "
             f"{found.near.shape[1]} nearest",
             notes=notes,
         )
@@ -141,12 +141,12 @@ class AuditPage:
         name = Path(str(self.index.items["path"].iloc[row])).name
         own = self._label(row)
         return SheetRow(
-            query=self._picture(row),
+            query=self._image(row),
             title=f"{own} · {name} #{self.index.ids[row]}" if own else name,
             value=words,
             neighbours=[
                 Neighbour(
-                    image=self._picture(other),
+                    image=self._image(other),
                     label=self._label(other),
                     score=float(self._vector(row) @ self._vector(other)),
                     right=self._label(other) == own if own and self._label(other) else None,
@@ -169,7 +169,7 @@ class AuditPage:
         label = "" if self.labels is None else str(self.labels[row])
         return "" if label == "-1" else label
 
-    def _picture(self, row: int) -> ImageSource:
+    def _image(self, row: int) -> ImageSource:
         """The file, or the part of it that was embedded."""
         items = self.index.items
         path = str(items["path"].iloc[row])
