@@ -131,6 +131,23 @@ def test_names_that_are_not_utf8_are_named(tmp_path):
     assert len(table) == 1 and "1 file left out" in table.notes[0]
 
 
+def test_a_gallery_keeps_all_levels_and_tells_equal_names_apart(tmp_path):
+    tree(tmp_path, "Balinese/c1/1.png", "Korean/c1/1.png", "Korean/c2/1.png", "top.png")
+    table = loose_folder(tmp_path)
+    assert table.levels == ("label", "label_1")
+    labels = table.frame.set_index("path")[["label", "label_1"]]
+    assert labels.loc["Korean/c1/1.png"].tolist() == ["Korean/c1", "Korean"]
+    assert labels.loc["Balinese/c1/1.png"].tolist() == ["Balinese/c1", "Balinese"]
+    assert labels.loc["top.png"].tolist() == ["-1", "-1"]
+
+
+def test_a_gallery_of_several_depths_has_one_level(tmp_path):
+    tree(tmp_path, "cats/1.png", "dogs/old/1.png", "cats/old/1.png")
+    table = loose_folder(tmp_path)
+    assert table.levels == ("label",)
+    assert sorted(table.frame["label"]) == ["cats", "cats/old", "dogs/old"]
+
+
 # ── shares and counts ───────────────────────────────────────────────────────────────────────────
 
 

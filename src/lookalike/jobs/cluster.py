@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lookalike.jobs.options import TrueLabel
+from lookalike.jobs.options import TrueLabel, there
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,9 @@ def run(
     embeddings: Annotated[
         Path,
         typer.Argument(
-            metavar="EMBEDDINGS", help="Embeddings: .npy, .safetensors, or a pickle of PSS."
+            metavar="EMBEDDINGS",
+            help="Embeddings: .npy, .safetensors, or a pickle of PSS.",
+            callback=there(),
         ),
     ],
     words: Annotated[

@@ -9,13 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from lookalike.errors import ConfigError
-from lookalike.jobs.options import AsJson, Unit
+from lookalike.jobs.options import AsJson, Unit, there
 
 
 def run(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Two or more run folders; the first is the baseline."),
+        typer.Argument(
+            metavar="RUN",
+            help="Two or more run folders; the first is the baseline.",
+            callback=there("Give run folders."),
+        ),
     ],
     *,
     split: Annotated[str, typer.Option(help="Split that all runs were evaluated on.")] = "test",

@@ -9,12 +9,14 @@ import typer
 
 from lookalike.errors import ConfigError, DataError, RunError, counted
 from lookalike.jobs.options import (
+    MODELS,
     BatchSize,
     DataOptions,
     GallerySplit,
     Images,
     IndexFolder,
     Workers,
+    there,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ def build(
             metavar="MODEL",
             help="A run folder, a model folder, an export, hf://OWNER/NAME, or the name of a "
             "backbone (with model.pretrained=FILE where its weights lie in a file).",
+            callback=there(MODELS, names=True),
         ),
     ],
     source: Images,

@@ -8,7 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from lookalike.jobs.options import AsJson
+from lookalike.jobs.options import AsJson, there
+
+
+def _folders_exist(words: list[str]) -> list[str]:
+    there("Give run or model folders.", names=True)(
+        [Path(word.rpartition("@")[0] or word) for word in words if "=" not in word]
+    )
+    return words
 
 
 def run(
@@ -19,6 +26,7 @@ def run(
             help="Two or more run or model folders, each optionally with an image size, "
             "and options.",
             show_default=False,
+            callback=_folders_exist,
         ),
     ],
     *,

@@ -5,12 +5,14 @@ Light: ``--help`` imports this file, and all verbs.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from lookalike.errors import ConfigError
+from lookalike.errors import ConfigError, LookalikeError
 
 
 def _checked(overrides: list[str] | None) -> list[str]:
@@ -20,6 +22,28 @@ def _checked(overrides: list[str] | None) -> list[str]:
     check_words([word for word in overrides or [] if not word.startswith("dataset=[")])
     return overrides or []
 
+
+def there(remedy: str = "", *, names: bool = False) -> Callable[[Any], Any]:
+    """A check of a typer argument: its paths lie on the disk, told before anything is imported.
+
+    Args:
+        remedy: a sentence that says what to give.
+        names: what has no folder before it may also be a name, and hf:// an address.
+    """
+
+    def check(given: Path | list[Path] | None) -> Path | list[Path] | None:
+        for path in [given] if isinstance(given, Path) else given or []:
+            text = str(path)
+            may_be_named = names and (os.sep not in text or text.startswith("hf:"))
+            if not may_be_named and not path.expanduser().exists():
+                raise LookalikeError(f"{path} does not exist.{' ' * bool(remedy)}{remedy}")
+        return given
+
+    return check
+
+
+MODELS = "Give a run folder, a model folder, hf://OWNER/NAME or the name of a backbone."
+_INDEX = "Make an index: lookalike index build MODEL FOLDER --out INDEX"
 
 Overrides = Annotated[
     list[str] | None,
@@ -43,15 +67,20 @@ ModelFolder = Annotated[
         metavar="MODEL",
         help="A run folder, a model folder, hf://OWNER/NAME, or the name of a backbone "
         "(with model.pretrained=FILE where its weights lie in a file).",
+        callback=there(MODELS, names=True),
     ),
 ]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder.", callback=there("Give a run folder."))
+]
 DataSource = Annotated[
     str,
     typer.Argument(metavar="DATASET", help="The name of a data set, a folder or a table file."),
 ]
 
-IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="An index folder.")]
+IndexFolder = Annotated[
+    Path, typer.Argument(metavar="INDEX", help="An index folder.", callback=there(_INDEX))
+]
 Images = Annotated[
     str,
     typer.Argument(

@@ -7,10 +7,15 @@ from typing import Annotated
 
 import typer
 
+from lookalike.jobs.options import there
+
 
 def run(
     clusters: Annotated[
-        Path, typer.Argument(metavar="CLUSTERS", help="A table of clusters, such as a round's.")
+        Path,
+        typer.Argument(
+            metavar="CLUSTERS", help="A table of clusters, such as a round's.", callback=there()
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Page to write; default: CLUSTERS.review.html.")

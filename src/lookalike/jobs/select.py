@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookalike.jobs.options import Out, PicklePath, TrueLabel
+from lookalike.jobs.options import Out, PicklePath, TrueLabel, there
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,9 @@ def run(
     clusters: Annotated[
         Path,
         typer.Argument(
-            metavar="CLUSTERS", help="Table of `lookalike cluster`, or a cluster pickle of PSS."
+            metavar="CLUSTERS",
+            help="Table of `lookalike cluster`, or a cluster pickle of PSS.",
+            callback=there(),
         ),
     ],
     out: Out,

@@ -24,7 +24,8 @@ _TABLES = (".csv", ".tsv", ".parquet", ".pq")
 def read_source(source: str, overrides: Sequence[str] = (), split: str | None = None) -> Table:
     """A folder, a table file or a data set's name, as a table.
 
-    A folder may hold its pictures in any way; those in no sub-folder have no label.
+    A folder may hold its images in any way; those in no sub-folder have no label. With settings,
+    such as ``dataset.levels=[species,family]``, it is read as a data set to train on.
 
     Args:
         source: which.
@@ -41,7 +42,7 @@ def read_source(source: str, overrides: Sequence[str] = (), split: str | None = 
         table = table_file(path)
     else:
         known, imported = choices("dataset"), "." in source and os.sep not in source
-        if source not in known and not imported:
+        if source not in known and not imported and not path.exists():
             raise DataError(
                 f"{source}: there is no such folder or table, and no data set of that name. "
                 f"{suggest(source, known)}"

@@ -97,7 +97,9 @@ def folder(
 def loose_folder(root: str | Path) -> Table:
     """All pictures below a folder, however they lie there: a gallery to search, not to train on.
 
-    The label is the name of the folder a picture lies in; directly in ``root`` it is −1, none.
+    The label is the name of the folder an image lies in, its path where two folders share a name;
+    directly in ``root`` it is −1, none. Where all folders lie equally deep, those above are coarser
+    levels, ``label_1`` and on, as :func:`folder` reads them.
 
     Args:
         root: the folder.
@@ -113,10 +115,18 @@ def loose_folder(root: str | Path) -> Table:
         notes.append(f"{left} left out, for names that are not UTF-8: {some(found.unreadable)}")
     if not found.files:
         raise DataError(f"{base}: holds no pictures ({', '.join(EXTENSIONS)}).")
-    parents = [PurePosixPath(f).parent.name or "-1" for f in found.files]
-    frame = pd.DataFrame({"path": found.files, "label": parents, "split": "gallery"}, dtype="str")
+    parents = [PurePosixPath(f).parts[:-1] for f in found.files]
+    depths = {len(p) for p in parents if p}
+    levels = depths.pop() if len(depths) == 1 else 1
+    frame = pd.DataFrame({"path": found.files, "split": "gallery"}, dtype="str")
+    names = ["label", *(f"label_{i}" for i in range(1, levels))]
+    for level, column in enumerate(names):
+        frame[column] = pd.Series(
+            _class_names([p[: max(0, len(p) - level)] for p in parents]), dtype="str"
+        )
     return Table.from_frame(
         frame.assign(is_query=False, is_gallery=True),
+        levels=names,
         name=base.resolve().name,
         root=base,
         notes=notes,
@@ -268,11 +278,14 @@ def _add_levels(
             f" folders in {base}"
         )
     for level, name in enumerate(names):
-        here = [p[: depth - level] for p in parts]
-        leaves: dict[str, set[tuple[str, ...]]] = {}
-        for p in here:
-            leaves.setdefault(p[-1], set()).add(p)
-        # The same name below two coarser classes is two classes, told apart by the path.
-        twice = any(len(paths) > 1 for paths in leaves.values())
-        frame[name] = pd.Series(["/".join(p) if twice else p[-1] for p in here], dtype="str")
+        frame[name] = pd.Series(_class_names([p[: depth - level] for p in parts]), dtype="str")
     return names
+
+
+def _class_names(folders: list[tuple[str, ...]]) -> list[str]:
+    """The last part of each; -1 of none. The same name in two folders is two classes: paths."""
+    paths: dict[str, set[tuple[str, ...]]] = {}
+    for folder in folders:
+        paths.setdefault(folder[-1] if folder else "-1", set()).add(folder)
+    twice = any(len(of_name) > 1 for of_name in paths.values())
+    return ["-1" if not f else "/".join(f) if twice else f[-1] for f in folders]
