@@ -1,4 +1,4 @@
-"""What all tests share: few threads, and the real pictures where they are."""
+"""What all tests share: few threads, and the real images where they are."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def data_root() -> Path:
     """The folder with CUB_200_2011 and omniglot."""
     found = _pictures()
     if found is None:
-        pytest.skip("the real pictures are absent: set LOOKALIKE_DATA to their folder")
+        pytest.skip("the real images are absent: set LOOKALIKE_DATA to their folder")
     return found
 
 

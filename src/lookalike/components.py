@@ -110,7 +110,9 @@ def imported(name: str, *, option: str) -> Callable[..., Any]:
     """
     module, _, attribute = name.rpartition(".")
     if not all(part.isidentifier() for part in name.split(".")):
-        raise ConfigError(f"{option}={name}: that is no import path, such as package.module.Thing.")
+        raise ConfigError(
+            f"{option}={name}: that is not an import path, such as package.module.Thing."
+        )
     _look_here(module.partition(".")[0])
     try:
         found = getattr(import_module(module), attribute, None)
@@ -247,7 +249,7 @@ def _children(
 
 
 def check_arguments(component: Callable[..., Any], names: Iterable[str], path: str) -> None:
-    """Refuse names that are no parameters of a component; suggest the nearest."""
+    """Refuse names that are not parameters of a component; suggest the nearest."""
     accepted, takes_any = parameters(component)
     for name in names:
         if name not in accepted and not takes_any:

@@ -223,7 +223,7 @@ def _field_type(owner: Any, name: str) -> Any:
 
 
 def _given_node(group: str, value: str) -> dict[str, Any] | None:
-    """The node of a choice that is no file of ``conf/``, or None when it is one."""
+    """The node of a choice that is not a file of ``conf/``, or None when it is one."""
     if len(value) < 200 and (CONF / group / f"{value}.yaml").is_file():
         return None
     if group == "dataset" and (node := _dataset_path(value)):
@@ -342,7 +342,7 @@ def _readable(key: str, value: str) -> str:
         found = OverridesParser.create().parse_override(f"{key}={value}")
     except HydraException:
         return _quote(value)
-    return _quote(value) if found.is_sweep_override() else value  # a,b is no sweep here
+    return _quote(value) if found.is_sweep_override() else value  # a,b is not a sweep here
 
 
 def _hint(key: str) -> Any:

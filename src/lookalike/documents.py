@@ -96,7 +96,7 @@ def parse_yaml(text: str, source: str, *, fault: type[LookalikeError] = DataErro
         raise fault(_said(source, "is nested too deeply", "")) from error
     except (YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise fault(_said(source, f"is no YAML that can be read ({reason})", "")) from error
+        raise fault(_said(source, f"is not YAML that can be read ({reason})", "")) from error
 
 
 def read_text(
@@ -122,7 +122,7 @@ def read_text(
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise fault(_said(path, f"is no text ({error})", remedy)) from error
+        raise fault(_said(path, f"is not text ({error})", remedy)) from error
 
 
 def check(

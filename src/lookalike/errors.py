@@ -78,7 +78,7 @@ def odd_file(error: BaseException, words: Iterable[str] = ()) -> DataError | Non
     """What to say of a path that the system refuses; None: the error is another.
 
     A name may be too long, hold a zero, lead to itself, begin with ``~`` and nobody's name, hold
-    bytes that are no text, or be one that this user may not read.
+    bytes that are not text, or be one that this user may not read.
 
     Args:
         error: of the system, or of Python about to ask it.
@@ -101,7 +101,9 @@ def odd_file(error: BaseException, words: Iterable[str] = ()) -> DataError | Non
         return DataError("A path holds a zero byte, which no file's name can. Look at the table.")
     if isinstance(error, UnicodeEncodeError) and "surrogates" in text:
         name = error.object.encode("utf-8", "backslashreplace").decode()
-        return DataError(f"{name}: the name holds bytes that are no text (UTF-8). Rename the file.")
+        return DataError(
+            f"{name}: the name holds bytes that are not text (UTF-8). Rename the file."
+        )
     return None
 
 

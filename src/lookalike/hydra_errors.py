@@ -12,7 +12,7 @@ def first_line(error: Exception) -> str:
     """The cause of an error, with the key that it is about.
 
     >>> first_line(ValueError("Value 'x' of type 'str' could not be converted to Integer"))
-    "'x' is no whole number."
+    "'x' is not a whole number."
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     place = next((line for line in lines if line.startswith("full_key:")), "")

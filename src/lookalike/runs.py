@@ -146,7 +146,7 @@ class Run:
 
         Raises:
             RunError: there is a run already and ``overwrite`` is not set, or the folder holds
-                something that is no run.
+                something that is not a run.
         """
         run = cls(folder)
         run.refuse_if_taken(overwrite=overwrite)

@@ -18,7 +18,7 @@ from lookalike.errors import ConfigError
 
 KIND = "config"  # of its mark
 _PATH = re.compile(r"(?<![\w./~-])[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?![\w/.-])")
-# Free mappings of other programs, in which a name is no component.
+# Free mappings of other programs, in which a name is not a component.
 _FOREIGN = ("tracker_options", "published")
 # Components in which any text may be the name of another one.
 _NESTED = ("loss", "rank", "miner")
@@ -45,7 +45,7 @@ def checked(text: str, source: str) -> dict[str, Any]:
     own = trust.is_sealed_text(text, KIND)
     content = documents.parse_yaml(text, source, fault=ConfigError)
     if not isinstance(content, dict):
-        raise ConfigError(f"{source} is no configuration of a run.")
+        raise ConfigError(f"{source} is not a configuration of a run.")
     documents.check(content, Config, source, fault=ConfigError)
     if not own:
         for where, name in import_paths(content):

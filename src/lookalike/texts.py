@@ -23,7 +23,7 @@ def as_written(value: str, hint: Any) -> str | list[str] | None:
         hint: the option's type.
 
     Returns:
-        The text or the list of texts; None: the option is no text, the value is null, or it is
+        The text or the list of texts; None: the option is not text, the value is null, or it is
         written in quotes or in brackets of another kind, which others read.
 
     >>> as_written("2024_01_31", str | None), as_written("[1_0,10]", list[str])
@@ -68,7 +68,7 @@ def _is_texts(kind: Any) -> bool:
 
 
 def _items(inner: str) -> list[str] | None:
-    """The items between brackets, quotes taken off; None for what is no plain list."""
+    """The items between brackets, quotes taken off; None for what is not a plain list."""
     if not inner.strip():
         return []
     found, place = [], 0

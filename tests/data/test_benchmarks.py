@@ -51,7 +51,7 @@ def test_sop(sop):
     assert table.labels.tolist() == [[0, 0], [0, 0], [1, 1], [2, 0], [3, 1]]
     assert table.paths[0] == str(sop / "bicycle_final/11_0.JPG")
     assert table.notes[0] == (
-        "not the official set: train has 3 of 59,551 pictures, test has 2 of 60,502 pictures"
+        "not the official set: train has 3 of 59,551 images, test has 2 of 60,502 images"
     )
 
 
@@ -63,7 +63,7 @@ def test_sop_faults(sop):
     with pytest.raises(DataError, match=r"Ebay_test.txt: holds no lines after its header"):
         datasets.sop(sop)
     text(sop / "Ebay_test.txt", "header", "4 x 1 a/b.jpg")
-    with pytest.raises(DataError, match=r"the product 'x' is no whole number"):
+    with pytest.raises(DataError, match=r"the product 'x' is not a whole number"):
         datasets.sop(sop)
     (sop / "Ebay_test.txt").unlink()
     with pytest.raises(DataError, match=r"Ebay_test.txt is missing. Expected in"):
@@ -71,7 +71,7 @@ def test_sop_faults(sop):
 
 
 def test_sop_with_renamed_folders_keeps_the_numbers(sop):
-    text(sop / "Ebay_test.txt", "header", "4 11319 1 pictures/3_0.JPG")
+    text(sop / "Ebay_test.txt", "header", "4 11319 1 images/3_0.JPG")
     assert datasets.sop(sop).names("category") == ["1", "2"]
 
 
@@ -268,7 +268,7 @@ def test_inaturalist_faults(inat):
     with pytest.raises(DataError, match="the categories have no 'genus', only id"):
         datasets.inaturalist(inat, guise="full")
     (inat / "train2018.json").write_text("nothing")
-    with pytest.raises(DataError, match="is no JSON with categories"):
+    with pytest.raises(DataError, match="is not valid JSON with categories"):
         datasets.inaturalist(inat, guise="full")
     text(inat / "Inat_dataset_splits/Inaturalist_test_set1.txt", "short.jpg")
     with pytest.raises(DataError, match=r"the path 'short.jpg' is not train_val2018"):
@@ -364,7 +364,7 @@ def test_dyml_faults(tmp_path):
         datasets.dyml_vehicle(tmp_path)
     dyml(tmp_path / "b")
     (tmp_path / "b/bmk_fine/query").rmdir()
-    with pytest.raises(DataError, match="no folder of query pictures"):
+    with pytest.raises(DataError, match="no folder of query images"):
         datasets.dyml_animal(tmp_path / "b")
 
 

@@ -13,7 +13,7 @@ from lookalike.errors import ConfigError, DataError
 
 @pytest.fixture
 def birds(tmp_path):
-    """Two pictures each of species 1, 100, 101 and 200, with Windows line ends here and there."""
+    """Two images each of species 1, 100, 101 and 200, with Windows line ends here and there."""
     root = tmp_path / "CUB_200_2011"
     species = [1, 100, 101, 200]
     names = [f"{s:03d}.Bird_{s}/Bird_{s}_{i}.jpg" for s in species for i in (1, 2)]
@@ -46,7 +46,7 @@ def test_cub_divides_the_species(birds, above):
     assert table.frame["split"].tolist() == ["train"] * 4 + ["test"] * 4
     assert table.paths[0] == str(birds / "images/001.Bird_1/Bird_1_1.jpg")
     assert table.notes == (
-        "not the official set: train has 4 of 5,864 pictures, test has 4 of 5,924 pictures",
+        "not the official set: train has 4 of 5,864 images, test has 4 of 5,924 images",
     )
 
 
@@ -82,13 +82,11 @@ def test_cub_faults_are_named(birds):
     with pytest.raises(ConfigError, match="dataset.split: 'class'"):
         cub(birds, split="class")
     (birds / "image_class_labels.txt").write_text("1 1\n2 one\n")
-    with pytest.raises(
-        DataError, match=r"image_class_labels.txt: no line for picture 3 \(6 missing"
-    ):
+    with pytest.raises(DataError, match=r"image_class_labels.txt: no line for image 3 \(6 missing"):
         cub(birds)
     (birds / "image_class_labels.txt").write_text("".join(f"{i} one\n" for i in range(1, 9)))
     with pytest.raises(
-        DataError, match=r"image_class_labels.txt: the value 'one' is no whole number"
+        DataError, match=r"image_class_labels.txt: the value 'one' is not a whole number"
     ):
         cub(birds)
     (birds / "images.txt").write_text("1\n")

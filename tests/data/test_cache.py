@@ -83,7 +83,7 @@ def test_damaged_plain_pixels_are_refused():
     data = encode_raw(np.zeros((3, 4, 3), np.uint8))
     assert decode_picture(data).shape == (3, 4, 3)
     for kept in (12, 15, 40):
-        with pytest.raises(DataError, match="p: broken picture"):
+        with pytest.raises(DataError, match="p: broken image"):
             decode_picture(data[:kept], source="p")
 
 
@@ -113,15 +113,15 @@ def test_loading_from_a_cache(table, tmp_path):
 
 
 def test_a_broken_picture_is_refused_or_left_out_and_counted(table, tmp_path):
-    (tmp_path / "3.jpg").write_text("no picture")
-    with pytest.raises(DataError, match=r"3.jpg: no picture"):
+    (tmp_path / "3.jpg").write_text("no image")
+    with pytest.raises(DataError, match=r"3.jpg: no image"):
         build_cache(table, tmp_path / "cache")
     assert not list(tmp_path.glob("*cache*"))  # nothing half-written is left
     small = build_cache(table, tmp_path / "cache", broken="skip")
-    assert len(small) == 5 and small.notes[-1] == "1 unreadable picture left out of the cache"
+    assert len(small) == 5 and small.notes[-1] == "1 unreadable image left out of the cache"
     for i in range(6):
         (tmp_path / f"{i}.jpg").unlink()
-    with pytest.raises(DataError, match="no picture can be read"):
+    with pytest.raises(DataError, match="no image can be read"):
         build_cache(table, tmp_path / "other", broken="skip")
 
 
@@ -146,7 +146,7 @@ def test_a_damaged_cache_is_refused(table, tmp_path):
     shard.unlink()
     with pytest.raises(DataError, match="the shard is missing"):
         open_cache(folder)
-    with pytest.raises(DataError, match="no such picture"):
+    with pytest.raises(DataError, match="no such image"):
         read_picture(paths[0])
     (folder / "cache.json").write_text(json.dumps({"version": 99}))
     with pytest.raises(DataError, match="version 99, not 1"):

@@ -110,7 +110,7 @@ def test_views_do_not_depend_on_workers(files, workers):
 
 
 def test_partners_come_from_the_group_alone(files):
-    """Two processes with four pictures each see what one sees with eight in groups of four."""
+    """Two processes with four images each see what one sees with eight in groups of four."""
     whole = CoupledDataset(files, views=views(2, 0.5), group=4)
     keys = [(row, 0, 0) for row in range(8)]
     together = whole.__getitems__(keys)
@@ -120,7 +120,7 @@ def test_partners_come_from_the_group_alone(files):
 
 
 def test_a_file_that_cannot_be_read_is_refused_by_name(files):
-    files[3].write_bytes(b"no picture")
+    files[3].write_bytes(b"no image")
     loader = Loader(CoupledDataset(files, views=views()), RandomSampler(8, batch_size=8), 0)
     with pytest.raises(DataError, match="3.png"):
         list(loader)

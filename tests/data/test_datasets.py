@@ -105,14 +105,14 @@ def test_what_is_left_out_is_stated(tmp_path):
     (tmp_path / "empty").mkdir()
     table = folder(tmp_path)
     assert len(table) == 2
-    assert table.notes[0] == "1 folder without pictures left out: empty"
-    assert table.notes[1] == "1 file that is no picture by name left out: 1 × .txt"
+    assert table.notes[0] == "1 folder without images left out: empty"
+    assert table.notes[1] == "1 file that is not an image by name left out: 1 × .txt"
 
 
 def test_folders_that_cannot_be_read_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: no such folder. Expected there: one folder per"):
         folder(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="holds no pictures"):
+    with pytest.raises(DataError, match="holds no images"):
         folder(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="is a file, not a folder"):
@@ -128,7 +128,7 @@ def test_folders_that_cannot_be_read_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"different depths: a/1.jpg \(1 deep\), a/deep/1.jpg \(2"):
         folder(tmp_path)
     tree(tmp_path, "loose.jpg")
-    with pytest.raises(DataError, match=r"loose.jpg: a picture outside any class folder"):
+    with pytest.raises(DataError, match=r"loose.jpg: an image outside any class folder"):
         folder(tmp_path)
 
 

@@ -128,20 +128,20 @@ def test_a_box_is_cut_out_and_must_lie_inside():
     np.testing.assert_array_equal(decode_picture(data, box=(3.9, 2, 50, 37)), whole[2:37, 3:50])
     np.testing.assert_array_equal(decode_picture(data, box=(9, 8, 55, 39)), whole[8:, 9:])
     for box in [(0, 0, 56, 9), (0, 0, 9, 40), (-1, 0, 5, 5), (5, 5, 5.5, 9)]:
-        with pytest.raises(DataError, match=r"bird: the box .* leaves the picture of 53×37 pixels"):
+        with pytest.raises(DataError, match=r"bird: the box .* leaves the image of 53×37 pixels"):
             decode_picture(data, source="bird", box=box)
 
 
 def test_what_is_no_picture_is_named(tmp_path):
     text = tmp_path / "text.jpg"
-    text.write_text("I am no picture")
-    with pytest.raises(DataError, match=r"text.jpg: no picture that can be read \(starts b'I am"):
+    text.write_text("I am no image")
+    with pytest.raises(DataError, match=r"text.jpg: no image that can be read \(starts b'I am"):
         read_picture(text)
     empty = tmp_path / "empty.png"
     empty.touch()
     with pytest.raises(DataError, match=r"empty.png: the file is empty"):
         read_picture(empty)
-    with pytest.raises(DataError, match=r"absent.png: no such picture"):
+    with pytest.raises(DataError, match=r"absent.png: no such image"):
         read_picture(tmp_path / "absent.png")
     with pytest.raises(DataError, match="cannot be read"):
         read_picture(tmp_path)
@@ -175,7 +175,7 @@ def test_damaged_bytes_never_raise_anything_else(format):
 def test_a_decompression_bomb_is_refused(format, monkeypatch):
     monkeypatch.setattr(decode, "MAX_PIXELS", 100)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
-    with pytest.raises(DataError, match=r"broken picture: .*pixels"):
+    with pytest.raises(DataError, match=r"broken image: .*pixels"):
         decode_picture(encoded(photo(), format))
 
 
@@ -208,7 +208,7 @@ def test_a_thumbnail_needs_no_more_pixels_than_it_asks_for(turned, least, longer
     height, width = less.shape[:2]
     expected = np.asarray(Image.fromarray(whole).resize((width, height), Image.Resampling.BOX))
     assert np.abs(less.astype(int) - expected).mean() < 2
-    with pytest.raises(ValueError, match="the whole picture"):
+    with pytest.raises(ValueError, match="the whole image"):
         decode_picture(data, least=least, box=(0, 0, 9, 9))
 
 

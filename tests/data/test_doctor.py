@@ -40,7 +40,7 @@ def test_a_sound_set_has_no_findings(folder):
     assert str(train.classes[0]) == "3 classes of 2–2 (median 2)"
     assert [c.count for c in test.classes] == [2, 1]
     text = report.to_text()
-    assert "set: 10 pictures" in text and "family: 2 classes of 2–4" in text
+    assert "set: 10 images" in text and "family: 2 classes of 2–4" in text
     assert "No problems found (every file was read)." in text
     assert "files were not read" in check(table(folder), pictures=False).to_text()
     assert json.loads(json.dumps(report.to_dict()))["ok"] is True
@@ -48,13 +48,13 @@ def test_a_sound_set_has_no_findings(folder):
 
 def test_missing_and_broken_files_are_listed_by_row(folder):
     (folder / "3.png").unlink()
-    (folder / "5.png").write_text("no picture")
+    (folder / "5.png").write_text("no image")
     (folder / "6.png").write_bytes((folder / "6.png").read_bytes()[:50])
     report = check(table(folder))
     assert not report.ok
     assert report.found("missing").rows == (103,)
     assert report.found("broken").rows == (105, 106)
-    assert f"row 105: {folder / '5.png'}: no picture" in report.to_text()
+    assert f"row 105: {folder / '5.png'}: no image" in report.to_text()
     assert check(table(folder), pictures=False).ok
 
 
@@ -62,7 +62,7 @@ def test_a_box_that_leaves_its_picture_is_broken(folder):
     boxes = {"x_1": 0, "x_2": [5] * 9 + [90], "y_1": 0, "y_2": 5}
     report = check(table(folder, **boxes))
     assert report.found("broken").rows == (109,)
-    assert "leaves the picture of 7×6 pixels" in report.to_text()
+    assert "leaves the image of 7×6 pixels" in report.to_text()
 
 
 def test_a_class_below_two_coarser_ones_is_a_conflict(folder):

@@ -84,5 +84,5 @@ def test_faults_are_named(tmp_path):
     with pytest.raises(DataError, match="no split 'tst'"):
         hugging_face(tmp_path, splits={"tst": "test"}, cache=tmp_path / "c")
     pa.parquet.write_table(pa.table({"image": [1], "label": [0]}), tmp_path / "train.parquet")
-    with pytest.raises(DataError, match="has no picture, only 1"):
+    with pytest.raises(DataError, match="has no image, only 1"):
         hugging_face(tmp_path, cache=tmp_path / "c")

@@ -59,7 +59,7 @@ def test_gldv2_hierarchy(gldv2):
     )
     table = datasets.gldv2(gldv2, hierarchy=True, index_clusters="index.csv")
     assert table.levels == ("landmark", "cluster", "overall_cluster") and len(table) == 7
-    assert "1 picture of landmarks without a cluster left out" in table.notes
+    assert "1 image of landmarks without a cluster left out" in table.notes
     assert table.frame["cluster"].tolist()[:4] == ["church", "church", "church", "lake"]
     assert table.split("test").labels[0, 1] == table.split("train").labels[0, 1]
 
@@ -108,7 +108,7 @@ def test_revisited(tmp_path, protocol):
         table = datasets.revisited(root)
     assert len(table) == 5 and table.splits == ["test"]
     assert table.notes == (
-        "not the official set: query has 2 of 70 pictures, gallery has 3 of 4,993 pictures",
+        "not the official set: query has 2 of 70 images, gallery has 3 of 4,993 images",
     )
     assert table.frame["is_query"].tolist() == [True, True, False, False, False]
     assert table.paths[0] == str(home / "jpg/all_souls_000051.jpg")
@@ -219,9 +219,9 @@ def test_split_dictionary_faults(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         datasets.split_dictionary(file)
     for content, message in (
-        ("[1]", "is no split dictionary"),
-        ("{", "is no JSON"),
-        ('{"train": [["a"], "b"]}', "class 1 of 'train' is no list of paths"),
+        ("[1]", "is not a split dictionary"),
+        ("{", "is not valid JSON"),
+        ('{"train": [["a"], "b"]}', "class 1 of 'train' is not a list of paths"),
     ):
         file.write_text(content)
         with pytest.raises(DataError, match=message):

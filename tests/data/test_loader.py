@@ -60,7 +60,7 @@ def test_workers_do_not_change_what_is_seen(table):
 
 
 def test_processes_do_not_change_what_is_seen(table):
-    # m = 8 of 4 pictures: copies of a picture fall on different processes and still differ
+    # m = 8 of 4 images: copies of an image fall on different processes and still differ
     whole = loaded(table, m=8, batch_size=16)
     parts = [loaded(table, m=8, batch_size=16, rank=r, world=2) for r in range(2)]
     joined = [{k: torch.cat([a[k], b[k]]) for k in a} for a, b in zip(*parts, strict=True)]
@@ -130,7 +130,7 @@ def test_evaluation_goes_through_all_rows_in_order(table):
 
 
 def test_evaluation_batches_are_shared_between_processes(table):
-    """In other company a network may give a picture other bits, so batches stay what they are."""
+    """In other company a network may give an image other bits, so batches stay what they are."""
 
     def batches(**share):
         loader = eval_loader(table, transforms.evaluation(16), batch_size=5, **share)
@@ -174,7 +174,7 @@ def test_a_broken_picture_is_refused_by_name(table, folder, workers):
     ):
         with pytest.raises(DataError) as caught:
             list(loader)
-        assert str(caught.value).startswith(str(folder / "5.png") + ": broken picture")
+        assert str(caught.value).startswith(str(folder / "5.png") + ": broken image")
         assert "Traceback" not in str(caught.value)
         assert not multiprocessing.active_children()  # ended at once, not by the garbage collector
 
@@ -192,22 +192,22 @@ def test_a_closed_loader_ends_its_workers_and_starts_others(table):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_picture_is_replaced_in_training_and_counted(table, folder, workers):
     for i in (5, 6):
-        (folder / f"{i}.png").write_text("no picture")
+        (folder / f"{i}.png").write_text("no image")
     loader = train_loader(
         table, transforms.train(16), RandomSampler(12, 12), workers, broken="skip"
     )
     (batch,) = loader
     assert set(loader.broken) == {5, 6}
-    assert "5.png: no picture" in loader.broken[5]
+    assert "5.png: no image" in loader.broken[5]
     assert sorted(batch["index"].tolist()) == [0, 1, 2, 3, 4, 7, 7, 7, 8, 9, 10, 11]
     assert batch["labels"][:, 0].bincount().tolist() == [4, 4, 4]
 
 
 def test_a_class_without_a_sound_picture_is_refused(table, folder):
     for i in range(4, 8):
-        (folder / f"{i}.png").write_text("no picture")
+        (folder / f"{i}.png").write_text("no image")
     loader = train_loader(table, transforms.train(16), RandomSampler(12, 12), broken="skip")
-    with pytest.raises(DataError, match=r"no picture of the class of .* can be read, of 4 tried"):
+    with pytest.raises(DataError, match=r"no image of the class of .* can be read, of 4 tried"):
         list(loader)
 
 

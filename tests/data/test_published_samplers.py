@@ -88,7 +88,7 @@ def test_greedy_invariants_and_epochs():
         assert set(Counter(labels[batch].tolist()).values()) == {4}
     rows = list(chain(*first))
     assert len(rows) == len(set(rows)) and not {2, 9} & set(labels[rows])
-    assert "2 classes have fewer than 4 pictures and never come" in sampler.notes
+    assert "2 classes have fewer than 4 images and never come" in sampler.notes
     sampler.set_epoch(1)
     assert list(sampler) != first
     parts = [list(GreedyMPerClassSampler(labels, 4, 16, seed=3, rank=r, world=2)) for r in (0, 1)]
@@ -124,11 +124,9 @@ def test_greedy_limit_per_class():
 
 
 def test_greedy_refusals():
-    with pytest.raises(
-        ConfigError, match="needs 4 classes of at least 4 pictures, but there are 2"
-    ):
+    with pytest.raises(ConfigError, match="needs 4 classes of at least 4 images, but there are 2"):
         GreedyMPerClassSampler(labels_of([5, 5, 3, 3]), 4, 16)
-    with pytest.raises(ConfigError, match="is no multiple of m=4"):
+    with pytest.raises(ConfigError, match="is not a multiple of m=4"):
         GreedyMPerClassSampler(labels_of([5, 5]), 4, 6)
     with pytest.raises(ConfigError, match="reduce_per_class: 3 is below m=4"):
         GreedyMPerClassSampler(labels_of([5, 5]), 4, 8, reduce_per_class=3)
@@ -160,7 +158,7 @@ def test_grouped_order_is_that_of_raml(case):
     sampler, g = raml(case)
     sampler.negatives = 0
     whole = len(g["qidxs"]) // 4 * 4
-    # RAML numbers the pictures of kept classes only
+    # RAML numbers the images of kept classes only
     assert list(chain(*sampler)) == sampler.kept[g["qidxs"][:whole]].tolist()
     assert sampler.length == g["len"]
 
@@ -207,7 +205,7 @@ def test_negatives_are_never_of_the_anchor_s_class():
             assert (labels[anchors[:4]] == labels[anchors[0]]).all()
             assert (labels[negatives] != labels[anchors][:, None]).all()
             assert 2 not in labels[batch]
-    assert "1 class has fewer than 4 pictures, left out" in sampler.notes
+    assert "1 class has fewer than 4 images, left out" in sampler.notes
 
 
 def test_weights_with_opposite_points_are_finite():
@@ -236,9 +234,9 @@ def test_grouped_sampler_resumes_and_splits_with_its_negatives():
 
 
 def test_grouped_refusals():
-    with pytest.raises(ConfigError, match="no multiple of m=4"):
+    with pytest.raises(ConfigError, match="not a multiple of m=4"):
         GroupedSampler(labels_of([8, 8]), 4, 6)
-    with pytest.raises(DataError, match="no class has 4 pictures"):
+    with pytest.raises(DataError, match="no class has 4 images"):
         GroupedSampler(labels_of([3, 3]), 4, 4)
     with pytest.raises(DataError, match="4 anchors cannot fill a batch of 8"):
         GroupedSampler(labels_of([4, 1]), 4, 8)

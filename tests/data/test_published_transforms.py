@@ -1,4 +1,4 @@
-"""Every transform of the five systems, against its own pipeline on Pillow pictures."""
+"""Every transform of the five systems, against its own pipeline on Pillow images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The loaders on real pictures, where they are: in $LOOKALIKE_DATA or beside the checkout."""
+"""The loaders on real images, where they are: in $LOOKALIKE_DATA or beside the checkout."""
 
 import os
 from pathlib import Path

@@ -37,7 +37,7 @@ def test_m_per_class_composition_and_coverage(sizes, m, per_batch, epoch):
     # every class once per pass: at any time the counts differ by one at most
     assert set(turns) == set(range(len(sizes)))
     assert max(turns.values()) - min(turns.values()) <= 1
-    # and a class shows all its pictures before it shows one again
+    # and a class shows all its images before it shows one again
     shown = Counter(plan.ravel().tolist())
     for c in range(len(sizes)):
         counts = [shown[row] for row in np.flatnonzero(labels == c)]
@@ -69,7 +69,7 @@ def test_epoch_length_is_that_of_the_pictures_and_at_least_a_pass():
     note = MPerClassSampler(labels_of([40] * 10), 4, 20).notes[0]
     assert (
         note
-        == "20 batches an epoch, each 5 classes × 4 pictures; each of 10 classes comes 10.0 times"
+        == "20 batches an epoch, each 5 classes × 4 images; each of 10 classes comes 10.0 times"
     )
 
 
@@ -83,14 +83,14 @@ def test_the_level_and_distractors():
 def test_singletons_are_repeated_dropped_or_refused_and_counted():
     labels = labels_of([1, 1, 3, 5, 5])
     kept = MPerClassSampler(labels, 4, 8)
-    assert "2 classes have one picture, repeated 4 times" in kept.notes
-    assert "1 class has 2 to 3 pictures and repeats them" in kept.notes
+    assert "2 classes have one image, repeated 4 times" in kept.notes
+    assert "1 class has 2 to 3 images and repeats them" in kept.notes
     dropped = MPerClassSampler(labels, 4, 8, singletons="drop")
     assert set(labels[np.asarray(dropped.plan(0)).ravel()]) == {2, 3, 4}
-    assert "2 classes have one picture, left out" in dropped.notes
-    with pytest.raises(DataError, match="2 of 5 classes have one picture"):
+    assert "2 classes have one image, left out" in dropped.notes
+    with pytest.raises(DataError, match="2 of 5 classes have one image"):
         MPerClassSampler(labels, 4, 8, singletons="refuse")
-    with pytest.raises(DataError, match="of 3 classes none has more than one picture"):
+    with pytest.raises(DataError, match="of 3 classes none has more than one image"):
         MPerClassSampler([0, 1, 2], 2, 2, singletons="drop")
     with pytest.raises(ConfigError, match="'droop'"):
         MPerClassSampler(labels, 4, 8, singletons="droop")
@@ -122,7 +122,7 @@ def test_resume_continues_where_it_stopped():
 
 def test_what_cannot_be_is_refused_with_the_remedy():
     labels = labels_of([5] * 6)
-    with pytest.raises(ConfigError, match=r"batch_size: 10 is no multiple of m=4; give 8 or 12"):
+    with pytest.raises(ConfigError, match=r"batch_size: 10 is not a multiple of m=4; give 8 or 12"):
         MPerClassSampler(labels, 4, 10)
     with pytest.raises(ConfigError, match=r"needs 8 classes, but there are 6; lower .* to 24"):
         MPerClassSampler(labels, 4, 32)
@@ -134,7 +134,7 @@ def test_what_cannot_be_is_refused_with_the_remedy():
         MPerClassSampler(labels, 2, 4, level=1)
     with pytest.raises(ConfigError, match=r"sampler.batches: 0"):
         MPerClassSampler(labels, 2, 4, batches=0)
-    with pytest.raises(DataError, match="no picture has a label"):
+    with pytest.raises(DataError, match="no image has a label"):
         MPerClassSampler([-1, -1], 1, 1)
     with pytest.raises(ConfigError, match="at least 1"):
         RandomSampler(10, 0)
@@ -145,7 +145,7 @@ def test_what_cannot_be_is_refused_with_the_remedy():
     with pytest.raises(ConfigError, match="drop_last"):
         RandomSampler(30, 4, drop_last=False, world=2)
     two = np.stack([labels, labels // 3], 1)
-    with pytest.raises(ConfigError, match=r"no multiple of supers × m = 2 × 3"):
+    with pytest.raises(ConfigError, match=r"not a multiple of supers × m = 2 × 3"):
         HierarchicalSampler(two, 3, 8)
     with pytest.raises(ConfigError, match=r"needs 3 super-classes, but level 1 has 2"):
         HierarchicalSampler(two, 1, 6, supers=3)
@@ -189,16 +189,14 @@ def test_hierarchical_whole_classes():
 def test_hierarchical_small_super_class_repeats_and_says_so():
     labels = np.array([[0, 0], [0, 0], [1, 1], [1, 1], [2, 1], [2, 1], [3, 1], [3, 1]])
     sampler = HierarchicalSampler(labels, 2, 8, batches_per_super_pair=2)
-    assert "1 super-class has fewer than 4 pictures and repeats them" in sampler.notes
+    assert "1 super-class has fewer than 4 images and repeats them" in sampler.notes
     for batch in sampler:
         assert Counter(labels[batch, 1].tolist()) == {0: 4, 1: 4}
 
 
 def test_random_batches_hold_every_picture_once():
     sampler = RandomSampler(23, 5, seed=1)
-    assert len(sampler) == 4 and sampler.notes == (
-        "4 batches an epoch, random, 3 pictures left out",
-    )
+    assert len(sampler) == 4 and sampler.notes == ("4 batches an epoch, random, 3 images left out",)
     seen = list(chain(*sampler))
     assert len(seen) == len(set(seen)) == 20
     whole = RandomSampler(np.zeros(23), 5, seed=1, drop_last=False)

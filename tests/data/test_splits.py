@@ -15,7 +15,7 @@ from lookalike.errors import ConfigError, DataError
 
 @pytest.fixture
 def table():
-    """Twelve classes of four pictures in three super-classes of four; the last four are tested."""
+    """Twelve classes of four images in three super-classes of four; the last four are tested."""
     fine = np.repeat(np.arange(12), 4)
     frame = pd.DataFrame(
         {"path": [f"{i}.png" for i in range(48)], "class": fine, "super": fine // 4}

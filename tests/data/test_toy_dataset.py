@@ -1,4 +1,4 @@
-"""The built-in pictures on disk: there whole or not at all, found again, split by class."""
+"""The built-in images on disk: there whole or not at all, found again, split by class."""
 
 import os
 import signal

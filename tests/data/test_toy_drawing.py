@@ -1,4 +1,4 @@
-"""The built-in pictures: the same bits everywhere, the same scene at every size, true species."""
+"""The built-in images: the same bits everywhere, the same scene at every size, true species."""
 
 import hashlib
 import itertools
@@ -19,8 +19,8 @@ from lookalike.demo.patterns import KINDS
 from lookalike.demo.plate import Plate, engraved
 from lookalike.errors import ConfigError
 
-# (family, genus, species, picture, size, seed, nuisance) -> sha256 of the bytes, drawing version 1.
-# If one differs, every cached set is stale: raise VERSION in picture.py with the new hashes.
+# (family, genus, species, image, size, seed, nuisance) -> sha256 of the bytes, drawing version 1.
+# If one differs, every cached set is stale: raise VERSION in image.py with the new hashes.
 PINNED = {
     (0, 0, 0, 1, 64, 0, 1.0): "1553d9bc06d6c38e",
     (1, 1, 1, 2, 64, 0, 1.0): "80c3139d51276fd1",

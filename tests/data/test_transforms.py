@@ -127,7 +127,7 @@ def test_descriptions_tell_transforms_apart():
     [
         (lambda: train(0), "transform.size: 0"),
         (lambda: train((3, 4, 5)), "transform.size"),
-        (lambda: train(32, flip=2), "transform.flip: 2 is no probability"),
+        (lambda: train(32, flip=2), "transform.flip: 2 is not a probability"),
         (lambda: train(32, scale=(1, 0.2)), "transform.scale"),
         (lambda: train(32, ratio=(0, 1)), "transform.ratio"),
         (lambda: train(32, interpolation="lanczos"), "'lanczos' is not possible here"),
@@ -176,7 +176,7 @@ def test_further_steps_come_from_torchvision_or_an_import_path_by_name():
     [
         (["rand_augmnt"], r"extra\[0\]=rand_augmnt: torchvision has no such step. Did you mean"),
         ([{"name": "RandAugment", "ops": 2}], "RandAugment.ops: RandAugment takes no such"),
-        ([{"num_ops": 2}], "is no step; write"),
+        ([{"num_ops": 2}], "is not a step; write"),
         (["no.such.step"], "cannot import 'no.such'"),
         ([{"name": "RandomInvert", "p": 3}], "RandomInvert refused its arguments"),
     ],

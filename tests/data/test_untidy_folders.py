@@ -159,7 +159,7 @@ def test_a_float_is_a_share_and_an_int_a_number(wanted, count):
     labels = pd.Series([*"aabbccdd", "-1"])
     split, _ = class_disjoint(labels, wanted)
     assert labels[:8][split[:8] == "test"].nunique() == count
-    assert split[8] == ("test" if count else "train")  # a distractor is no class
+    assert split[8] == ("test" if count else "train")  # a distractor is not a class
 
 
 @pytest.mark.parametrize("wanted", [1.5, -0.1, 5, -1, float("nan"), "nobody"])

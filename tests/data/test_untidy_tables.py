@@ -130,7 +130,7 @@ def test_a_class_named_by_a_word_for_none_stays_one_and_is_a_problem(tmp_path, w
     found = report.found("nameless")
     assert not report.ok and found.what == f"class of 'label' is named \"{word}\""
     assert found.items == (f'"{word}": 2 images',)
-    # What is no text is no label: the same word from a program is not there.
+    # What is not text is no label: the same word from a program is not there.
     frame = pd.DataFrame({"path": ["a", "b"], "label": ["x", None], "split": "train"})
     with pytest.raises(DataError, match="no label in column 'label' at row 1"):
         Table.from_frame(frame)

@@ -25,14 +25,15 @@ FREE = frozenset(
     [
         ("archive.py", "times"),  # a ratio that is fixed
         ("confusions.py", "entries"),
-        ("display.py", "pictures"),  # a rate, pictures/s
+        ("display.py", "images"),  # a rate, images/s
         ("_dyml.py", "classes"),  # "2 fine, 3 coarse classes"
-        ("_dyml.py", "pictures"),  # the name of a role
+        ("_dyml.py", "images"),  # the name of a role
+        ("distances.py", "vectors"),  # a shape
         ("guards.py", "seconds"),  # decimals
         ("labels.py", "levels"),  # "2 and 3 levels"
         ("lander_training.py", "neighbours"),
         ("m_per_class.py", "times"),  # decimals
-        ("picture.py", "pixels"),  # the largest, as one writes it
+        ("image.py", "pixels"),  # the largest, as one writes it
         ("pss_pickles.py", "features"),  # a shape
         ("resuming.py", "numbers"),  # a shape
         ("matrix.py", "ms"),

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class Pull(nn.Module):
-    """Nothing but attraction: its optimum is one point for all pictures."""
+    """Nothing but attraction: its optimum is one point for all images."""
 
     def forward(self, embeddings: Tensor, labels: Tensor, *_: object) -> Tensor:
         x = F.normalize(embeddings, dim=1)
@@ -24,14 +24,14 @@ class Overflowing(nn.Module):
 
 
 class Root(nn.Module):
-    """A finite loss whose gradient is no number: the root of zero, as in careless distances."""
+    """A finite loss whose gradient is not a number: the root of zero, as in careless distances."""
 
     def forward(self, embeddings: Tensor, labels: Tensor, *_: object) -> Tensor:
         return (embeddings - embeddings.detach()).square().sum().sqrt()
 
 
 class Hole(nn.Module):
-    """A loss that is no number from its second call on."""
+    """A loss that is not a number from its second call on."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -246,7 +246,7 @@ def test_index_search_sheet(monkeypatch, capsys, finished, tmp_path):
     build = ["index", "build", finished, rows, "--out", index, "--workers", "0"]
     code, out, err = lookalike(monkeypatch, capsys, *build)
     assert code == 0, err
-    assert "36 pictures" in out
+    assert "36 images" in out
     query = pd.read_parquet(rows)["path"].iloc[7]
     sheet = tmp_path / "sheet.png"
     code, out, err = lookalike(
@@ -281,17 +281,17 @@ def test_index_of_loose_pictures_leaves_broken_files_out_and_names_them(
         monkeypatch, capsys, "index", "build", finished, photos, "--out", tmp_path / "ix"
     )
     assert code == 0, err
-    assert "3 pictures" in out
+    assert "3 images" in out
     assert "broken.jpg" in out
 
 
 def test_an_index_of_nothing_readable_is_refused(monkeypatch, capsys, finished, tmp_path):
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     code, _, err = lookalike(
         monkeypatch, capsys, "index", "build", finished, tmp_path, "--out", tmp_path / "ix"
     )
     assert code == 1
-    assert "none of its 1 picture can be read" in err
+    assert "none of its 1 image can be read" in err
     assert not (tmp_path / "ix").exists()
 
 
@@ -317,12 +317,12 @@ def test_a_typo_is_refused_before_anything_heavy_is_imported():
 def test_search_names_what_is_missing(monkeypatch, capsys, tmp_path):
     code, _, err = lookalike(monkeypatch, capsys, "search", tmp_path, "x.jpg")
     assert code == 1
-    assert "is no index" in err
+    assert "is not an index" in err
     assert "lookalike index build" in err
     (tmp_path / "x.jpg").touch()
     code, _, err = lookalike(monkeypatch, capsys, "search", tmp_path / "x.jpg", tmp_path)
     assert code == 1
-    assert "is no index" in err
+    assert "is not an index" in err
 
 
 def test_data_check_reports(monkeypatch, capsys, toy):

@@ -27,7 +27,7 @@ def other(toy, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def perfect(finished, tmp_path) -> Path:
-    """A copy of a run in which every picture lies at its species."""
+    """A copy of a run in which every image lies at its species."""
     folder = shutil.copytree(finished, tmp_path / "perfect")
     kept = folder / "evaluation" / "test"
     codes = pd.factorize(pd.read_parquet(kept / "rows.parquet")["species"])[0]

@@ -38,7 +38,7 @@ def say(monkeypatch, capsys):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Four classes of four pictures in their folders."""
+    """Four classes of four images in their folders."""
     rng = np.random.default_rng(0)
     for number in range(4):
         folder = tmp_path / "pictures" / f"class_{number}"
@@ -51,8 +51,8 @@ def pictures(tmp_path):
 
 def test_problems_end_with_exit_code_1_unless_asked_not_to(say, pictures):
     code, out, _ = say("data", "check", pictures)
-    assert code == 0 and "No problems found" in out and "16 pictures" in out
-    (pictures / "class_0/0.png").write_text("no picture")
+    assert code == 0 and "No problems found" in out and "16 images" in out
+    (pictures / "class_0/0.png").write_text("no image")
     for words, expected in (((), 1), (("--exit-zero",), 0), (("--json",), 1)):
         code, out, _ = say("data", "check", pictures, *words)
         assert code == expected

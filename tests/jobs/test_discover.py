@@ -1,4 +1,4 @@
-"""The open-world loop on a few drawn pictures: its files, its resume, its verbs one by one."""
+"""The open-world loop on a few drawn images: its files, its resume, its verbs one by one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_every_arrow_is_a_file(loop):
         for name in ("metrics.json", "report.html", "train/report.html"):
             assert (home / name).is_file(), name
     rows = pd.read_parquet(folder / "rows.parquet")
-    # Of 8 pictures of each of 8 known species: ⌊0.6 · 8⌋ + 1 = 5 are labelled.
+    # Of 8 images of each of 8 known species: ⌊0.6 · 8⌋ + 1 = 5 are labelled.
     assert rows["set"].tolist() == ["l_in"] * 40 + ["u_in"] * 24 + ["u_out"] * 64
     assert (folder / "round-1" / "train" / "config.yaml").read_text().count("lr: 0.001") == 1
 
@@ -314,7 +314,7 @@ def test_a_person_judges_in_a_browser_and_the_loop_obeys(loop, chromium, tmp_pat
     together = members[kept] | members[gone]
     assert label[list(together)].nunique() == 1
     assert set(label[list(members[named])]) == {'a "new", name'}
-    # A part of one picture is no class.
+    # A part of one image is not a class.
     assert label.reindex(list(members[parted])).fillna("alone").nunique() == 2
     assert not members[refused] & set(label.index)
 

@@ -1,4 +1,4 @@
-"""Two processes with b pictures each train what one process with 2·b trains."""
+"""Two processes with b images each train what one process with 2·b trains."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_swa_measures_with_statistics_of_its_own(toy, tmp_path):
     saved = state(run)["parts"]["average"]
     assert int(saved["n_averaged"]) == 3
     counts = [int(v) for k, v in saved.items() if k.endswith("num_batches_tracked")]
-    assert set(counts) == {1}  # one pass over the 36 training pictures, in one batch
+    assert set(counts) == {1}  # one pass over the 36 training images, in one batch
 
 
 def test_a_group_stands_still_until_its_epoch(toy, tmp_path):

@@ -22,7 +22,7 @@ from lookalike.models.whitening import class_pairs, learned_whitening, whiten
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    """Another model of the same width, for larger pictures."""
+    """Another model of the same width, for larger images."""
     folder = tmp_path_factory.mktemp("models") / "teacher"
     options = {"options": {"width": 8}, "embedding_size": 8}
     save(create_model("conv4", pretrained=False, size=40, **options), folder)
@@ -31,7 +31,7 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """A folder of 40 noisy pictures."""
+    """A folder of 40 noisy images."""
     folder = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)
     for number in range(40):
@@ -58,7 +58,7 @@ def settings(file):
 
 
 def vectors(folder, file, size=None):
-    """What a model gives for the pictures of a table, without anything of the job."""
+    """What a model gives for the images of a table, without anything of the job."""
     model = load(folder)
     rows = table_file(file)
     step = transforms.evaluation(size or model.spec.size, **model.spec.evaluation)
@@ -129,7 +129,7 @@ def test_models_of_other_widths_are_refused(finished, pictures, tmp_path):
         ({"gallery_image_size": 3}, "--gallery-image-size needs --gallery"),
         ({"whitening_size": 3}, "--whitening-size needs --whitening pca or learned"),
         ({"whitening": "zca"}, "--whitening zca"),
-        ({"over": "pictures"}, "--over pictures"),
+        ({"over": "pictures"}, "--over images"),
         ({"image_size": 0}, "--image-size 0: give a side in pixels"),
     ],
 )
@@ -214,7 +214,7 @@ def test_revisited_landmarks_through_the_verb(finished, pictures, tmp_path, caps
             assert found["values"][f"{setup}_mp_at_{k}"] == pytest.approx(value, abs=1e-6)
     assert found["skipped"]["hard_map"] == 1 and found["skipped"]["medium_map"] == 0
     assert "1 query without a positive (hard)" in capsys.readouterr().out
-    # A gallery picture that cannot be read leaves the lists in order.
+    # A gallery image that cannot be read leaves the lists in order.
     (home / "jpg" / f"{names[3]}.jpg").write_bytes(b"broken")
     left = evaluate.run(finished, [*asked, "broken=skip"])["test"]
     without = [

@@ -22,7 +22,7 @@ OWN = sorted(EXAMPLES.glob("own_*.py"))
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three species in two places, four pictures each, under names as the example reads them."""
+    """Three species in two places, four images each, under names as the example reads them."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -76,7 +76,7 @@ def test_the_command_finds_what_lies_where_it_is_called(photos, tmp_path):
 
 @pytest.mark.slow
 def test_the_examples_check_themselves(photos):
-    assert "24 pictures" in run(EXAMPLES / "own_dataset.py", photos)
+    assert "24 images" in run(EXAMPLES / "own_dataset.py", photos)
     assert "'gradient': 'holds'" in run(EXAMPLES / "own_loss.py")
 
 

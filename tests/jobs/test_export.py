@@ -49,7 +49,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Eight pictures of each of ten kinds, of many sizes; one that is none."""
+    """Eight images of each of ten kinds, of many sizes; one that is none."""
     draw = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("data") / "photos"
     for kind in range(10):
@@ -60,7 +60,7 @@ def photos(tmp_path_factory):
             size = tuple(draw.integers(25, 90, 2).tolist())
             picture = Image.fromarray(moved).resize(size, Image.Resampling.BICUBIC)
             picture.save(folder / f"kind{kind}" / f"{number}.png")
-    (folder / "kind0" / "broken.png").write_bytes(b"no picture")
+    (folder / "kind0" / "broken.png").write_bytes(b"no image")
     return folder
 
 
@@ -120,7 +120,7 @@ def test_the_export_says_what_it_agrees_in(exported, model):
 
 
 def test_anyone_may_run_the_one_graph(exported, photos, model):
-    """uint8 pictures of any size, any number of them, to unit vectors."""
+    """uint8 images of any size, any number of them, to unit vectors."""
     session = onnxruntime.InferenceSession(str(exported / "model.onnx"))
     picture = np.array(Image.open(photos / "kind3" / "1.png").convert("RGB"))
     vectors = session.run(["embedding"], {"pictures": np.stack([picture] * 3)})[0]

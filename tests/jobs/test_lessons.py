@@ -65,7 +65,7 @@ def test_a_new_model_finds_its_classes_in_the_old_gallery(toy, finished, tmp_pat
         found[weight] = told["cells"][1][0]["values"]["mean_average_precision_level0"]
         (upgrade,) = told["upgrades"]
         assert upgrade["now"] == found[weight]
-    assert found[3.0] > found[0.0] + 0.04  # pictures it has seen: what the term alone teaches
+    assert found[3.0] > found[0.0] + 0.04  # images it has seen: what the term alone teaches
 
 
 def test_a_student_of_several_widths_measures_each(toy, finished, tmp_path):

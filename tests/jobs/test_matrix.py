@@ -1,4 +1,4 @@
-"""Who can search whose gallery: the numbers, the marks, the picture."""
+"""Who can search whose gallery: the numbers, the marks, the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A monitored metric that is no number: it never stands in a better one's way, and is said."""
+"""A monitored metric that is not a number: it never stands in a better one's way, and is said."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ CONV4 = {"pretrained": False, "embedding_size": 8, "size": 32, "options": {"widt
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A model: search asks of it only that near pictures have near vectors."""
+    """A model: search asks of it only that near images have near vectors."""
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
     weights.save(lookalike.create_model("conv4", **CONV4), folder)
@@ -34,7 +34,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three pictures of each of six kinds, in a folder a kind."""
+    """Three images of each of six kinds, in a folder a kind."""
     draw = np.random.default_rng(0)
     folder = tmp_path / "photos"
     for kind in range(6):
@@ -89,7 +89,7 @@ def test_add_remove_verify(index, photos, tmp_path, capsys):
     count = (index.items["label"] == species).sum()
     left = changes.remove(index.folder, [str(more / "blue.png")], where=[f"label={species}"])
     assert len(left) == len(index) - count
-    with pytest.raises(DataError, match="holds no picture"):
+    with pytest.raises(DataError, match="holds no image"):
         changes.remove(index.folder, ["nowhere.png"])
     with pytest.raises(ConfigError, match="name images"):
         changes.remove(index.folder)
@@ -115,7 +115,7 @@ def test_search_by_item_box_several_and_filter(index, tmp_path, capsys):
     assert whole["hits"] == by_path["hits"]
     (part,) = search.run(index.folder, [path], box=(0, 0, width // 3, height // 3), top=4)
     assert part["hits"] != by_path["hits"]
-    with pytest.raises(DataError, match="leaves the picture"):
+    with pytest.raises(DataError, match="leaves the image"):
         search.run(index.folder, [path], box=(0, 0, 9999, 10))
     label = index.items["label"].iloc[9]
     (only,) = search.run(index.folder, [path], where=[f"label={label}"], top=99)
@@ -193,10 +193,10 @@ def test_a_killed_build_goes_on_where_it_stopped(finished, photos, tmp_path, cap
         [sys.executable, "-c", program, finished, photos, out], capture_output=True, check=False
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    with pytest.raises(DataError, match="is no index"):
+    with pytest.raises(DataError, match="is not an index"):
         Index.open(out)
     index = jobs.build(finished, str(photos), out, workers=0)
-    assert "8 of 18 pictures were embedded before" in capsys.readouterr().out
+    assert "8 of 18 images were embedded before" in capsys.readouterr().out
     whole = jobs.build(finished, str(photos), tmp_path / "whole", workers=0)
     np.testing.assert_allclose(np.asarray(index.vectors), np.asarray(whole.vectors), atol=1e-6)
     assert index.items["path"].tolist() == whole.items["path"].tolist()

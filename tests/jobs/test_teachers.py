@@ -218,7 +218,7 @@ def test_stored_embeddings_are_read_again_and_only_where_nothing_changed(
         (
             ["teacher=FINISHED", "distillation.rank.name=proxy_anchor"],
             ConfigError,
-            "it compares no pictures with a gallery",
+            "it compares no images with a gallery",
         ),
         (["teacher=FINISHED", "model.whitening=4"], ConfigError, "Drop model.whitening"),
         (

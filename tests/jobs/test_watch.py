@@ -47,7 +47,7 @@ def test_rows_tell_the_health_of_a_training(toy, tmp_path, capsys):
     assert 1 < values["effective_rank"] <= 8
     assert values["uniformity"] < 0 < values["alignment"] < 4
     assert values["active_share"] == 1.0
-    assert "hubness" not in values  # eight pictures have no ten neighbours
+    assert "hubness" not in values  # eight images have no ten neighbours
     norms = {name for name in values if name.startswith("gradient_norm_")}
     assert norms == {"gradient_norm_backbone", "gradient_norm_head", "gradient_norm_loss"}
     assert all(values[name] > 0 for name in norms)

@@ -94,9 +94,9 @@ def test_relations_across_pictures_are_their_formula():
 
 def test_one_view_is_refused_with_relations_and_taken_without():
     s, t = torch.randn(3, 4), torch.randn(3, 4)
-    with pytest.raises(LookalikeError, match=r"one view a picture.*lam_1=0.7 and lam_2=0.7"):
+    with pytest.raises(LookalikeError, match=r"one view an image.*lam_1=0.7 and lam_2=0.7"):
         AsymmetricDistillation()(s, t)
-    with pytest.raises(LookalikeError, match="one view a picture"):
+    with pytest.raises(LookalikeError, match="one view an image"):
         AsymmetricDistillation(0.0, 0.5)(s[:, None], t[:, None])
     alone = AsymmetricDistillation(0.0, 0.0)
     assert alone(s, t) == alone(s[:, None], t[:, None])

@@ -36,7 +36,7 @@ def test_references_are_cut_too(batch):
     got = Prefix(MultiSimilarity(), 3)(x, labels, ref_emb=other, ref_labels=other_labels)
     want = MultiSimilarity()(x[:, :3], labels, ref_emb=other[:, :3], ref_labels=other_labels)
     torch.testing.assert_close(got, want)
-    # The batch as its own reference stays its own: no picture is a pair with itself.
+    # The batch as its own reference stays its own: no image is a pair with itself.
     got = Prefix(MultiSimilarity(), 3)(x, labels, ref_emb=x, ref_labels=labels)
     torch.testing.assert_close(got, MultiSimilarity()(x[:, :3], labels))
 

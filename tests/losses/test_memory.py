@@ -151,7 +151,7 @@ def test_the_batch_stands_in_the_bank_and_never_meets_itself():
     # Two classes: the only positive of each query would be its own copy.
     value = memory(x, torch.tensor([0, 1]))
     assert value.item() == pytest.approx(1.0)  # negatives at cosine 0 are 1 above the margin
-    # One class: the other picture of the batch is a positive, at cosine 0.
+    # One class: the other image of the batch is a positive, at cosine 0.
     value = CrossBatchMemory(Calibration(), 4, 8)(x, torch.tensor([0, 0]))
     assert value.item() == pytest.approx(0.9)
 
@@ -202,7 +202,7 @@ def test_a_picture_seen_again_drops_its_older_copy():
     bank, codes = memory.read()
     assert codes.flatten().tolist() == [8, 7, 9]
     assert bank.tolist() == [[0, 1], [2, 0], [0, 2]]
-    # Two views of one picture within a batch both stay.
+    # Two views of one image within a batch both stay.
     memory.enqueue(x, torch.tensor([8, 8]), indices=torch.tensor([80, 80]))
     assert memory.read()[1].flatten().tolist() == [7, 9, 8, 8]
 

@@ -97,7 +97,7 @@ CASES = {
 
 
 def data(seed=0, size=9):
-    """Unequal classes in any order, levels that are not nested, one lone picture."""
+    """Unequal classes in any order, levels that are not nested, one lone image."""
     rng = np.random.default_rng(seed)
     finest = rng.permutation(np.r_[np.zeros(4), np.ones(2), 2, 2, 3][:size].astype(int))
     labels = np.stack([finest, finest // 2 + (rng.random(size) < 0.2), rng.integers(2, size=size)])

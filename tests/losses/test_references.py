@@ -76,7 +76,7 @@ def test_a_mix_may_meet_what_its_pictures_may():
     x, y, r, codes, listed = world()
     y, codes = y[:, 0], codes[:, 0]
     loss = losses.RecallAtK(k=(1,), simmix=True)
-    loss.shares = lambda pairs, like: like.new_full((pairs,), 1.0)  # each mix is its first picture
+    loss.shares = lambda pairs, like: like.new_full((pairs,), 1.0)  # each mix is its first image
     everything = torch.ones_like(listed)
     mined = as_tuple(everything, y[:, None], codes[:, None])
     free = loss(x, y, ref_emb=r, ref_labels=codes)

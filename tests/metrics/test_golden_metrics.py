@@ -193,7 +193,7 @@ def test_raml_asymmetric_and_symmetric(number):
         assert report["map_trapezoid"] == pytest.approx(float(c[f"{kind}_map"]), rel=1e-12)
         recalls = [report[f"recall_at_{k}"] for k in cuts]
         np.testing.assert_allclose(recalls, c[f"{kind}_rec"], rtol=1e-12)
-        # The same protocol as landmarks with the query's own picture as junk.
+        # The same protocol as landmarks with the query's own image as junk.
         truth = [
             {
                 "ok": np.flatnonzero((c["labels"] == y) & (np.arange(len(c["labels"])) != i)),

@@ -87,10 +87,10 @@ def test_encode_leaves_the_mode_as_it_was(model, pictures):
 
 def test_encode_names_a_broken_file(model, tmp_path):
     bad = tmp_path / "bad.jpg"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"bad\.jpg"):
         model.encode([bad])
-    with pytest.raises(DataError, match="Picture 0 is float64"):
+    with pytest.raises(DataError, match="Image 0 is float64"):
         model.encode([np.zeros((4, 4, 3))])
 
 

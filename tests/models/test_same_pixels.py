@@ -87,7 +87,7 @@ def test_orientation_far_behind_or_in_xmp_alone_turns_the_picture():
     "odd", [np.zeros((4, 4, 3)), np.zeros((4, 4, 5), "u1"), np.zeros((0, 4, 3), "u1"), 5, None]
 )
 def test_what_is_no_picture_is_refused_in_a_sentence(odd):
-    with pytest.raises(DataError, match="give paths, PIL pictures or uint8 arrays"):
+    with pytest.raises(DataError, match="give paths, PIL images or uint8 arrays"):
         as_pixels(odd)
 
 
@@ -106,5 +106,5 @@ def test_every_way_in_and_every_collection_gives_one_vector(tmp_path):
         for way in ways:
             for vector in model.encode(way):
                 assert np.allclose(vector, expected, atol=1e-5)
-    with pytest.raises(DataError, match="int is no picture"):
+    with pytest.raises(DataError, match="int is not an image"):
         model.encode(5)

@@ -1,4 +1,4 @@
-"""Every data set of the recipes in its original layout, a few small pictures a class.
+"""Every data set of the recipes in its original layout, a few small images a class.
 
 One function a data set, named as the recipes name it: it fills a folder below the data root.
 """
@@ -173,7 +173,7 @@ def _text(file: Path, *lines: str) -> None:
 
 
 def _picture(file: Path, number: int, size: tuple[int, int] = (48, 40)) -> None:
-    """A picture whose colour says its class and whose noise says which of them it is."""
+    """An image whose colour says its class and whose noise says which of them it is."""
     file.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([number, *file.name.encode()])
     colour = np.random.default_rng(number).integers(40, 200, 3)

@@ -1,4 +1,4 @@
-"""A small but complete report: every section, awkward names, pictures drawn here."""
+"""A small but complete report: every section, awkward names, images drawn here."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ EVIL = "<img src=x onerror=alert(1)></script>"
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
-    """60 pictures of three classes, one of an evil name; one file is gone."""
+    """60 images of three classes, one of an evil name; one file is gone."""
     folder = tmp_path_factory.mktemp("map")
     draw = np.random.default_rng(0)
     labels = [("fox", "owl", EVIL)[i % 3] for i in range(60)]

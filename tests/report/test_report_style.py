@@ -59,7 +59,7 @@ def test_every_class_on_the_page_has_a_rule_and_every_rule_a_use(report: RunRepo
     in_style = set(re.findall(r"\.([a-z][\w-]*)", re.sub(r"/\*.*?\*/", "", STYLE)))
     assert on_page - in_style <= {"unknown"}
     series = {f"{kind}{i}" for kind in "sk" for i in range(8)}
-    # Not in this report: levels, a band of averages, tiny and unreadable pictures, warnings, and
+    # Not in this report: levels, a band of averages, tiny and unreadable images, warnings, and
     # what only the pages of sweeps and reviews have.
     absent = {"minor", "band", "pixels", "missing", "other", "said", "wide", "rest"}
     assert in_style - on_page - series <= absent

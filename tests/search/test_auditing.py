@@ -65,7 +65,7 @@ def test_without_labels_none_are_judged(planted):
     found = audit(planted)
     assert found.suspects == []
     assert found.agreement is None
-    with pytest.raises(ConfigError, match="below the 300 pictures"):
+    with pytest.raises(ConfigError, match="below the 300 images"):
         audit(planted, k=300)
 
 

@@ -184,5 +184,5 @@ def test_a_damaged_index_is_refused(tmp_path, vectors, items):
     (tmp_path / "ix" / "index.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(DataError, match="newer format"):
         Index.open(tmp_path / "ix")
-    with pytest.raises(DataError, match="is no index"):
+    with pytest.raises(DataError, match="is not an index"):
         Index.open(tmp_path)

@@ -1,4 +1,4 @@
-"""The verbs of search on an index whose vectors live in a server, from pictures to an answer."""
+"""The verbs of search on an index whose vectors live in a server, from images to an answer."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_from_pictures_to_an_answer(model, photos, tmp_path, postgres, capsys):
     jobs.verify(index.folder)
     jobs.info(index.folder)
     said = capsys.readouterr().out
-    assert "7 pictures, 6 files as written, the vectors in the server as sent" in said
+    assert "7 images, 6 files as written, the vectors in the server as sent" in said
     assert "engine    pgvector (index hnsw, links 8, construction 64, search 64)" in said
     assert f"table {index.manifest['server']['table']}" in said
     with pytest.raises(RunError, match="--overwrite"):

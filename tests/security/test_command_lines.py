@@ -97,7 +97,7 @@ def test_a_search_space_that_cannot_be(tmp_path, content):
         read_space(str(tmp_path / "space.yaml"))
 
 
-@pytest.mark.skipif(os.name != "posix", reason="names that are no text")
+@pytest.mark.skipif(os.name != "posix", reason="names that are not text")
 def test_odd_names_of_files_in_a_folder_that_is_indexed(given_index, photos, tmp_path, said):
     folder = Path(shutil.copytree(photos, tmp_path / "photos"))
     image = next(folder.rglob("*.png"))

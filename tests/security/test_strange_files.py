@@ -141,7 +141,7 @@ def only_sentences(act, folder, place):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "is not JSON"), (b"\xff\xfe", "is no text"), (b"[" * 100_000, "nested too deeply"),
+        (b"", "is not JSON"), (b"\xff\xfe", "is not text"), (b"[" * 100_000, "nested too deeply"),
         (b'{"count": ' + b"9" * 5000 + b"}", "is not JSON"), (b"[]", "expected a mapping"),
         (b'{"count": "1"}', ": count: expected a whole number, got a text"),
         (b'{"count": 1, "b": -1, "c": 2}', ": b: expected"),
@@ -456,7 +456,7 @@ def test_too_many_members_and_too_small_a_disk(tmp_path, kind, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == [file.name]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="names that are no text")
+@pytest.mark.skipif(os.name != "posix", reason="names that are not text")
 def test_names_of_files_that_are_no_text_are_left_out_and_named(photos, tmp_path):
     folder = shutil.copytree(photos, tmp_path / "photos")
     image = next(Path(folder).rglob("*.png")).read_bytes()

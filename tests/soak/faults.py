@@ -135,7 +135,7 @@ class Life:
         raise SystemExit(f"{why}:\n{self.said[-3000:]}")
 
     def workers(self) -> list[int]:
-        """The processes that read its pictures: its children with its own command line."""
+        """The processes that read its images: its children with its own command line."""
         own = Path(f"/proc/{self.pid}/cmdline").read_bytes()
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -157,7 +157,7 @@ def _live(words: list[str], said: Connection) -> None:
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     set_start_method("fork", force=True)  # as anywhere else: this process inherited another
-    # A full disk is not a full memory: workers hand their pictures over in shared memory.
+    # A full disk is not a full memory: workers hand their images over in shared memory.
     os.register_at_fork(after_in_child=_lift_limit)
     sys.argv = ["lookalike", "train", *words]
     main()

@@ -4,9 +4,9 @@
     python tests/soak/soak.py --minutes 5     the same in small
     python tests/soak/soak.py --write         also writes result.md beside this file
 
-Two runs of the toy pictures with proxies, averaged weights and two loader workers, side by side.
+Two runs of the toy images with proxies, averaged weights and two loader workers, side by side.
 One is left alone. The other is killed (SIGKILL, also while it starts and while it draws its
-report), asked to stop (SIGTERM, also with all its workers), loses a loader worker, a picture, its
+report), asked to stop (SIGTERM, also with all its workers), loses a loader worker, an image, its
 disk (RLIMIT_FSIZE: no file grows, or none beyond half a checkpoint) and its tracker, spread over
 all of its steps at moments drawn from a seed, and is resumed each time.
 Each fault must show as it should: the exit code, the words, a whole checkpoint, no process left.

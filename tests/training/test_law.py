@@ -1,4 +1,4 @@
-"""Two gloo processes with b pictures each do what one process with 2·b does, for ten real steps."""
+"""Two gloo processes with b images each do what one process with 2·b does, for ten real steps."""
 
 from __future__ import annotations
 

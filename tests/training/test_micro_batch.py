@@ -20,7 +20,7 @@ def picture(side):
 
 @pytest.mark.parametrize("width", [5, 5000])  # 5000: the largest tensor saved is a weight
 def test_the_count_is_that_of_what_the_way_back_needs(width):
-    # A linear layer saves its input, tanh its output; weights belong to no picture.
+    # A linear layer saves its input, tanh its output; weights belong to no image.
     network = nn.Sequential(nn.Flatten(), nn.Linear(300, 70), nn.Tanh(), nn.Linear(70, width))
 
     def embed(pictures):

@@ -24,7 +24,7 @@ from lookalike.web.settings import Settings
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
-    """Four pictures of each of five kinds; one label would be a script if it were not escaped."""
+    """Four images of each of five kinds; one label would be a script if it were not escaped."""
     draw = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("photos")
     for kind in ("fox", "owl", "bat", "elk", "<img src=x onerror=alert(1)>"):

@@ -50,7 +50,7 @@ def test_search_by_upload_item_box_and_filter(site, query, index):
         ({"fuse": "magic", "ids": "1"}, "average or best"),
         ({"box": "1,2,3"}, "four numbers"),
         ({"box": "0,0,nan,9"}, "numbers between"),
-        ({"box": "0,0,900,900"}, "leaves the picture"),
+        ({"box": "0,0,900,900"}, "leaves the image"),
         ({"top": "0"}, "greater than"),
     ],
 )

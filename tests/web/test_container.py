@@ -32,7 +32,8 @@ def test_it_installs_what_the_documentation_says():
     assert f">={re.findall(r'python:(3[.][0-9]+)', image)[0]}" == project["requires-python"]
 
 
-def test_it_serves_as_the_command_line_and_the_documentation_say():
+def test_it_serves_as_the_command_line_and_the_documentation_say(monkeypatch):
+    monkeypatch.setattr(Path, "exists", lambda path: True)  # in the container
     program, verb, index, *options = json.loads(steps("ENTRYPOINT")[0])
     serve = typer.main.get_command(app).commands[verb]
     given = serve.make_context(verb, [index, *options]).params

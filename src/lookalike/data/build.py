@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def broken_policy(config: Config) -> Broken:
-    """What to do with a picture that cannot be read, checked."""
+    """What to do with an image that cannot be read, checked."""
     if config.broken not in ("refuse", "skip"):
         raise ConfigError(f"broken={config.broken}: write refuse or skip.")
     return config.broken  # pyright: ignore[reportReturnType] (narrowed by the line above)

@@ -1,8 +1,8 @@
-"""A copy of a data set that loads several times faster: small pictures in a few large files.
+"""A copy of a data set that loads several times faster: small images in a few large files.
 
 A cache is a folder: ``cache.json`` (what it was made from and how, with the size and SHA-256 of
 every shard), ``table.parquet`` (the rows, where ``path`` is ``00000.shard#OFFSET+LENGTH+CRC32``)
-and the shards, which hold pictures end to end, as JPEG or as plain pixels.
+and the shards, which hold images end to end, as JPEG or as plain pixels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lookalike.errors import ConfigError, DataError, counted
 from lookalike.files import is_free, replacing_folder
 
 _VERSION = 1
-_BLOCK = 256  # pictures handed to the threads at a time
+_BLOCK = 256  # images handed to the threads at a time
 
 
 class ShardPart(documents.Document):
@@ -63,9 +63,9 @@ def build_cache(
     workers: int = 2,
     progress: Callable[[int], Any] | None = None,
 ) -> Table:
-    """Write a copy of every picture with its shorter side cut down, and return the copy's table.
+    """Write a copy of every image with its shorter side cut down, and return the copy's table.
 
-    Pictures are cut to their box, turned upright, scaled down to the shorter side by Pillow's
+    Images are cut to their box, turned upright, scaled down to the shorter side by Pillow's
     bicubic filter (never up) and stored as plain pixels, which load fastest and lose nothing (0.26
     MB each at 256×341), or as JPEG, in a tenth of the space. A plain JPEG that is small enough
     already is copied byte for byte into a JPEG cache. Training from the copy differs from training
@@ -78,14 +78,14 @@ def build_cache(
         encoding: ``"raw"`` or ``"jpeg"``.
         quality: of the JPEG encoding, 1 … 100.
         shard_bytes: size at which a new shard is begun.
-        broken: ``"refuse"`` an unreadable picture, or ``"skip"`` its row and count it.
+        broken: ``"refuse"`` an unreadable image, or ``"skip"`` its row and count it.
         workers: threads that decode, scale and encode.
-        progress: called with the number of pictures done, after each.
+        progress: called with the number of images done, after each.
 
     Raises:
         ConfigError: a size or quality that cannot be.
-        DataError: a folder that is there, a picture that is refused, or a disk that will be full
-            by the size of the first pictures.
+        DataError: a folder that is there, an image that is refused, or a disk that will be full
+            by the size of the first images.
         DiskError: the disk refuses.
 
     Example:
@@ -108,7 +108,7 @@ def build_cache(
 
 
 class _Form(NamedTuple):
-    """How pictures are stored: shorter side, and JPEG quality or None for plain pixels."""
+    """How images are stored: shorter side, and JPEG quality or None for plain pixels."""
 
     shorter: int
     quality: int | None
@@ -154,7 +154,7 @@ def open_cache(folder: str | Path, *, verify: bool = False) -> Table:
 
 
 def _refuse_full_disk(table: Table, base: Path, form: _Form) -> None:
-    """Judge by a few pictures whether the copy will fit, before hours are spent on it."""
+    """Judge by a few images whether the copy will fit, before hours are spent on it."""
     rows = np.unique(np.linspace(0, len(table) - 1, 8).astype(int)).tolist()
     sizes = [len(d) for d in _encoded(table.where(rows), form, "skip", 1) if d is not None]
     wanted = int(np.mean(sizes or [0]) * len(table))
@@ -198,7 +198,7 @@ def _fill(
             if progress is not None:
                 progress(row + 1)
     if not kept:
-        raise DataError(f"{table.name}: no picture can be read")
+        raise DataError(f"{table.name}: no image can be read")
     rows = table.frame.iloc[kept].drop(columns=["x_1", "x_2", "y_1", "y_2"], errors="ignore")
     rows["path"] = pd.Series(paths, index=rows.index, dtype="str")
     write_frame(rows, base / "table.parquet")
@@ -206,7 +206,7 @@ def _fill(
     notes = [
         *table.notes,
         f"from a cache of {table.name} ({table.fingerprint}): {form}",
-        *([f"{counted(skipped, 'unreadable picture')} left out of the cache"] if skipped else []),
+        *([f"{counted(skipped, 'unreadable image')} left out of the cache"] if skipped else []),
     ]
     record = {
         "version": _VERSION,
@@ -226,7 +226,7 @@ def _fill(
 
 
 def _encoded(table: Table, form: _Form, broken: Broken, workers: int) -> Iterator[bytes | None]:
-    """Each row's picture as it goes into the cache; None for one that is skipped."""
+    """Each row's image as it goes into the cache; None for one that is skipped."""
 
     def encode(row: int) -> bytes | None:
         box = None if table.boxes is None or np.isnan(table.boxes[row, 0]) else table.boxes[row]
@@ -280,7 +280,7 @@ class _Shards:
             self.stream.close()
 
     def add(self, data: bytes) -> str:
-        """Append a picture and return its path within the cache."""
+        """Append an image and return its path within the cache."""
         if self.stream is None or self.offset >= self.limit:
             self.__exit__()
             self.number, self.offset = self.number + 1, 0

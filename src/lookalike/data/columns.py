@@ -105,7 +105,7 @@ def clean_labels(column: pd.Series, level: str, where: str) -> pd.Series:
     if (empty := pd.Series(is_empty(values), column.index)).any():
         raise DataError(
             f"{where}: no label in column '{level}' at {rows_text(empty)}; fill them in, drop the"
-            " rows, or write -1 for a picture that matches nothing"
+            " rows, or write -1 for an image that matches nothing"
         )
     if column.dtype.kind in "iub" and isinstance(column.dtype, np.dtype):
         return _whole(column)
@@ -252,6 +252,6 @@ def clean_boxes(frame: pd.DataFrame, where: str) -> pd.DataFrame:
             first = boxes[mask].iloc[0].to_dict()
             raise DataError(
                 f"{where}: the box {what} at {rows_text(mask)}, such as {first}; it must be"
-                " 0 ≤ x_1 < x_2 and 0 ≤ y_1 < y_2 in pixels, or empty for the whole picture"
+                " 0 ≤ x_1 < x_2 and 0 ≤ y_1 < y_2 in pixels, or empty for the whole image"
             )
     return boxes

@@ -18,7 +18,7 @@ def check_dataset(make: Callable[[], Table], *, pictures: int = 8) -> None:
 
     It gives a `Table`; the same one each time; labels that fit their names; training codes from 0
     without gaps; subsets that share the code book; something to train on or to evaluate; queries
-    that have a gallery; no fine class below two coarse ones; pictures that can be read; and it
+    that have a gallery; no fine class below two coarse ones; images that can be read; and it
     travels to worker processes.
 
     Args:

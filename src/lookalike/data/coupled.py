@@ -1,4 +1,4 @@
-"""The same views of a picture at two resolutions: for a student and for its teacher."""
+"""The same views of an image at two resolutions: for a student and for its teacher."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ UNSEEN = 1 / 510
 
 @dataclass(frozen=True)
 class CoupledViews:
-    """What two networks see of one picture: the same crop, flip and jitter, each at its own size.
+    """What two networks see of one image: the same crop, flip and jitter, each at its own size.
 
     Both transforms are called with the same seed, so they must draw the same numbers: the same
-    transform but for its size. Each crops the full-size picture, so the larger view holds real
+    transform but for its size. Each crops the full-size image, so the larger view holds real
     detail (RAML, Suma and Tolias, WACV 2023, section 3.3).
 
     Attributes:
         student: the transform of the student's views.
         teacher: that of the teacher's.
-        count: P, views of each picture.
+        count: P, views of each image.
         mixup: the α of the Beta(α, α) that mixes each view with the same view of a partner
-            picture, both networks alike; 0: no mix-up. RAML has 0.2.
+            image, both networks alike; 0: no mix-up. RAML has 0.2.
 
     Example:
         >>> from lookalike.data.transforms import train
@@ -55,11 +55,11 @@ class CoupledViews:
             raise ConfigError(f"distillation.mixup: {self.mixup} must be at least 0")
 
     def __call__(self, pictures: Sequence[Tensor], seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The views of some pictures, which are also each other's partners in mix-up.
+        """The views of some images, which are also each other's partners in mix-up.
 
         Args:
             pictures: uint8 ``(3, H, W)`` of any sizes.
-            seeds: one a picture; they fix every draw.
+            seeds: one an image; they fix every draw.
 
         Returns:
             uint8 ``(B, P, 3, q, q)`` and ``(B, P, 3, d, d)``.
@@ -87,15 +87,15 @@ class CoupledViews:
         share: float,
         seed: int,
     ) -> Tensor:
-        """One view of a picture, mixed with the same view of its partner.
+        """One view of an image, mixed with the same view of its partner.
 
         A share too small to be seen is not drawn.
 
         Args:
             transform: `student` or `teacher`.
             pictures: a group.
-            pair: the picture's place in it, and the partner's.
-            share: of the picture; the rest is the partner's.
+            pair: the image's place in it, and the partner's.
+            share: of the image; the rest is the partner's.
             seed: of the view, the same for both and for both networks.
         """
         at, partner = pair
@@ -117,21 +117,21 @@ def mix(one: Tensor, other: Tensor, share: float) -> Tensor:
 
 
 class CoupledDataset(PictureDataset):
-    """Rows of a table as coupled views; asked for a batch, it decodes every picture once.
+    """Rows of a table as coupled views; asked for a batch, it decodes every image once.
 
-    A partner in mix-up is another picture of the same ``group`` consecutive rows of a batch: the
-    order of a batch is random, so it is a random picture, and it is decoded already. RAML draws it
-    from the whole set and decodes P + 1 files for each picture.
+    A partner in mix-up is another image of the same ``group`` consecutive rows of a batch: the
+    order of a batch is random, so it is a random image, and it is decoded already. RAML draws it
+    from the whole set and decodes P + 1 files for each image.
 
     Items hold ``picture`` uint8 ``(P, 3, q, q)`` and ``teacher_picture`` ``(P, 3, d, d)`` beside
     ``label``, ``index`` and ``broken``.
 
     Args:
         table: the rows.
-        views: the views of a group of pictures.
-        group: pictures that are partners of each other. With several processes a group must lie
+        views: the views of a group of images.
+        group: images that are partners of each other. With several processes a group must lie
             within the share of one.
-        broken: as for `PictureDataset`, with another picture of the class in place of one skipped.
+        broken: as for `PictureDataset`, with another image of the class in place of one skipped.
         seed: of all draws.
     """
 

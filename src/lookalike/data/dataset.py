@@ -1,4 +1,4 @@
-"""Pictures of a table one by one: decoded, transformed, with their labels."""
+"""Images of a table one by one: decoded, transformed, with their labels."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class PictureDataset(Dataset[dict[str, Any]]):
     """Rows of a table as ``picture`` (uint8 ``(3, H, W)``), ``label`` (``(L,)``) and ``index``.
 
     Args:
-        table: a `Table`, or paths of pictures (labels are then −1).
-        transform: from the decoded picture to its final size.
+        table: a `Table`, or paths of images (labels are then −1).
+        transform: from the decoded image to its final size.
         broken: what to do with a file that cannot be decoded: ``"refuse"`` raises `DataError`;
-            ``"skip"`` takes the next sound picture of the same class in training (`train_loader`),
+            ``"skip"`` takes the next sound image of the same class in training (`train_loader`),
             and leaves the row out in evaluation (`eval_loader`); both count it.
-        replace: with ``broken="skip"``: take another picture of the class.
-        seed: of all augmentation. The view of a picture depends on (seed, epoch, row, how often
+        replace: with ``broken="skip"``: take another image of the class.
+        seed: of all augmentation. The view of an image depends on (seed, epoch, row, how often
             it came before in the epoch) alone, whatever the workers and wherever a run resumes.
 
     Example:
         >>> from lookalike.data import transforms
         >>> PictureDataset(["a.jpg", "b.jpg"], transforms.evaluation(224))
-        PictureDataset(2 pictures)
+        PictureDataset(2 images)
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class PictureDataset(Dataset[dict[str, Any]]):
         return len(self.table)
 
     def __repr__(self) -> str:
-        return f"PictureDataset({counted(len(self), 'picture')})"
+        return f"PictureDataset({counted(len(self), 'image')})"
 
     def path(self, row: int) -> str:
         """File of a row."""
         return join(self.root, self.paths[row].as_py())  # noqa: PTH118 (ten times a Path's speed)
 
     def read(self, row: int) -> np.ndarray:
-        """The decoded picture of a row, cut to its box: uint8 ``(H, W, 3)``."""
+        """The decoded image of a row, cut to its box: uint8 ``(H, W, 3)``."""
         box = None if self.boxes is None or np.isnan(self.boxes[row, 0]) else self.boxes[row]
         return read_picture(self.path(row), None if box is None else tuple(box.tolist()))
 
@@ -91,10 +91,10 @@ class PictureDataset(Dataset[dict[str, Any]]):
         return {"picture": picture, "label": self.labels[found], "index": found, "broken": broken}
 
     def sound(self, row: int) -> tuple[torch.Tensor, int, dict[int, str]]:
-        """The decoded picture of a row, uint8 ``(3, H, W)``, or of the next sound one of its class.
+        """The decoded image of a row, uint8 ``(3, H, W)``, or of the next sound one of its class.
 
         Returns:
-            the picture, its row, and row → reason of the files that could not be read on the way.
+            the image, its row, and row → reason of the files that could not be read on the way.
 
         Raises:
             DataError: the file cannot be read, and the dataset does not replace it.
@@ -113,7 +113,7 @@ class PictureDataset(Dataset[dict[str, Any]]):
             except DataError as e:
                 broken[mate] = str(e)
         raise DataError(
-            f"no picture of the class of {self.path(row)} can be read, of {len(mates)} tried"
+            f"no image of the class of {self.path(row)} can be read, of {len(mates)} tried"
             f" ({broken[row]}); mend the files or drop the class"
         )
 
@@ -136,13 +136,13 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
         that were skipped; ``broken`` alone where no row is left.
 
     Raises:
-        DataError: if the pictures differ in size.
+        DataError: if the images differ in size.
     """
     sound = [item for item in items if "picture" in item]
     sizes = {tuple(item["picture"].shape) for item in sound}
     if len(sizes) > 1:
         raise DataError(
-            f"pictures of one batch have {counted(len(sizes), 'size')}, such as"
+            f"images of one batch have {counted(len(sizes), 'size')}, such as"
             f" {sorted(sizes)[:2]}; end the"
             " transform in one size (transforms.evaluation(size)) or use batch_size=1"
         )

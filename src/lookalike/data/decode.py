@@ -1,4 +1,4 @@
-"""From a file to pixels: one way for every format, and one clear error for what is no picture."""
+"""From a file to pixels: one way for every format, and one clear error for what is not an image."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _BROKEN = (
 def read_picture(
     path: str | Path, box: tuple[float, float, float, float] | None = None
 ) -> np.ndarray:
-    """Decode a picture file to RGB, upright.
+    """Decode an image file to RGB, upright.
 
     Plain JPEG goes through libjpeg-turbo directly, everything else through Pillow; the pixels are
     the same. EXIF rotation is applied, transparency lies on white, an animation gives its first
@@ -63,15 +63,15 @@ def read_picture(
 
     Args:
         path: the file.
-        box: ``x_1, y_1, x_2, y_2`` in pixels of the upright picture, fractions cut off; up to two
+        box: ``x_1, y_1, x_2, y_2`` in pixels of the upright image, fractions cut off; up to two
             pixels of overhang on the right and below are cut off too.
 
     Returns:
         uint8 ``(H, W, 3)``.
 
     Raises:
-        DataError: naming the file and the reason: absent, no picture, truncated, broken, too large
-            (over 178,956,970 pixels), or a box that leaves the picture.
+        DataError: naming the file and the reason: absent, no image, truncated, broken, too large
+            (over 178,956,970 pixels), or a box that leaves the image.
 
     Example:
         >>> import tempfile
@@ -84,7 +84,7 @@ def read_picture(
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The encoded picture of a file, or of a place in a cache's shard.
+    """The encoded image of a file, or of a place in a cache's shard.
 
     A place is ``FILE.shard#START+SIZE+CRC``; caches of earlier versions have no CRC-32.
 
@@ -101,7 +101,7 @@ def read_bytes(path: str | Path) -> bytes:
             stream.seek(start)
             data = stream.read(size)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such picture; check the table's root and path") from None
+        raise DataError(f"{path}: no such image; check the table's root and path") from None
     except OSError as e:
         raise DataError(f"{path}: cannot be read: {e.strerror or e}") from None
     if len(data) < size:
@@ -142,7 +142,7 @@ def decode_picture(
         check: told width and height before a pixel is decoded; raises to refuse.
     """
     if least is not None and box is not None:
-        raise ValueError("least: a box counts the pixels of the whole picture")
+        raise ValueError("least: a box counts the pixels of the whole image")
     if not data:
         raise DataError(f"{source}: the file is empty")
     try:
@@ -152,9 +152,9 @@ def decode_picture(
         if pixels is None:
             pixels = _decode_by_pillow(data, least, formats, check)
     except Image.UnidentifiedImageError:
-        raise DataError(f"{source}: no picture that can be read (starts {data[:8]!r})") from None
+        raise DataError(f"{source}: no image that can be read (starts {data[:8]!r})") from None
     except _BROKEN as e:
-        raise DataError(f"{source}: broken picture: {e or type(e).__name__}") from None
+        raise DataError(f"{source}: broken image: {e or type(e).__name__}") from None
     return pixels if box is None else _crop(pixels, box, source)
 
 
@@ -195,7 +195,7 @@ def as_pixels(picture: Any, source: str = "the image") -> np.ndarray:
     fits = array.ndim in (2, 3) and 1 <= channels <= 4 and 0 not in array.shape
     if not fits or array.dtype.name not in ("uint8", "uint16", "bool"):
         raise DataError(
-            f"{source} is {array.dtype} {array.shape}; give paths, PIL pictures or uint8 arrays"
+            f"{source} is {array.dtype} {array.shape}; give paths, PIL images or uint8 arrays"
             " (H, W, 3)."
         )
     if array.dtype != np.uint8:
@@ -329,7 +329,7 @@ def _crop(pixels: np.ndarray, box: tuple[float, float, float, float], source: st
     bottom = height if height < y_2 <= height + _SLACK else y_2
     if not (0 <= x_1 < right <= width and 0 <= y_1 < bottom <= height):
         raise DataError(
-            f"{source}: the box x {x_1}–{x_2}, y {y_1}–{y_2} leaves the picture of"
+            f"{source}: the box x {x_1}–{x_2}, y {y_1}–{y_2} leaves the image of"
             f" {width}×{height} pixels (or is empty); give one that lies inside"
         )
     return np.ascontiguousarray(pixels[y_1:bottom, x_1:right])

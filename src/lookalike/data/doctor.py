@@ -34,19 +34,19 @@ def check(
     """Count what a table holds, and find what would spoil training or evaluation.
 
     Problems (the report is not `ok`): files that are missing or cannot be decoded, a class below
-    two coarser ones, one picture with two labels, one picture both in training and in evaluation,
-    pictures of one colour, classes named by a word for no label (``NaN``, ``null``), and a split to
-    evaluate without queries or without a gallery. Remarks: classes of one picture, classes both in
-    training and evaluation, a picture several times in a split, queries without a positive, nearly
-    equal pictures across the splits, splits that nothing uses, and labels that are all but one.
-    "One picture" means equal pixels, not equal names or files.
+    two coarser ones, one image with two labels, one image both in training and in evaluation,
+    images of one colour, classes named by a word for no label (``NaN``, ``null``), and a split to
+    evaluate without queries or without a gallery. Remarks: classes of one image, classes both in
+    training and evaluation, an image several times in a split, queries without a positive, nearly
+    equal images across the splits, splits that nothing uses, and labels that are all but one.
+    "One image" means equal pixels, not equal names or files.
 
     Args:
         table: what to look over.
         pictures: read and decode every file; False looks at the rows alone.
-        near: also look for nearly equal pictures (scaled, re-encoded) in training and evaluation.
+        near: also look for nearly equal images (scaled, re-encoded) in training and evaluation.
         workers: threads that decode.
-        progress: called with the number of pictures done, after each.
+        progress: called with the number of images done, after each.
 
     Returns:
         A `DataReport`; row numbers are those of the source (``table.frame.index``).

@@ -1,4 +1,4 @@
-"""Batches of pictures for training and for evaluation, decoded by any number of workers."""
+"""Batches of images for training and for evaluation, decoded by any number of workers."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def train_loader(
         sampler: yields lists of row numbers: one of `lookalike.data.samplers`, or any other.
         workers: processes that decode; 0 decodes in this one.
         seed: of the augmentation.
-        broken: ``"refuse"`` an unreadable file, or ``"skip"``: another picture of its class, the
+        broken: ``"refuse"`` an unreadable file, or ``"skip"``: another image of its class, the
             same one each time, and an entry in ``loader.broken``.
     """
     return Loader(
@@ -146,15 +146,15 @@ def eval_loader(
     world: int = 1,
     done: np.ndarray | None = None,
 ) -> Loader:
-    """All pictures of a table, or of a list of files, in order.
+    """All images of a table, or of a list of files, in order.
 
-    A batch holds the same pictures whatever ``world`` and ``done``: a network may give a picture
+    A batch holds the same images whatever ``world`` and ``done``: a network may give an image
     other bits in other company.
 
     Args:
         table: a `Table` or paths; rows of paths have the label −1.
         transform: such as `lookalike.data.transforms.evaluation`; it must end in one size.
-        batch_size: pictures of a batch on this process.
+        batch_size: images of a batch on this process.
         workers: processes that decode; 0 decodes in this one.
         broken: ``"refuse"`` an unreadable file, or ``"skip"``: its row is missing from the batch
             (``index`` tells which rows are there) and has an entry in ``loader.broken``.
@@ -269,7 +269,7 @@ class _Quiet(torch.utils.data.Dataset[dict[str, Any]]):
             return {"error": str(e)}
 
     def __getitems__(self, keys: list[Key]) -> list[dict[str, Any]]:
-        """A batch at once where the dataset has a way of its own, else picture by picture."""
+        """A batch at once where the dataset has a way of its own, else image by image."""
         whole = getattr(self.dataset, "__getitems__", None)
         if whole is None:
             return [self[key] for key in keys]

@@ -1,4 +1,4 @@
-"""Pictures that are nearly the same: resized, re-encoded or slightly changed copies."""
+"""Images that are nearly the same: resized, re-encoded or slightly changed copies."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _BLOCK = 1 << 24
 
 
 def perceptual_hash(pixels: np.ndarray) -> tuple[int, np.ndarray]:
-    """A 64-bit hash that small changes hardly move, and a small grey picture to confirm with.
+    """A 64-bit hash that small changes hardly move, and a small grey image to confirm with.
 
-    The hash tells for each of the 64 lowest frequencies of the grey picture at 32×32 (its discrete
+    The hash tells for each of the 64 lowest frequencies of the grey image at 32×32 (its discrete
     cosine transform) whether it is above their median.
 
     Args:
@@ -42,7 +42,7 @@ def near_pairs(
     distance: int = 10,
     correlation: float = 0.95,
 ) -> list[tuple[int, int]]:
-    """Pairs across two sets whose hashes differ in few bits and whose small pictures agree.
+    """Pairs across two sets whose hashes differ in few bits and whose small images agree.
 
     Every pair is compared: 60,000 × 60,000 take some ten seconds.
 
@@ -52,10 +52,10 @@ def near_pairs(
         thumbnails_one: uint8 ``(M, 16, 16)``.
         thumbnails_other: uint8 ``(N, 16, 16)``.
         distance: bits that may differ.
-        correlation: of the small pictures, at least.
+        correlation: of the small images, at least.
 
     Returns:
-        Positions in the first and in the second set. Pictures of one flat grey match nothing.
+        Positions in the first and in the second set. Images of one flat grey match nothing.
     """
     a, b = np.asarray(one, np.uint64), np.asarray(other, np.uint64)
     if not len(a) or not len(b):

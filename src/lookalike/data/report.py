@@ -12,7 +12,7 @@ from lookalike.errors import counted
 
 @dataclass(frozen=True)
 class ClassSizes:
-    """Spread of the number of pictures per class."""
+    """Spread of the number of images per class."""
 
     count: int
     smallest: int
@@ -21,7 +21,7 @@ class ClassSizes:
 
     @classmethod
     def of(cls, counts: np.ndarray) -> ClassSizes:
-        """From the number of pictures of each class."""
+        """From the number of images of each class."""
         if not len(counts):
             return cls(0, 0, 0.0, 0)
         return cls(len(counts), int(counts.min()), float(np.median(counts)), int(counts.max()))
@@ -109,13 +109,13 @@ class DataReport:
 
     def to_text(self) -> str:
         """For the terminal."""
-        lines = [f"{self.name}: {counted(self.rows, 'picture')}, fingerprint {self.fingerprint}"]
+        lines = [f"{self.name}: {counted(self.rows, 'image')}, fingerprint {self.fingerprint}"]
         for split in self.splits:
             roles = ""
             if (split.queries, split.gallery) not in ((0, 0), (split.rows, split.rows)):
                 queries = counted(split.queries, "query", "queries")
                 roles = f", {queries}, {split.gallery:,} in the gallery"
-            lines.append(f"  {split.name}: {counted(split.rows, 'picture')}{roles}")
+            lines.append(f"  {split.name}: {counted(split.rows, 'image')}{roles}")
             lines += [
                 f"    {level}: {sizes}"
                 for level, sizes in zip(self.levels, split.classes, strict=True)

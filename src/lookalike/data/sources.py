@@ -167,7 +167,7 @@ SOURCES = {
             "Get train_clean.csv, index_image_to_landmark.csv and retrieval_solution_v2.1.csv"
             " from the same page; for hierarchy=true the cluster files of H-GLDv2 from SupRank",
         ),
-        terms="pictures under their own CC-BY licences",
+        terms="images under their own CC-BY licences",
     ),
 }
 

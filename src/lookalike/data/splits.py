@@ -77,7 +77,7 @@ def class_disjoint(
         one.
 
     Raises:
-        ConfigError: a share or number that leaves a side empty, or a name that is no class.
+        ConfigError: a share or number that leaves a side empty, or a name that is not a class.
 
     Example:
         >>> split, note = class_disjoint(pd.Series(["a", "b", "a", "c"]), ["c"])

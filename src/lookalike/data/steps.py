@@ -41,7 +41,7 @@ def named_step(node: Any, *, option: str = "transform.train.extra") -> Step:
         node = {"name": node}
     if not isinstance(node, Mapping) or not node.get("name"):
         raise ConfigError(
-            f"{option}: {node!r} is no step; write {{name: RandAugment, num_ops: 2}}."
+            f"{option}: {node!r} is not a step; write {{name: RandAugment, num_ops: 2}}."
         )
     name = str(node["name"])
     maker = components.imported(name, option=option) if "." in name else _torchvision(name, option)
@@ -93,7 +93,7 @@ class CheckedStep:
             if isinstance(result, Tensor):
                 got = f"{result.dtype} {tuple(result.shape)}"
             raise ConfigError(
-                f"transform.train.extra: {self.name} made {got} of a uint8 (3, H, W) picture; the"
+                f"transform.train.extra: {self.name} made {got} of a uint8 (3, H, W) image; the"
                 " model normalises, so steps keep uint8."
             )
         return result

@@ -1,4 +1,4 @@
-"""The one form of a dataset: a row a picture, with its labels, split, roles and perhaps a box."""
+"""The one form of a dataset: a row an image, with its labels, split, roles and perhaps a box."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from lookalike.ops.labels import is_absent
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Pictures with labels at one or more levels; make one with `Table.from_frame` or a dataset.
+    """Images with labels at one or more levels; make one with `Table.from_frame` or a dataset.
 
     Attributes:
         frame: columns ``path``, one per level, ``split``, ``is_query``, ``is_gallery``; where the
-            source has them ``x_1, x_2, y_1, y_2`` (pixels, NaN = whole picture) and ``sequence``.
+            source has them ``x_1, x_2, y_1, y_2`` (pixels, NaN = whole image) and ``sequence``.
             Its index is the row number in the source. Not to be changed in place.
         levels: names of the label columns, finest first.
         labels: int64 ``(N, L)``. The code book is shared by all subsets: labels of the ``train``
@@ -90,11 +90,11 @@ class Table:
         Raises:
             DataError: naming source, column, rows and remedy, for a missing column, an empty path
                 or label, labels of mixed types, a split or role that cannot be read, a box that is
-                empty or negative, and a picture twice in one split.
+                empty or negative, and an image twice in one split.
         """
         where = str(source or name)
         if not len(frame):
-            raise DataError(f"{where}: the table has no rows; it needs at least one picture")
+            raise DataError(f"{where}: the table has no rows; it needs at least one image")
         frame = frame.rename(columns=str)
         if not pd.api.types.is_integer_dtype(frame.index):
             frame = frame.reset_index(drop=True)
@@ -124,7 +124,7 @@ class Table:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{n} {s}" for s, n in self.frame["split"].value_counts().items())
-        images = counted(len(self), "picture")
+        images = counted(len(self), "image")
         return f"Table({self.name!r}: {images} ({sizes}); {', '.join(self.levels)})"
 
     @property
@@ -139,11 +139,11 @@ class Table:
 
     @cached_property
     def paths(self) -> list[str]:
-        """Path of every picture, joined to the root."""
+        """Path of every image, joined to the root."""
         return [join(self._start, p) for p in self.frame["path"].to_numpy(object)]  # noqa: PTH118
 
     def path(self, row: int) -> str:
-        """Path of one picture by its position, joined to the root."""
+        """Path of one image by its position, joined to the root."""
         return join(self._start, str(self.frame["path"].array[row]))  # noqa: PTH118
 
     @cached_property
@@ -153,7 +153,7 @@ class Table:
 
     @cached_property
     def boxes(self) -> np.ndarray | None:
-        """``(N, 4)`` as ``x_1, y_1, x_2, y_2`` in pixels, NaN rows for whole pictures, or None."""
+        """``(N, 4)`` as ``x_1, y_1, x_2, y_2`` in pixels, NaN rows for whole images, or None."""
         if "x_1" not in self.frame:
             return None
         return self.frame[["x_1", "y_1", "x_2", "y_2"]].to_numpy(np.float64)
@@ -259,7 +259,7 @@ def _refuse_repeats(frame: pd.DataFrame, where: str) -> None:
     repeated = frame.duplicated(keys)
     if repeated.any():
         raise DataError(
-            f"{where}: a picture (path and box) stands twice in one split, in"
+            f"{where}: an image (path and box) stands twice in one split, in"
             f" {rows_text(repeated)}, first {frame['path'][repeated].iloc[0]!r}; drop the repeats"
             " (frame.drop_duplicates) or give each its own box"
         )

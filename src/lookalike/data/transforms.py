@@ -1,4 +1,4 @@
-"""What happens to a decoded picture before the model sees it, on uint8, seeded per picture.
+"""What happens to a decoded image before the model sees it, on uint8, seeded per image.
 
 Pixels stay uint8 from file to device: a quarter of the bytes, and normalisation lives in the model.
 """
@@ -30,7 +30,7 @@ class Transform:
     Attributes:
         steps: torchvision v2 transforms, or any callables from tensor to tensor that draw from
             torch's default generator.
-        description: the call that makes this transform; equal descriptions give equal pictures.
+        description: the call that makes this transform; equal descriptions give equal images.
 
     Example:
         >>> picture = torch.zeros(3, 40, 50, dtype=torch.uint8)
@@ -43,7 +43,7 @@ class Transform:
         self.description = description
 
     def __call__(self, picture: Tensor, seed: int | None = None) -> Tensor:
-        """The transformed picture; with a seed the global generator is left as it was."""
+        """The transformed image; with a seed the global generator is left as it was."""
         if seed is None:
             return self._apply(picture)
         generator = torch.default_generator
@@ -78,7 +78,7 @@ def train(
     interpolation: str = "bilinear",
     extra: Sequence[Any] = (),
 ) -> Transform:
-    """Random crop, flip and more: the view of a picture that training sees.
+    """Random crop, flip and more: the view of an image that training sees.
 
     The defaults are those of ROADMAP, HAPPIER and SupRank; torchvision's own crop has
     ``scale=(0.08, 1), ratio=(3/4, 4/3)``, as RAML and Smooth-AP use it.
@@ -86,7 +86,7 @@ def train(
     Args:
         size: side of the result in pixels, or ``(height, width)``.
         scale: share of the area that the crop keeps. None: no rescaling crop; with ``resize`` a
-            crop of ``size`` at a random place (as NormSoftmax does), else the whole picture,
+            crop of ``size`` at a random place (as NormSoftmax does), else the whole image,
             squeezed to ``size``.
         ratio: width over height of the crop.
         resize: before the crop, shorter side to this many pixels (or to ``(height, width)``).
@@ -146,19 +146,19 @@ def evaluation(
     interpolation: str = "bilinear",
     rounding: Literal["down", "nearest"] = "down",
 ) -> Transform:
-    """Resize and centre crop: the one view of a picture that evaluation and search see.
+    """Resize and centre crop: the one view of an image that evaluation and search see.
 
     Args:
         size: side of the result in pixels, or ``(height, width)``.
         resize: shorter side before the crop, in pixels, or ``(height, width)``; by default 8/7 of
             the size (256 for 224), which ``rounding="nearest"`` does not round.
-        crop: False: squeeze the whole picture to ``size``.
+        crop: False: squeeze the whole image to ``size``.
         interpolation: ``"bilinear"``, ``"bicubic"``, ``"lanczos"`` or ``"nearest"``.
         rounding: how the longer side becomes a whole number of pixels: ``"down"`` as torchvision,
             ``"nearest"`` as RAML.
 
     Raises:
-        ConfigError: for a size that cannot be, or a crop larger than the resized picture.
+        ConfigError: for a size that cannot be, or a crop larger than the resized image.
     """
     described = _describe("evaluation", locals())
     side = _pair(size, "size")
@@ -187,7 +187,7 @@ def build_transform(kind: Literal["train", "evaluation"], **options: Any) -> Tra
 
 
 def picture_seed(seed: int, epoch: int, index: int, draw: int = 0) -> int:
-    """Seed of one view: the ``draw``-th time picture ``index`` comes up in an epoch of a run."""
+    """Seed of one view: the ``draw``-th time image ``index`` comes up in an epoch of a run."""
     numbers = f"{seed}/{epoch}/{index}/{draw}".encode()
     return int.from_bytes(hashlib.blake2b(numbers, digest_size=8).digest(), "big") >> 1
 
@@ -291,7 +291,7 @@ def _resize_by_pillow(picture: Tensor, height: int, width: int, mode: Image.Resa
 def _check_probabilities(**probabilities: float) -> None:
     for name, value in probabilities.items():
         if not 0 <= value <= 1:
-            raise ConfigError(f"transform.{name}: {value} is no probability; give 0 … 1")
+            raise ConfigError(f"transform.{name}: {value} is not a probability; give 0 … 1")
 
 
 def _check_ranges(**ranges: Sequence[float] | None) -> None:

@@ -1,4 +1,4 @@
-"""What a process that reads pictures does when the whole job is asked to stop."""
+"""What a process that reads images does when the whole job is asked to stop."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _pss_rule(table: Table, split: np.ndarray, labelled: float) -> np.ndarray:
     place = codes[training].groupby(codes[training]).cumcount()
     size = codes[training].map(codes[training].value_counts())
     sets = split.astype(object).copy()
-    # A known class of −1 is no class: nothing of it can be labelled.
+    # A known class of −1 is not a class: nothing of it can be labelled.
     first = (place < np.floor(labelled * size) + 1) & (codes[training] >= 0)
     sets[training] = np.where(first, "l_in", "u_in")
     sets[[str(name).startswith("test") for name in split]] = "u_out"

@@ -13,7 +13,7 @@ import numpy as np
 from lookalike import __version__
 from lookalike.console import Console
 from lookalike.data.table import Table
-from lookalike.errors import ConfigError, DataError, RunError, counted, suggest
+from lookalike.errors import ConfigError, DataError, RunError, suggest
 from lookalike.evaluation.benchmarks import own_config
 from lookalike.export.parity import compare, draw, refuse
 from lookalike.files import is_free, replacing_folder, sha256, write_text
@@ -60,10 +60,7 @@ def export_model(
     encoder = TorchEncoder(weights.load(folder), about)
     table = _compared_table(Path(model), pictures, overrides)
     chosen, rest = draw(table, count)
-    console.say(
-        f"export   {encoder.backbone}, {counted(encoder.width, 'number')}, {encoder.size} px, to"
-        f" {kind}"
-    )
+    console.say(f"export   {encoder.backbone}, {encoder.width:,}-d, {encoder.size} px, to {kind}")
     with replacing_folder(out) as part:
         _write_graphs(encoder, to, part, table.where(rest) if int8 else None)
         described = _describe(part, encoder, to, "int8" if int8 else "float32")

@@ -43,9 +43,9 @@ def check(
 
     console = Console(silent=as_json)
     config = compose([f"dataset={source}", *(overrides or [])])
-    with console.counting("drawing pictures") as progress:
+    with console.counting("drawing images") as progress:
         table = build_table(config, progress)
-    with console.counting("reading pictures") as progress:
+    with console.counting("reading images") as progress:
         report = doctor.check(
             table,
             pictures=pictures,
@@ -125,9 +125,9 @@ def cache(
 
     console = Console()
     config = compose([f"dataset={source}", *(overrides or [])])
-    with console.counting("drawing pictures") as progress:
+    with console.counting("drawing images") as progress:
         table = build_table(config, progress)
-    with console.counting("copying pictures") as progress:
+    with console.counting("copying images") as progress:
         copy = build_cache(
             table,
             out,
@@ -139,7 +139,7 @@ def cache(
             progress=lambda done: progress(done, len(table)),
         )
     size = sum(file.stat().st_size for file in out.iterdir())
-    console.say(f"cache    {out}, {counted(len(copy), 'picture')}, {size / 1e9:.2f} GB")
+    console.say(f"cache    {out}, {counted(len(copy), 'image')}, {size / 1e9:.2f} GB")
     for note in copy.notes:
         console.say(f"         {note}")
     console.say(f"train    lookalike train dataset={out}")

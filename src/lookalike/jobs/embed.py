@@ -54,8 +54,5 @@ def run(
     if pickle is not None:
         features_of(found, table.levels[0]).save(pickle)
         console.say(f"pickle   {pickle}")
-    console.say(
-        f"embedded {counted(len(found.rows), 'picture')},"
-        f" {counted(found.vectors.shape[1], 'number')} each"
-    )
+    console.say(f"embedded {counted(len(found.rows), 'image')}, {found.vectors.shape[1]:,}-d")
     console.say(f"written  {out} and {out.with_suffix('.parquet')}")

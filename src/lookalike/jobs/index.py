@@ -109,8 +109,8 @@ def build(
         console=console,
     )
     index = made.index
-    each = counted(index.manifest["width"], "number")
-    console.say(f"{out}: {counted(len(index), 'picture')}, {each} each")
+    width = index.manifest["width"]
+    console.say(f"{out}: {counted(len(index), 'image')}, {width:,}-d")
     if storage != "float32":
         loss = index.manifest["storage_loss"]
         console.say(
@@ -143,9 +143,7 @@ def info(folder: IndexFolder) -> None:
     size = sum(file["bytes"] for file in about["files"].values())
     remote = about.get("server")
     size += 0 if remote is None else index.vectors.nbytes
-    console.say(
-        f"pictures  {len(index):,}, {counted(about['width'], 'number')} each, {size / 1e6:,.1f} MB"
-    )
+    console.say(f"images  {len(index):,}, {about['width']:,}-d, {size / 1e6:,.1f} MB")
     console.say(f"made      {about['created']} by lookalike {about['lookalike']}")
     if about["changed"] != about["created"]:
         console.say(f"changed   {about['changed']}")
@@ -192,11 +190,11 @@ def verify(folder: IndexFolder) -> None:
     missing = [p for p in index.items["path"] if not Path(p).is_file()]
     files = counted(len(index.manifest["files"]), "file")
     also = ", the vectors in the server as sent" if "server" in index.manifest else ""
-    console.say(f"{folder}: {counted(len(index), 'picture')}, {files} as written{also}")
+    console.say(f"{folder}: {counted(len(index), 'image')}, {files} as written{also}")
     if missing:
         named = ", ".join(missing[:3])
         console.say(
-            f"{counted(len(missing), 'picture')} no longer there (first: {named}), still "
+            f"{counted(len(missing), 'image')} no longer there (first: {named}), still "
             "found; `lookalike index update` removes them."
         )
 

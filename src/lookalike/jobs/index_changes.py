@@ -101,5 +101,5 @@ def remove(
     index = Index.open(folder)
     ids = ids_of(index, pictures or [], where or [])
     changed = index.remove(ids) if ids else index
-    Console().say(f"{counted(len(index) - len(changed), 'picture')} removed, {len(changed):,} left")
+    Console().say(f"{counted(len(index) - len(changed), 'image')} removed, {len(changed):,} left")
     return changed

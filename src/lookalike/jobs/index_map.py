@@ -59,5 +59,5 @@ def run(
     title = f"Map of {Path(folder).name}"
     shown = [f"{Path(paths[row]).name} #{index.ids[row]}" for row in plane.rows.tolist()]
     write_text(page, map_page(plane, title=title, names=shown))
-    console.say(f"map      {len(plane.rows):,} of {counted(len(index), 'picture')}, {plane.method}")
+    console.say(f"map      {len(plane.rows):,} of {counted(len(index), 'image')}, {plane.method}")
     console.say(f"page     {out}")

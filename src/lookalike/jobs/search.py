@@ -105,4 +105,4 @@ def _print(console: Console, results: list[dict[str, Any]]) -> None:
                 f"{rank:4d}  {hit['score']:.4f} {mark} {label:24s}  {hit['path']}  #{hit['id']}"
             )
         if not result["hits"]:
-            console.say("      nothing: no picture meets the conditions")
+            console.say("      nothing: no image meets the conditions")

@@ -71,7 +71,7 @@ def _first_line(thing: object) -> str:
 
 
 def _comment(group: str, name: str) -> str:
-    """The first comment of a YAML file that is no directive."""
+    """The first comment of a YAML file that is not a directive."""
     from lookalike.compose import CONF
 
     for line in (CONF / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines():

@@ -31,7 +31,7 @@ class CrossScale(ProxyLoss):
         L_i = sum over levels l of ln(1 + sum over proxies p of another class at level l of
                                           exp(scale · (cos(x_i, w_p) - cos(x_i, w_y) + m_l)))
 
-    with w_y the proxy of the picture's own fine class, at every level. Sun et al., *Dynamic metric
+    with w_y the proxy of the image's own fine class, at every level. Sun et al., *Dynamic metric
     learning*, CVPR 2021 (arXiv 2103.11781).
 
     Args:

@@ -11,11 +11,11 @@ from lookalike.losses.inputs import real, tensor
 
 
 class AsymmetricDistillation(NamedArguments, nn.Module):
-    """RAML's distillation loss between views of the same pictures.
+    """RAML's distillation loss between views of the same images.
 
     ::
 
-        L = sum over pictures b of
+        L = sum over images b of
               mean over views p of (1 - s_bp·t_bp + eps)²
             + lam_1 · mean over i ≠ j of (s_bi·t_bj - t_bi·t_bj + eps)²
             + lam_2 · mean over i ≠ j of (s_bi·s_bj - t_bi·t_bj + eps)²
@@ -23,13 +23,13 @@ class AsymmetricDistillation(NamedArguments, nn.Module):
 
     with s the student's and t the teacher's embeddings. Suma and Tolias, *Large-to-small image
     resolution asymmetry in deep metric learning*, WACV 2023 (arXiv 2210.05463). Their relations
-    are between the P views of one picture; the last term, ours, is of relations to the other
-    pictures of the batch. Summed over the batch, as published: the gradient grows with it.
+    are between the P views of one image; the last term, ours, is of relations to the other
+    images of the batch. Summed over the batch, as published: the gradient grows with it.
 
     Args:
         lam_1: weight of student-teacher relations.
         lam_2: weight of student-student relations.
-        lam_batch: weight of student-teacher relations across pictures; one view will do.
+        lam_batch: weight of student-teacher relations across images; one view will do.
         eps: stands inside the squares, as published: perfect agreement costs B ε².
         normalize: divide both embeddings by their norm first.
 
@@ -67,7 +67,7 @@ class AsymmetricDistillation(NamedArguments, nn.Module):
         """The loss of a batch.
 
         Args:
-            student: ``(B, P, D)``, P views of each picture; ``(B, D)`` is one view.
+            student: ``(B, P, D)``, P views of each image; ``(B, D)`` is one view.
             teacher: the teacher's embeddings of the same views, of the same shape.
         """
         parts = self.parts(student, teacher)
@@ -103,7 +103,7 @@ class AsymmetricDistillation(NamedArguments, nn.Module):
         """(s_bi·t_cj - t_bi·t_cj + eps)², mean over c ≠ b and all views, summed over b."""
         batch, views, _ = s.shape
         if batch == 1:
-            return s.sum() * 0.0  # no other picture
+            return s.sum() * 0.0  # no other image
         squares = ((s - t).flatten(0, 1) @ t.flatten(0, 1).T + self.eps).square()
         picture = torch.arange(batch, device=s.device).repeat_interleave(views)
         other = picture[:, None] != picture
@@ -120,7 +120,7 @@ class AsymmetricDistillation(NamedArguments, nn.Module):
         shape = student.shape if student.dim() == 3 else (len(student), 1, student.shape[1])
         if shape[1] == 1 and (self.lam_1 or self.lam_2):
             raise LookalikeError(
-                f"AsymmetricDistillation: one view a picture has no relations, but lam_1="
+                f"AsymmetricDistillation: one view an image has no relations, but lam_1="
                 f"{self.lam_1} and lam_2={self.lam_2}. Give several views, shape (batch, views, "
                 "width), or set both to 0."
             )

@@ -144,7 +144,7 @@ def real(loss: str, x: Any, name: str, normalize: bool) -> Tensor:
             rows = (~torch.isfinite(x.detach())).any(dim=1).nonzero().flatten()[:5].tolist()
             raise NumericsError(
                 f"{loss}: {name} hold NaN or infinity (rows {rows}). Lower the learning rate, "
-                "clip gradients, or look at those pictures."
+                "clip gradients, or look at those images."
             )
         return unit_rows(x, floor) if normalize else x
 

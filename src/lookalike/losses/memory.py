@@ -25,13 +25,13 @@ class CrossBatchMemory(NamedArguments, nn.Module):
         bank <- bank + batch (detached);   L = w_b · loss(batch) + w_m · loss(batch, bank)
 
     Wang et al., *Cross-batch memory for embedding learning*, CVPR 2020 (arXiv 1912.06798). The
-    batch enters the bank before the bank is read, so that the batch's own pictures are among the
-    references. A pair loss never sees a picture paired with its own copy; to a rank loss that copy
+    batch enters the bank before the bank is read, so that the batch's own images are among the
+    references. A pair loss never sees an image paired with its own copy; to a rank loss that copy
     is what the query is to itself without a bank: its first positive with ``include_self=True``,
     absent without, a mere competitor in :class:`RecallAtK`.
 
     The bank keeps the last ``memory_size`` embeddings. With ``indices`` (the number of each
-    picture in its data set) an older copy of a picture is dropped as soon as the picture is seen
+    image in its data set) an older copy of an image is dropped as soon as the image is seen
     again. Everything is in the state dict: bank, labels, indices, ages, pointer, filled count,
     steps. In ``eval()`` mode the bank is read and not written.
 
@@ -130,7 +130,7 @@ class CrossBatchMemory(NamedArguments, nn.Module):
                 as where a second network embeds keys. Not beside ``indices_tuple``.
             ref_emb: refused: the bank is the reference.
             ref_labels: refused.
-            indices: ``(B,)`` number of each picture in its data set.
+            indices: ``(B,)`` number of each image in its data set.
         """
         if ref_emb is not None or ref_labels is not None:
             raise LookalikeError(

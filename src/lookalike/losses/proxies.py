@@ -72,7 +72,7 @@ class PositiveProxy(ProxyLoss):
         L = mean over classes c of the batch of
                 ln(1 + sum over y_i = c of exp(-scale · cos(x_i, w_c)))
 
-    The PP loss of leftthomas/ProxyAnchor, 2020. Nothing pushes: all pictures on one point is its
+    The PP loss of leftthomas/ProxyAnchor, 2020. Nothing pushes: all images on one point is its
     optimum, so add a loss that does, or stop early.
 
     Args:
@@ -159,7 +159,7 @@ class ProxyNCA(ProxyLoss):
 
 
 def _pull(cosines: Tensor, classes: Tensor, scale: float, margin: float) -> Tensor:
-    """The mean over the batch's classes of the soft maximum of their pictures' distances."""
+    """The mean over the batch's classes of the soft maximum of their images' distances."""
     present, number = classes.unique(return_inverse=True)
     own = cosines.gather(1, classes[:, None]).expand(-1, len(present))
     mask = number[:, None] == torch.arange(len(present), device=number.device)

@@ -101,7 +101,7 @@ class RecallAtK(RankLoss):
                 query_labels=labels,
                 reference_labels=labels,
             )
-        # No reference is a mix, and a mix may meet whatever one of its two pictures may.
+        # No reference is a mix, and a mix may meet whatever one of its two images may.
         own, candidates = pairing.own, pairing.candidates
         if own is not None:
             own = torch.cat([own, own.new_full((len(first),), -1)])

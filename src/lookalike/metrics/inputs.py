@@ -209,7 +209,7 @@ def _norms(tensor: torch.Tensor, name: str) -> np.ndarray:
         raise NumericsError(
             f"{name}: {len(bad):,} of {counted(len(norms), 'vector')}"
             f" {'holds' if len(bad) == 1 else 'hold'} NaN or infinity (rows {shown}). Look at"
-            " those pictures, or at the loss that trained this model."
+            " those images, or at the loss that trained this model."
         )
     return norms
 

@@ -88,7 +88,7 @@ class RetrievalReport:
 
         Args:
             confidence: the share of resampled values inside an interval.
-            over: "queries" resamples queries: how much would other pictures of these classes
+            over: "queries" resamples queries: how much would other images of these classes
                 change the number? "classes" resamples whole classes: how much would other
                 classes? The second is wider, and the honest one for class-disjoint test sets.
             level: the label column that says what a class is.

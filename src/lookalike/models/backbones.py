@@ -34,7 +34,7 @@ OWN: dict[str, Callable[..., nn.Module]] = {
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network that turns pictures into a feature map, and what is known of it."""
+    """A network that turns images into a feature map, and what is known of it."""
 
     network: nn.Module
     channels: int

@@ -47,7 +47,7 @@ def create_model(
             is left out), or a run or model folder.
         freeze_batch_norm: keep batch norm's running statistics.
         options: handed to the backbone's constructor.
-        size: side of the pictures it will be given by :meth:`Embedder.encode`; None: that of the
+        size: side of the images it will be given by :meth:`Embedder.encode`; None: that of the
             backbone's own training, 224 where it is not known.
         evaluation: options of the evaluation transform; None: as the backbone was evaluated where
             that is known, else ``{}``, the transform's defaults.

@@ -1,4 +1,4 @@
-"""The embedder: pictures in, unit vectors out."""
+"""The embedder: images in, unit vectors out."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Embedder(nn.Module):
     """Backbone, pooling, optional norm without parameters, linear head, L2 norm.
 
     Args:
-        spec: what to build, and how pictures are prepared for it.
+        spec: what to build, and how images are prepared for it.
         pretrained: start from the backbone's published weights, or from those of a file.
 
     Attributes:
@@ -217,7 +217,7 @@ class Embedder(nn.Module):
 
         Args:
             pictures: ``(B, 3, H, W)`` with values 0 … 255, uint8 or floating point.
-            scales: sizes of the pictures whose vectors are averaged, see
+            scales: sizes of the images whose vectors are averaged, see
                 `lookalike.models.scales.multi_scale`; its exponent is GeM's where the pooled
                 features are the embedding, else 1.
 
@@ -264,7 +264,7 @@ class Embedder(nn.Module):
         return 1.0
 
     def transform(self) -> Any:
-        """The transform that prepares a picture for evaluation: ``uint8 (3, H, W)`` in and out."""
+        """The transform that prepares an image for evaluation: ``uint8 (3, H, W)`` in and out."""
         from lookalike.data import transforms
 
         return transforms.evaluation(self.spec.size, **self.spec.evaluation)
@@ -279,7 +279,7 @@ class Embedder(nn.Module):
         workers: int = 0,
         scales: Sequence[float] = (1.0,),
     ) -> np.ndarray:
-        """Embed pictures of any kind.
+        """Embed images of any kind.
 
         Args:
             pictures: a path, an array ``(H, W)`` or ``(H, W, C)``, a PIL image, any collection
@@ -288,15 +288,15 @@ class Embedder(nn.Module):
             batch_size: how many at a time.
             device: where to compute; None: where the model is.
             show_progress: draw a progress bar.
-            workers: processes that read pictures; 0: this one.
-            scales: average the vectors of a picture at several sizes, such as
+            workers: processes that read images; 0: this one.
+            scales: average the vectors of an image at several sizes, such as
                 ``[1, 2**-0.5, 0.5]``.
 
         Returns:
-            float32 ``(N, width)``, one unit row a picture, in order.
+            float32 ``(N, width)``, one unit row an image, in order.
 
         Raises:
-            DataError: a picture that cannot be read; the message names it.
+            DataError: an image that cannot be read; the message names it.
         """
         from lookalike.models.encode import encode
 

@@ -1,4 +1,4 @@
-"""Pictures of any kind to embeddings, in order, in batches."""
+"""Images of any kind to embeddings, in order, in batches."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def embed(
         model: the embedder.
         batches: dicts with ``pictures`` uint8 ``(B, 3, H, W)``.
         precision: autocast's type, or None for float32; float64 turns the model into float64.
-        scales: sizes of the pictures whose vectors are averaged.
+        scales: sizes of the images whose vectors are averaged.
         on_batch: given the vectors of each batch.
 
     Returns:
         float32 ``(N, width)``.
 
     Raises:
-        NumericsError: the model produces NaN; the message names the pictures.
+        NumericsError: the model produces NaN; the message names the images.
     """
     parts = []
     for vectors in embed_batches(model, batches, precision=precision, scales=scales):
@@ -118,10 +118,10 @@ def _listed(pictures: Any) -> Any:
         return [pictures]
     kind = getattr(getattr(pictures, "dtype", None), "kind", "u")
     if kind not in "OSU" and getattr(pictures, "ndim", 4) in (0, 2, 3):
-        return [pictures]  # (H, W) or (H, W, 3); of four dimensions the first counts pictures
+        return [pictures]  # (H, W) or (H, W, 3); of four dimensions the first counts images
     if not isinstance(pictures, Iterable):
         raise DataError(
-            f"{type(pictures).__name__} is no picture; give paths, PIL pictures or uint8 arrays"
+            f"{type(pictures).__name__} is not an image; give paths, PIL images or uint8 arrays"
             " (H, W, 3)."
         )
     return list(pictures)
@@ -132,7 +132,7 @@ def _array_batches(
 ) -> Iterator[dict[str, torch.Tensor]]:
     for start in range(0, len(pictures), batch_size):
         part = enumerate(pictures[start : start + batch_size], start)
-        arrays = [as_pixels(p, f"Picture {i}") for i, p in part]
+        arrays = [as_pixels(p, f"Image {i}") for i, p in part]
         tensors = [transform(torch.from_numpy(a).permute(2, 0, 1)) for a in arrays]
         yield {"pictures": torch.stack(tensors)}
 

@@ -68,6 +68,6 @@ def local(path: str | Path) -> Path:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise ModelError(
-            f"hf://{repo} is no model of lookalike: it has no {' and no '.join(missing)}."
+            f"hf://{repo} is not a model of lookalike: it has no {' and no '.join(missing)}."
         )
     return folder

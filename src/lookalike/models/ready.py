@@ -29,7 +29,7 @@ def split_words(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def is_backbone(source: str | Path) -> bool:
-    """Whether a model is named by its backbone: nothing lies at that path, and it is no address."""
+    """Whether a model is named by its backbone: no path there, and not an address."""
     return not hub.is_address(source) and not Path(source).expanduser().exists()
 
 

@@ -1,4 +1,4 @@
-"""One vector of a picture from several sizes of it."""
+"""One vector of an image from several sizes of it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def multi_scale(
     scales: Sequence[float],
     power: float = 1.0,
 ) -> Tensor:
-    r"""The mean over scales of a picture's vectors, as the landmark papers extract them.
+    r"""The mean over scales of an image's vectors, as the landmark papers extract them.
 
     .. math:: v = \Big(\frac{1}{n} \sum_s f(x_s)^m\Big)^{1/m}, \quad v / \|v\|
 
-    with :math:`x_s` the picture resized bilinearly by the factor s (Radenović, Tolias and Chum
+    with :math:`x_s` the image resized bilinearly by the factor s (Radenović, Tolias and Chum
     2018, section 4; there m is the exponent of GeM where nothing comes after the pooling, else 1).
 
     Args:

@@ -1,4 +1,4 @@
-"""Search: an index of embedded pictures, and the nearest of them to a query."""
+"""Search: an index of embedded images, and the nearest of them to a query."""
 
 import lazy_loader
 

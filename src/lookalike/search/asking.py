@@ -74,18 +74,18 @@ def ask_fused(
     fusion: str = "average",
     own: Sequence[int] = (),
 ) -> Hits:
-    """One answer to several pictures of the same thing.
+    """One answer to several images of the same thing.
 
     ``average`` searches with the mean of the unit vectors; ``best`` gives each item the highest of
     its scores, and is exact: an item among the best k of the maximum is among the best k of the
-    picture it has that maximum from.
+    image it has that maximum from.
 
     Args:
         index: where to look.
-        queries: float32 ``(Q, D)``, the pictures.
+        queries: float32 ``(Q, D)``, the images.
         question: what else is asked.
         fusion: ``average`` or ``best``.
-        own: rows of the index that are among the pictures, which are left out.
+        own: rows of the index that are among the images, which are left out.
 
     Returns:
         `Hits` of one query.

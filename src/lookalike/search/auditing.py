@@ -1,4 +1,4 @@
-"""What an index's own vectors say of its pictures: copies, outliers, hubs, and doubtful labels.
+"""What an index's own vectors say of its images: copies, outliers, hubs, and doubtful labels.
 
 Everything follows from each item's nearest others, found by the index's own engine; no N×N matrix.
 """
@@ -18,7 +18,7 @@ _BLOCK = 1024
 _FAR = 3.5  # Iglewicz & Hoaglin's (1993) limit of the modified z-score
 _OFTEN = 2.0  # standard deviations above the mean: a hub (Radovanović et al., JMLR 2010)
 _OWN, _OTHER = 0.1, 0.6  # shares of the neighbours that carry a label
-_FEWEST = 3  # pictures of a class whose labels can be judged by each other
+_FEWEST = 3  # images of a class whose labels can be judged by each other
 NOTHING = -1
 
 
@@ -46,7 +46,7 @@ class Audit:
     Attributes:
         near: int64 ``(N, k)``, each item's nearest others, −1 past the end.
         scores: float32 ``(N, k)``.
-        copies: rows of pictures that are nearly the same, a group each.
+        copies: rows of images that are nearly the same, a group each.
         outliers: (row, modified z-score of its mean score to its neighbours).
         hubs: (row, how many have it among their nearest).
         skewness: of that number over all items; 0 where nothing is a hub.
@@ -82,7 +82,7 @@ def audit(
     * **Hubs**: N_k, how many have the item among their nearest, is two standard deviations above
       the mean (Radovanović et al., JMLR 2010).
     * **Suspect labels**: at most a tenth of the neighbours carry the item's label and at least
-      six tenths another; only classes of three pictures or more (Wilson's editing, 1972).
+      six tenths another; only classes of three images or more (Wilson's editing, 1972).
 
     Args:
         index: the index.
@@ -104,7 +104,7 @@ def audit(
     if not 2 <= k < len(index):
         raise ConfigError(
             f"--k {k}: give a number of neighbours from 2 and below the"
-            f" {counted(len(index), 'picture')}."
+            f" {counted(len(index), 'image')}."
         )
     near, scores = _neighbours(index, k, progress)
     outliers = _outliers(scores)

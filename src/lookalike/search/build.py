@@ -106,7 +106,7 @@ def build_index(
             store = EmbeddingStore.of_plan(out / BUILDING, plan, len(table))
             if before := int(store.done.sum()):
                 console.say(
-                    f"resumed  {before:,} of {counted(len(table), 'picture')} were embedded before"
+                    f"resumed  {before:,} of {counted(len(table), 'image')} were embedded before"
                 )
             with console.embedding(name, len(table)) as advance:
                 vectors, rows, unreadable = embed_with(
@@ -119,9 +119,7 @@ def build_index(
                 )
             if not len(rows):
                 store.remove()
-                raise DataError(
-                    f"{name}: none of its {counted(len(table), 'picture')} can be read."
-                )
+                raise DataError(f"{name}: none of its {counted(len(table), 'image')} can be read.")
         index = Index.build(
             out,
             vectors,
@@ -165,5 +163,5 @@ def say_unreadable(console: Console, table: Table, broken: dict[int, str]) -> No
     if broken:
         rows = sorted(broken)
         named = ", ".join(table.paths[i] for i in rows[:5])
-        console.say(f"{counted(len(rows), 'picture')} left out, unreadable: {named}")
+        console.say(f"{counted(len(rows), 'image')} left out, unreadable: {named}")
         console.say(f"         the first: {broken[rows[0]]}")

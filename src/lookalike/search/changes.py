@@ -35,7 +35,7 @@ def add_images(
     known = _keys(index)
     new = [row for row, key in enumerate(_table_keys(table)) if key not in known]
     if len(new) < len(table):
-        console.say(f"{counted(len(table) - len(new), 'picture')} in the index already")
+        console.say(f"{counted(len(table) - len(new), 'image')} in the index already")
     if not new:
         return index
     about = dict(index.manifest.get("source", {}))
@@ -100,7 +100,7 @@ def ids_of(index: Index, images: Sequence[str], where: Sequence[str]) -> list[in
             continue
         rows = np.flatnonzero(paths == os.path.abspath(word))  # noqa: PTH100 (links stay)
         if not len(rows):
-            raise DataError(f"{index.folder} holds no picture {word}.")
+            raise DataError(f"{index.folder} holds no image {word}.")
         ids |= set(index.ids[rows].tolist())
     if where:
         ids |= set(index.ids[matching(index.columns, where)].tolist())
@@ -125,7 +125,7 @@ def _replace(
     items = items_of(table, rows) if len(rows) else None
     new = None if items is None else (vectors, items)
     changed = index.change(add=new, remove=ids, about={"source": source})
-    console.say(f"{index.folder}: {counted(len(changed), 'picture')} ({len(rows):,} embedded now)")
+    console.say(f"{index.folder}: {counted(len(changed), 'image')} ({len(rows):,} embedded now)")
     say_unreadable(console, table, broken)
     return changed
 

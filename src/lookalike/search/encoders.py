@@ -1,4 +1,4 @@
-"""What turns pictures into vectors for an index: an embedder of ours, or an exported one.
+"""What turns images into vectors for an index: an embedder of ours, or an exported one.
 
 Both are asked through the same few methods; the exported one imports no torch.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from lookalike.errors import ConfigError, DataError, ModelError, counted
+from lookalike.errors import ConfigError, DataError, ModelError
 from lookalike.models.embedding_store import Embedded, EmbeddingStore, collect
 from lookalike.search.exported import ExportedEncoder, is_exported
 
@@ -26,7 +26,7 @@ PRECISIONS = ("float32", "bf16")
 
 
 class Encoder(Protocol):
-    """Pictures to vectors.
+    """Images to vectors.
 
     Attributes:
         sha256: of the weights' file: what an index is bound to.
@@ -34,8 +34,8 @@ class Encoder(Protocol):
             it was made of, else its own.
         backbone: the network's name.
         width: numbers a vector.
-        size: side of the prepared picture in pixels.
-        preprocessing: the transform in words; equal words give equal pictures.
+        size: side of the prepared image in pixels.
+        preprocessing: the transform in words; equal words give equal images.
         teacher: SHA-256 of the model whose space this one was trained into, or None.
     """
 
@@ -48,7 +48,7 @@ class Encoder(Protocol):
     teacher: str | None
 
     def pictures(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        """float32 ``(N, D)`` of decoded pictures, uint8 ``(H, W, 3)``."""
+        """float32 ``(N, D)`` of decoded images, uint8 ``(H, W, 3)``."""
         ...
 
     def rows(
@@ -58,11 +58,11 @@ class Encoder(Protocol):
         ...
 
     def prepare(self, picture: np.ndarray) -> np.ndarray:
-        """What the network sees of a picture: uint8 ``(size, size, 3)``."""
+        """What the network sees of an image: uint8 ``(size, size, 3)``."""
         ...
 
     def embed(self, prepared: np.ndarray) -> np.ndarray:
-        """float32 ``(N, D)`` of prepared pictures, uint8 ``(N, size, size, 3)``."""
+        """float32 ``(N, D)`` of prepared images, uint8 ``(N, size, size, 3)``."""
         ...
 
 
@@ -181,7 +181,7 @@ def own_encoder(index: Index) -> Encoder:
         DataError: the index holds none.
     """
     if index.model_folder is None:
-        raise DataError(f"{index.folder} holds no model, so it cannot embed a picture.")
+        raise DataError(f"{index.folder} holds no model, so it cannot embed an image.")
     encoder = open_encoder(index.model_folder, index.manifest.get("precision", "float32"))
     refuse_stranger(encoder, index.manifest, index.folder)
     return encoder
@@ -208,11 +208,10 @@ def refuse_stranger(
     """
     bound = manifest.get("model")
     if bound is None:
-        raise ModelError(f"{where} says of no model, so no picture can be searched in it.")
+        raise ModelError(f"{where} says of no model, so no image can be searched in it.")
     if encoder.width != manifest["width"]:
         raise ModelError(
-            f"The model gives {counted(encoder.width, 'number')} a picture, {where} holds"
-            f" {manifest['width']}."
+            f"The model gives {encoder.width:,}-d vectors, {where} holds {manifest['width']:,}-d."
         )
     origin = bound.get("origin", bound["sha256"])
     if student or encoder.teacher == origin:
@@ -226,7 +225,7 @@ def refuse_stranger(
         )
     if encoder.preprocessing != bound["preprocessing"]:
         raise ModelError(
-            f"{where} was made of pictures prepared by {bound['preprocessing']}; this model "
+            f"{where} was made of images prepared by {bound['preprocessing']}; this model "
             f"prepares them by {encoder.preprocessing}. Build the index again."
         )
 

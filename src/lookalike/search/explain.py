@@ -1,4 +1,4 @@
-"""Which regions made two pictures alike: hide a region, and see how the score falls.
+"""Which regions made two images alike: hide a region, and see how the score falls.
 
 Occlusion (Zeiler & Fergus, ECCV 2014) on both sides of a pair; it asks nothing of the network
 but its embeddings.
@@ -21,16 +21,16 @@ _PAIRS = 3
 
 
 def occlusion(encoder: Encoder, picture: np.ndarray, towards: np.ndarray) -> np.ndarray:
-    """How much of the score each region of a prepared picture holds.
+    """How much of the score each region of a prepared image holds.
 
     Args:
         encoder: embeds.
         picture: uint8 ``(S, S, 3)``, prepared.
-        towards: ``(D,)``, the other picture's vector.
+        towards: ``(D,)``, the other image's vector.
 
     Returns:
         float32 ``(8, 8)``: the mean fall of the score when windows over a cell are filled with the
-        picture's mean colour; below 0 where hiding makes them more alike.
+        image's mean colour; below 0 where hiding makes them more alike.
     """
     side = len(picture)
     edges = np.linspace(0, side, _CELLS + 1).round().astype(int)
@@ -96,7 +96,7 @@ def write_why(
 
 
 def _paint(picture: np.ndarray, heat: np.ndarray, largest: float) -> np.ndarray:
-    """The picture in grey, its warm regions in their own colours under a yellow to red tint."""
+    """The image in grey, its warm regions in their own colours under a yellow to red tint."""
     scaled = Image.fromarray((255 * (heat / max(largest, 1e-12)).clip(0, 1)).astype(np.uint8))
     warm = np.asarray(scaled.resize(picture.shape[1::-1], Image.Resampling.BICUBIC)) / 255.0
     grey = picture.mean(axis=2, keepdims=True) * 0.6 + 60

@@ -45,7 +45,7 @@ class ExportedEncoder:
     """An `Encoder` in onnxruntime or OpenVINO.
 
     Its vectors may be compared with those of the model it was exported from: the export was
-    refused unless real pictures found the same neighbours with both.
+    refused unless real images found the same neighbours with both.
 
     Args:
         folder: of ``lookalike export``.
@@ -165,7 +165,7 @@ def _onnx(folder: Path) -> tuple[Graph, Graph]:
 
 
 def _openvino(folder: Path) -> tuple[Graph, Graph]:
-    """The one graph of the file cut in two where the prepared picture is."""
+    """The one graph of the file cut in two where the prepared image is."""
     import openvino as typed
     from openvino import opset13 as ops
 

@@ -181,4 +181,4 @@ def _number(word: str, condition: str) -> float:
     try:
         return float(word)
     except ValueError as error:
-        raise ConfigError(f"--where {condition}: '{word}' is no number.") from error
+        raise ConfigError(f"--where {condition}: '{word}' is not a number.") from error

@@ -48,7 +48,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(
-            f"{folder} is no index (it has no {MANIFEST}). Make one: "
+            f"{folder} is not an index (it has no {MANIFEST}). Make one: "
             "lookalike index build RUN FOLDER --out INDEX"
         )
     refuse_links(folder, WRITTEN)

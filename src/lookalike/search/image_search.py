@@ -26,7 +26,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Query:
-    """One query: a picture file, perhaps a part of it, or an item of the index.
+    """One query: an image file, perhaps a part of it, or an item of the index.
 
     Attributes:
         name: how it is called in the answer.
@@ -204,7 +204,7 @@ def _query(index: Index, word: str, label: str | None, *, exclude_self: bool) ->
         row = int(index.rows_of([int(word[1:])])[0])
     elif not Path(word).is_file():
         raise DataError(
-            f"{word}: there is no such picture. Name a file, or an item of the index, as '#12'."
+            f"{word}: there is no such image. Name a file, or an item of the index, as '#12'."
         )
     path = word if row is None else str(index.cell("path", row))
     known = row

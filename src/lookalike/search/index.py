@@ -57,7 +57,7 @@ _FEW, _SHARE = 20_000, 0.05
 
 
 class Index(FromImages):
-    """Embedded pictures that can be searched by dot product, added to and removed from.
+    """Embedded images that can be searched by dot product, added to and removed from.
 
     Make one with `build` or `open`. An `Index` is a view of one generation: `add` and `remove`
     return the index after the change, and the old view goes on answering as before.

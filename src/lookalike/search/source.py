@@ -82,12 +82,12 @@ def items_of(table: Table, rows: np.ndarray) -> pd.DataFrame:
 
 
 def stamps(paths: Sequence[str]) -> pd.DataFrame:
-    """Size and time of change of files, −1 where there is none: what tells a changed picture."""
+    """Size and time of change of files, −1 where there is none: what tells a changed image."""
     seen = np.full((len(paths), 2), -1, np.int64)
     for row, path in enumerate(paths):
         try:
             stat = os.stat(path.partition(".shard#")[0])  # noqa: PTH116 (a million of them)
         except OSError:
-            continue  # a missing picture is found, and named, when it is read
+            continue  # a missing image is found, and named, when it is read
         seen[row] = stat.st_size, stat.st_mtime_ns
     return pd.DataFrame(seen, columns=list(STAMP))

@@ -57,7 +57,7 @@ def tune(
 ) -> tuple[list[Point], Point]:
     """Measure the engines over their settings; the fastest that reaches a recall.
 
-    Queries lie between two near items of the index, nearer to one of them, as a new picture of a
+    Queries lie between two near items of the index, nearer to one of them, as a new image of a
     known thing does: rows themselves would be found too easily, being in the graph.
 
     Args:

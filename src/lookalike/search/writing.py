@@ -29,7 +29,7 @@ def refuse_in_the_way(folder: Path, *, overwrite: bool) -> None:
     """Refuse a place that holds something which a new index must not replace.
 
     Raises:
-        RunError: an index, unless ``overwrite``; or anything that is no index.
+        RunError: an index, unless ``overwrite``; or anything that is not an index.
     """
     there = folder / generations.MANIFEST
     ours: set[str] = {*generations.OWN} - {generations.MANIFEST}
@@ -41,7 +41,7 @@ def refuse_in_the_way(folder: Path, *, overwrite: bool) -> None:
                 "(`index add` and `index update` change an index.)"
             )
     elif folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - ours):
-        raise RunError(f"{folder} exists already. It is no index; choose another --out.")
+        raise RunError(f"{folder} exists already. It is not an index; choose another --out.")
 
 
 @dataclass(frozen=True)

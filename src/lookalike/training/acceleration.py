@@ -67,7 +67,7 @@ def _refuse_with_shards(config: Config) -> None:
 
 
 def micro_batch(config: Config, step: SupervisedStep, pictures: int) -> int | None:
-    """How many pictures pass the network at a time on this process; None: all.
+    """How many images pass the network at a time on this process; None: all.
 
     Args:
         config: which may leave it to free memory.

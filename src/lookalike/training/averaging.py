@@ -107,7 +107,7 @@ def refresh_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         model: in evaluation mode but for its batch norms, which learn their statistics.
-        batches: pictures, as the model takes them.
+        batches: images, as the model takes them.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:

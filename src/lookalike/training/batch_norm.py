@@ -1,4 +1,4 @@
-"""Batch norm over the pictures of all processes, on any device."""
+"""Batch norm over the images of all processes, on any device."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _synchronized(module: _BatchNorm, device: torch.device) -> nn.Module:
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch norm whose mean and variance are those of the pictures of all processes.
+    """Batch norm whose mean and variance are those of the images of all processes.
 
     ::
 

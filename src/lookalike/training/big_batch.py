@@ -27,7 +27,7 @@ def two_pass(
 
     Revaud et al., *Learning with average precision* (ICCV 2019, figure 2); Gao et al. (arXiv
     2101.06983) name it gradient caching. A sum over parts of (∂L/∂E_i)·(∂E_i/∂θ) is ∂L/∂θ for
-    every loss. Both passes see the same pictures and draw the same random numbers, so dropout
+    every loss. Both passes see the same images and draw the same random numbers, so dropout
     is the same in both.
 
     Batch norm in training mode normalises each part by the part's own statistics (ghost batch
@@ -40,7 +40,7 @@ def two_pass(
         embed: part → embeddings.
         loss_of: all embeddings → loss; called once, so a memory bank enqueues once.
         back: back-propagates a loss, or embeddings and their gradient.
-        parts: the pictures, cut.
+        parts: the images, cut.
         model: whose buffers the second pass must leave as they are.
         sync: around each part's second pass; told whether it is the last, with which processes
             average their gradients.

@@ -50,7 +50,7 @@ class Progress:
         best_epoch: after how many epochs it was reached.
         stale: evaluations since then.
         stopped: the run ended before its last epoch, because nothing got better.
-        micro_batch: pictures at a time, as they were found from free memory.
+        micro_batch: images at a time, as they were found from free memory.
     """
 
     epoch: int = 0

@@ -82,7 +82,7 @@ class Display:
         says = " (the backbone's own, where not said otherwise)" if own else ""
         self.console.say(f"images   {preprocessing.words(model)}{says}")
         self.console.say(
-            f"training {counted(len(rows), 'picture')} of "
+            f"training {counted(len(rows), 'image')} of "
             f"{counted(rows.num_classes(0), 'class', 'classes')}, "
             f"{counted(training.config.epochs, 'epoch')}"
         )
@@ -105,7 +105,7 @@ class Display:
         left = (self._epochs * self._epoch_steps - done) * clock["seconds_per_step"]
         self.console.say(
             f"epoch {row['epoch']:3d}  step {done}  loss {row['values']['loss']:.4f}  "
-            f"{clock['pictures_per_second']:.0f} pictures/s  {timedelta(seconds=round(left))} left"
+            f"{clock['pictures_per_second']:.0f} images/s  {timedelta(seconds=round(left))} left"
         )
 
     def step(self, progress: Progress) -> None:

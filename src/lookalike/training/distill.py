@@ -1,4 +1,4 @@
-"""The distillation step: a student learns to place pictures where its teacher does."""
+"""The distillation step: a student learns to place images where its teacher does."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
-        """Pictures ``(B, 3, H, W)`` → unit vectors ``(B, D)`` in float32 or float64."""
+        """Images ``(B, 3, H, W)`` → unit vectors ``(B, D)`` in float32 or float64."""
         with autocast(pictures.device, self.precision):
             return at_least_float32(self.model(pictures))
 
@@ -49,7 +49,7 @@ class Stored:
     Attributes:
         embeddings: float32 ``(N, D)``.
         labels: int64 ``(N, L)``.
-        known: ``(N,)`` bool: rows whose picture could be read; the others' embeddings are zeros.
+        known: ``(N,)`` bool: rows whose image could be read; the others' embeddings are zeros.
     """
 
     embeddings: Tensor
@@ -70,11 +70,11 @@ class Stored:
 
 @dataclass
 class Ranking:
-    """A loss of labels by which pictures rank a teacher's gallery.
+    """A loss of labels by which images rank a teacher's gallery.
 
     Attributes:
         loss: of PML's calling convention; it is handed the gallery as its reference.
-        weight: of each picture's loss.
+        weight: of each image's loss.
     """
 
     loss: nn.Module
@@ -97,10 +97,10 @@ class DistillStep(SupervisedStep):
 
     Attributes:
         teacher: embeds the batch's ``teacher_pictures``, ``(B, P, 3, d, d)``.
-        stored: or the teacher's embeddings of all training rows, found by ``index``; each picture
+        stored: or the teacher's embeddings of all training rows, found by ``index``; each image
             then has one view.
         ranking: also rank the teacher's gallery, which is all that is stored, or else the
-            teacher's views of the batch. Counted once a picture, as the loss is summed over them.
+            teacher's views of the batch. Counted once an image, as the loss is summed over them.
         widths: prefixes of the embedding, each compared with the same prefix of the teacher's.
     """
 

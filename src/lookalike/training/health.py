@@ -65,10 +65,10 @@ def uniformity(x: Tensor, t: float = 2.0) -> float:
 
 @torch.no_grad()
 def alignment(x: Tensor, labels: Tensor) -> float:
-    """How far apart pictures of a class are: the mean of ‖x_i − x_j‖² over pairs of a class.
+    """How far apart images of a class are: the mean of ‖x_i − x_j‖² over pairs of a class.
 
-    Wang & Isola 2020, equation 2 with α = 2; there a pair is two views of a picture, here two
-    pictures of a class. 0 when every class is a point, 2 when classes are strewn at random.
+    Wang & Isola 2020, equation 2 with α = 2; there a pair is two views of an image, here two
+    images of a class. 0 when every class is a point, 2 when classes are strewn at random.
 
     Args:
         x: ``(n, D)``.
@@ -86,14 +86,14 @@ def alignment(x: Tensor, labels: Tensor) -> float:
 
 @torch.no_grad()
 def hubness(x: Tensor, k: int = 10) -> float:
-    """Skewness of how often a picture is among the k nearest of the others.
+    """Skewness of how often an image is among the k nearest of the others.
 
     ::
 
         E[(N_k − μ)³] / σ³
 
-    Radovanović et al., *Hubs in space*, JMLR 2010. Near 0 no picture is everybody's neighbour;
-    above 2 or so, a few hubs fill most result lists. With k others or fewer every picture would
+    Radovanović et al., *Hubs in space*, JMLR 2010. Near 0 no image is everybody's neighbour;
+    above 2 or so, a few hubs fill most result lists. With k others or fewer every image would
     occur equally often: NaN.
 
     Args:
@@ -113,9 +113,9 @@ def hubness(x: Tensor, k: int = 10) -> float:
 
 @torch.no_grad()
 def active_share(gradient: Tensor, threshold: float = 1e-3) -> float:
-    """Share of a batch's pictures that the loss still moves.
+    """Share of a batch's images that the loss still moves.
 
-    A picture none of whose terms is active (every triplet beyond its margin, every negative far
+    An image none of whose terms is active (every triplet beyond its margin, every negative far
     enough) gets no gradient at its embedding. One counts as active with a gradient longer than
     ``threshold`` times the longest of the batch.
 

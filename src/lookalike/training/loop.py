@@ -83,7 +83,7 @@ class Loop:
 
         Raises:
             Interrupted: SIGINT or SIGTERM came; the listener has saved the state.
-            NumericsError: the loss is no number any more.
+            NumericsError: the loss is not a number any more.
         """
         with _stop_signals() as stop:
             while not progress.ended(self.epochs):

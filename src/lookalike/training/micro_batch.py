@@ -1,4 +1,4 @@
-"""How many pictures pass a network at a time, found from free memory."""
+"""How many images pass a network at a time, found from free memory."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from lookalike import distributed
 from lookalike.training.big_batch import Buffers
 
 SHARE = 0.7  # of free memory; the rest is for the loss, and for what allocators lose
-_PROBE = (2, 4)  # pictures; what the second needs more than the first is due to the pictures
+_PROBE = (2, 4)  # images; what the second needs more than the first is due to the images
 
 
 def find_micro_batch(
     embed: Callable[[Tensor], Tensor], model: nn.Module, picture: Tensor, free: int
 ) -> int:
-    """The most pictures whose way forward and back fits into free memory, at least 1.
+    """The most images whose way forward and back fits into free memory, at least 1.
 
     ::
 
         n = ⌊(0.7 · free − 3 · weights) / (saved + 3 · largest)⌋
 
     ``weights`` are the bytes of what trains: its gradient and an optimiser's two moments are still
-    to come. ``saved`` are the bytes that a picture leaves for the way back, counted as autograd
+    to come. ``saved`` are the bytes that an image leaves for the way back, counted as autograd
     saves them; ``largest`` is its part of the largest of these tensors, three of which exist for a
     moment on the way back (what comes in, what goes out, scratch). The count is exact, draws no
     random number that training would miss, and moves no batch norm. The real peak beside what was
     free: ``benchmarks/engine.py``.
 
     Args:
-        embed: pictures → embeddings, as in training.
+        embed: images → embeddings, as in training.
         model: the network behind it.
         picture: one, uint8 ``(3, H, W)``, where the model is.
         free: bytes; see :func:`free_memory`.

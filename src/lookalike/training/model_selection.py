@@ -61,7 +61,7 @@ def monitored(table: dict[str, dict[str, float]], metric: str, splits: list[str]
 def judge(progress: Progress, value: float, config: Config) -> bool:
     """Whether a value is the best so far; counts towards an early stop where it is not.
 
-    A value that is no number is better than none, and worse than any number.
+    A value that is not a number is better than none, and worse than any number.
     """
     c = config.early_stop
     first = progress.best is None or (math.isnan(progress.best) and not math.isnan(value))

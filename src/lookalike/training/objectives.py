@@ -1,4 +1,4 @@
-"""What a run learns from, labels or a teacher: the pictures it is shown and the step it takes."""
+"""What a run learns from, labels or a teacher: the images it is shown and the step it takes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def lesson(
 
     Raises:
         ConfigError: a loss that ranks no gallery, or groups that no process holds whole.
-        DataError: a picture that the teacher cannot be shown.
+        DataError: an image that the teacher cannot be shown.
     """
     if tutor is not None:
         return _taught(config, model, tutor, training, sampler)
@@ -152,7 +152,7 @@ def _check_mode(config: Config, taught: bool) -> None:
         )
     if c.mode == "ts_aug" and c.rank and c.mixup:
         raise ConfigError(
-            f"distillation.rank beside distillation.mixup={c.mixup}: a view mixed of two pictures "
+            f"distillation.rank beside distillation.mixup={c.mixup}: a view mixed of two images "
             "has no label to be ranked by. Set distillation.mixup=0."
         )
     if c.mode == "ts_aug" and c.cache is not None:
@@ -178,7 +178,7 @@ def _ranking(config: Config, training: Table, width: int) -> Ranking | None:
     )
     if isinstance(loss, AsymmetricDistillation) or any(True for _ in loss.parameters()):
         raise ConfigError(
-            f"distillation.rank.name={node['name']}: it compares no pictures with a gallery. Give "
+            f"distillation.rank.name={node['name']}: it compares no images with a gallery. Give "
             "a rank or pair loss, such as smooth_ap."
         )
     return Ranking(loss, c.rank_weight)
@@ -204,7 +204,7 @@ def _coupled_loader(
     share = config.batch_size // distributed.world_size()
     if c.mixup and distributed.is_active() and share % c.group:
         raise ConfigError(
-            f"distillation.group={c.group}: each process has {counted(share, 'picture')} of a"
+            f"distillation.group={c.group}: each process has {counted(share, 'image')} of a"
             " batch, and a "
             "group of partners in mix-up must lie within one. Set a group that divides it."
         )

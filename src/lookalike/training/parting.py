@@ -93,7 +93,7 @@ def read_trace(file: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise ConfigError(
             f"{file}: cannot be read as a trace ({reason}). `lookalike train … --trace FILE` "
             "writes one."

@@ -1,4 +1,4 @@
-"""One training step: batches of pictures to a loss, gradients, and a move of the weights."""
+"""One training step: batches of images to a loss, gradients, and a move of the weights."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SupervisedStep:
         scaler: scales the loss, for float16; None elsewhere.
         clip_norm: largest gradient norm of the network, or None. Proxies are left out, as in
             HAPPIER and SupRank: their gradients are of another scale.
-        micro_batch: pictures that pass the network at a time; None: all. See
+        micro_batch: images that pass the network at a time; None: all. See
             :func:`~lookalike.training.big_batch.two_pass`.
         recomputes: the model computes its activations a second time on the way back.
         negatives: rows that the sampler mined for each anchor of a batch; the loss is then given
@@ -77,7 +77,7 @@ class SupervisedStep:
         return self.descend(pictures, lambda embeddings: self._loss(embeddings, labels, index))
 
     def descend(self, pictures: Tensor, loss_of: Callable[[Tensor], Tensor]) -> float:
-        """Add the gradients of a loss of pictures' embeddings, and return its value.
+        """Add the gradients of a loss of images' embeddings, and return its value.
 
         Args:
             pictures: ``(B, 3, H, W)``, where the model is; in parts if ``micro_batch`` says so.

@@ -8,7 +8,7 @@ from typing import Any
 
 from lookalike import components
 from lookalike.config import Config
-from lookalike.errors import ConfigError, counted
+from lookalike.errors import ConfigError
 from lookalike.evaluation.asymmetric import load_model
 from lookalike.models import published, published_network, weights
 from lookalike.models.create import create_model
@@ -22,7 +22,7 @@ class Tutor:
     """A teacher, loaded.
 
     Attributes:
-        model: its network, prepared for pictures of ``distillation.teacher_size``.
+        model: its network, prepared for images of ``distillation.teacher_size``.
         sha256: of its weights' file, by which an index it built knows its students.
         folder: whether it came from a model folder, so that an index can be built with it as it is.
         notes: what a person should know of it.
@@ -56,7 +56,7 @@ def tutor_of(config: Config, student: Embedder) -> Tutor | None:
     notes = [f"teacher  {teacher.spec.backbone}, {width}-wide embeddings, {teacher.spec.size} px"]
     if student.width != width:
         notes.append(
-            f"         the student's {counted(student.width, 'number')} are projected to {width}"
+            f"         student embeddings are projected from {student.width:,}-d to {width:,}-d"
         )
         student.project(width)
         student.to(student.device)

@@ -1,4 +1,4 @@
-"""A teacher's embeddings of the training pictures: computed once, and kept for other runs."""
+"""A teacher's embeddings of the training images: computed once, and kept for other runs."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from lookalike.training.teacher import Tutor
 def store(
     config: Config, tutor: Tutor, training: Table, precision: torch.dtype | None
 ) -> tuple[Stored, str]:
-    """The teacher's embedding of every training picture, seen once as evaluation sees it.
+    """The teacher's embedding of every training image, seen once as evaluation sees it.
 
     With ``distillation.cache=FOLDER`` they are read from there, or left there for the next run,
     under a name made of all that they depend on: the teacher's weights, the rows, size and time of
-    every picture's file, the transform, the precision.
+    every image's file, the transform, the precision.
 
     Returns:
         The embeddings, and how they were come by, in words.
 
     Raises:
-        DataError: a picture that cannot be read, where those are refused.
+        DataError: an image that cannot be read, where those are refused.
         RunError: a cached file that is damaged.
     """
     file = _file(config, tutor, training, precision)
@@ -52,7 +52,7 @@ def store(
             broken=broken_policy(config),
             precision=precision,
         )
-        words = f"it has embedded {counted(len(rows), 'picture')}"
+        words = f"it has embedded {counted(len(rows), 'image')}"
         if file is not None:
             words += f", kept in {file}"
             if distributed.is_main():

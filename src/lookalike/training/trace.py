@@ -123,7 +123,9 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         except (ValueError, RecursionError):
             if number == len(lines):
                 break
-            raise RunError(f"--trace: {file}, line {number} is no JSON; name a new file.") from None
+            raise RunError(
+                f"--trace: {file}, line {number} is not valid JSON; name a new file."
+            ) from None
     if not rows or rows[0].get("kind") != KIND:
         raise RunError(f"--trace: {file} is no trace of a training; name a new file.")
     return rows

@@ -77,7 +77,7 @@ class Training:
         self.display = Display(console)
         self.device = pick_device(config.device)
         self.precision = pick_precision(config.precision, self.device)
-        with console.counting("drawing pictures") as progress:
+        with console.counting("drawing images") as progress:
             self.table: Table = (
                 build_table(config, progress) if given.table is None else given.table
             )
@@ -201,14 +201,14 @@ class Training:
             self.frozen.prepare(advance)
 
     def _choose_micro_batch(self, progress: Progress) -> None:
-        """How many pictures pass the network at a time; a resumed run keeps what it found."""
+        """How many images pass the network at a time; a resumed run keeps what it found."""
         if progress.micro_batch is None and self.frozen is None:
             local = self.config.batch_size // distributed.world_size()
             self.model.train()
             progress.micro_batch = acceleration.micro_batch(self.config, self.step, local)
         self.step.micro_batch = progress.micro_batch
         if self.config.micro_batch == "auto" and progress.micro_batch is not None:
-            pictures = counted(progress.micro_batch, "picture")
+            pictures = counted(progress.micro_batch, "image")
             self.console.say(f"         {pictures} at a time, as memory has it")
 
     def _begin(self, *, overwrite: bool) -> Progress:

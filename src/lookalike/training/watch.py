@@ -33,7 +33,7 @@ class Watch:
     Args:
         step: the step to look at.
         every: steps between two rows; 0: none.
-        folder: where the batch is kept whose loss is no number.
+        folder: where the batch is kept whose loss is not a number.
         path_of: row of the training table → its file.
     """
 
@@ -55,7 +55,7 @@ class Watch:
     # ── what the loop asks of a step ───────────────────────────────────────────────────────────
 
     def backward(self, batch: dict[str, Any]) -> float:
-        """As the step's; a loss that is no number keeps the batch and says where it broke.
+        """As the step's; a loss that is not a number keeps the batch and says where it broke.
 
         Raises:
             NumericsError: names the folder of the batch.
@@ -152,7 +152,7 @@ class Watch:
             values["alignment"] = health.alignment(x, finest)
         return values
 
-    # ── a loss that is no number ───────────────────────────────────────────────────────────────
+    # ── a loss that is not a number ───────────────────────────────────────────────────────────────
 
     def _keep(self, batch: dict[str, Any]) -> str:
         """Save the batch for inspection; a sentence that says where it is and what broke."""
@@ -168,7 +168,7 @@ class Watch:
         rows = [{"row": row, "path": self.path_of(row)} for row in tensors["index"].tolist()]
         write_with(folder / "batch.safetensors", lambda path: save_file(tensors, path))
         write_text(folder / "rows.json", json.dumps({"where": where, "rows": rows}, indent=2))
-        return f"{where} The batch is kept in {folder}: pictures, labels, embeddings and paths."
+        return f"{where} The batch is kept in {folder}: images, labels, embeddings and paths."
 
     def _where(self) -> str:
         """The first place, from the weights to the loss, that holds no number."""
@@ -205,7 +205,7 @@ class Proxies:
         level: the label column they are classes of.
     """
 
-    # With 50 pictures a class on the average, one that is drawn fairly has come up.
+    # With 50 images a class on the average, one that is drawn fairly has come up.
     ENOUGH = 50
 
     def __init__(self, classes: int, level: int) -> None:
@@ -232,7 +232,7 @@ class Proxies:
         self.pictures += len(column)
 
     def starved(self) -> float | None:
-        """Share of proxies that no picture has pulled; None while it is too early to say."""
+        """Share of proxies that no image has pulled; None while it is too early to say."""
         if self.pictures < self.ENOUGH * self.classes:
             return None
         return float((self.seen == 0).double().mean())
@@ -247,7 +247,7 @@ class Proxies:
 
 
 class _Clock:
-    """Seconds between two rows: waited for pictures, and worked with them."""
+    """Seconds between two rows: waited for images, and worked with them."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

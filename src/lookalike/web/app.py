@@ -66,7 +66,7 @@ class Meters:
             registry=self.registry, buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
         )  # fmt: skip
         self.items = prometheus.Gauge(
-            "lookalike_items", "Pictures in the index", registry=self.registry
+            "lookalike_items", "Images in the index", registry=self.registry
         )
         self.deaths = prometheus.Gauge(
             "lookalike_decoder_deaths", "Decoders that died or hung", registry=self.registry
@@ -174,14 +174,14 @@ def _add_search(app: FastAPI, service: Service, turns: Turns) -> None:
         where: Annotated[list[str] | None, Form(description="COLUMN=VALUE")] = None,
         min_score: Annotated[float | None, Form(ge=-1, le=1)] = None,
         box: Annotated[
-            str | None, Form(description="x_1,y_1,x_2,y_2 in pixels of the upright picture")
+            str | None, Form(description="x_1,y_1,x_2,y_2 in pixels of the upright image")
         ] = None,
         rerank: Annotated[str | None, Form()] = None,
         fuse: Annotated[str, Form(description="average or best")] = "average",
     ) -> Any:
-        """The nearest pictures of one thing, shown by uploads and items together."""
+        """The nearest images of one thing, shown by uploads and items together."""
         if len(picture or []) + len(ids or []) > 16:
-            raise DataError("at most 16 pictures at a time")
+            raise DataError("at most 16 images at a time")
         for number in ids or []:
             if not 0 <= number <= 2**53:
                 raise Absent(f"there is no item {number}")
@@ -205,7 +205,7 @@ def _add_items(app: FastAPI, service: Service, turns: Turns, settings: Settings)
         responses={200: {"content": {"image/jpeg": {}}}},
     )
     async def thumbnail(number: _ITEM, side: Annotated[int, Query(ge=32, le=1024)] = 256) -> Any:
-        """An item's picture, at most ``side`` pixels wide and high."""
+        """An item's image, at most ``side`` pixels wide and high."""
         data = await run_in_threadpool(service.thumbnail, number, side)
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private"})
 
@@ -214,7 +214,7 @@ def _add_items(app: FastAPI, service: Service, turns: Turns, settings: Settings)
         picture: Annotated[UploadFile, File()],
         label: Annotated[str, Form(max_length=200)] = "",
     ) -> Any:
-        """Add a picture to the index; only where the server was started with --changes."""
+        """Add an image to the index; only where the server was started with --changes."""
         _allow_changes(settings)
         data = await picture.read()
         return await turns.run(lambda: service.add(data, label))

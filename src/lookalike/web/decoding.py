@@ -16,7 +16,7 @@ from lookalike.web.worker import read_frame, write_frame
 
 
 class Decoders:
-    """Decodes pictures outside this process.
+    """Decodes images outside this process.
 
     Args:
         count: processes at most; the first is started at once, others when all are busy.
@@ -52,7 +52,7 @@ class Decoders:
         """uint8 ``(H, W, 3)`` of an image that is sent, cut to a box in pixels.
 
         Raises:
-            DataError: no picture, too large a one, a box outside it, or a decoder died of it.
+            DataError: no image, too large a one, a box outside it, or a decoder died of it.
         """
         limits = self._sent | {"resized": self.resized}
         head, raw = self._ask({"box": box, "thumbnail": None, "limits": limits}, data)

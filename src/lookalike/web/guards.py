@@ -122,7 +122,7 @@ class Guard:
                 return refused
         length = headers.get("content-length", "0")
         if not length.isdecimal():
-            return 400, "Content-Length is no number"
+            return 400, "Content-Length is not a number"
         if int(length) > self.settings.max_body:
             return 413, self._large()
         cost = _THUMBNAIL if path.endswith("/thumbnail") else 1.0
@@ -159,7 +159,7 @@ class Guard:
 
 
 def _place(origin: str) -> str | None:
-    """Host and port of an Origin; None for what is no address."""
+    """Host and port of an Origin; None for what is not an address."""
     try:
         return urlsplit(origin).netloc
     except ValueError:

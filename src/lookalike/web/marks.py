@@ -2,10 +2,10 @@
 
 marks.jsonl     a line a mark, appended; see `lookalike.records`
 marks.csv       a dataset table: train on it, or evaluate with it
-pictures/       the uploaded queries that were marked
+images/       the uploaded queries that were marked
 
-Pictures joined by "right" are one class. Its name is a label that one of them has in the index, or
-``marked-N``. What was only ever marked wrong is a distractor (−1). Queries are the pictures that
+Images joined by "right" are one class. Its name is a label that one of them has in the index, or
+``marked-N``. What was only ever marked wrong is a distractor (−1). Queries are the images that
 were searched with; the gallery is what was marked.
 """
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 
 class Hit(BaseModel):
-    """A picture that was found."""
+    """An image that was found."""
 
     id: int
     name: str = Field(description="its path below the indexed folder")
@@ -19,7 +19,7 @@ class Answer(BaseModel):
 
     hits: list[Hit]
     seconds: float
-    count: int = Field(description="pictures in the index")
+    count: int = Field(description="images in the index")
 
 
 class Item(BaseModel):

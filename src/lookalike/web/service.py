@@ -42,7 +42,7 @@ _LABELS = 500
 
 
 class Absent(LookalikeError):  # noqa: N818 (an answer of HTTP: 404)
-    """There is no such item, or its picture may not be shown."""
+    """There is no such item, or its image may not be shown."""
 
 
 class Forbidden(LookalikeError):  # noqa: N818 (an answer of HTTP: 403)
@@ -128,16 +128,16 @@ class Service:
         box: tuple[float, float, float, float] | None = None,
         fuse: str = "average",
     ) -> dict[str, Any]:
-        """Search with uploads and items together, as pictures of one thing.
+        """Search with uploads and items together, as images of one thing.
 
         Raises:
-            DataError: nothing to search with, or a picture that cannot be decoded.
+            DataError: nothing to search with, or an image that cannot be decoded.
             Absent: no such item.
         """
         pair, began = self.state.present(), time.perf_counter()
         index = pair.index
         if not uploads and not ids:
-            raise DataError("send a picture, or the id of an item")
+            raise DataError("send an image, or the id of an item")
         vectors, own = [], [self._row(index, number) for number in ids]
         with self._stage("decode"):
             pictures = [self.decoders.pixels(data, box) for data in uploads]
@@ -183,7 +183,7 @@ class Service:
         }
 
     def thumbnail(self, number: int, side: int) -> bytes:
-        """An item's picture as a JPEG, at most ``side`` pixels wide and high."""
+        """An item's image as a JPEG, at most ``side`` pixels wide and high."""
         index = self.present()
         row = self._row(index, number)
         with self._lock:
@@ -194,7 +194,7 @@ class Service:
             try:
                 data = self.decoders.thumbnail(self._file(index, row), side, _box(index, row))
             except DataError as error:
-                raise Absent("the picture of this item can no longer be read") from error
+                raise Absent("the image of this item can no longer be read") from error
         with self._lock:
             before = self._thumbnails.pop((number, side), b"")
             self._thumbnails[number, side] = data
@@ -204,7 +204,7 @@ class Service:
         return data
 
     def add(self, data: bytes, label: str) -> dict[str, Any]:
-        """Add an uploaded picture to the index; it is kept beside it, encoded again."""
+        """Add an uploaded image to the index; it is kept beside it, encoded again."""
         pair = self.state.present()
         pixels = self.decoders.pixels(data)
         vector = pair.require_encoder().pictures([pixels])
@@ -248,7 +248,7 @@ class Service:
             self._require_room(len(file))
             query, label = self.marks.keep(file), None
         else:
-            raise DataError("say what was searched with: query_id, or the picture")
+            raise DataError("say what was searched with: query_id, or the image")
         return self.marks.add(
             {
                 "query": query,
@@ -337,7 +337,7 @@ class Service:
         try:
             return Path(real).read_bytes()
         except OSError as error:
-            raise Absent("the picture of this item is no longer there") from error
+            raise Absent("the image of this item is no longer there") from error
 
     def _label(self, index: Index, row: int) -> str | None:
         label = str(index.cell(index.levels[0], row)) if index.levels else "-1"
@@ -370,7 +370,7 @@ def _new_item(index: Index, path: str, label: str) -> pd.DataFrame:
         return frame.astype({name: index.items[name].dtype for name in frame})
     except ValueError as error:
         raise DataError(
-            f"label: '{label}' is no number, and the labels of this index are"
+            f"label: '{label}' is not a number, and the labels of this index are"
         ) from error
 
 

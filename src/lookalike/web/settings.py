@@ -67,7 +67,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.token is not None and not self.token.strip():
             raise ConfigError(
-                "--token is empty, which is no token. Leave it out (one is drawn where the "
+                "--token is empty, which is not a token. Leave it out (one is drawn where the "
                 "address asks for one), or give a long word that others cannot guess."
             )
         if self.token is None and not is_loopback(self.host):

@@ -9,7 +9,7 @@ from lookalike.data.table import Table
 
 
 def cached(root: str | Path, *, verify: bool = False) -> Table:
-    """What `lookalike.data.cache.build_cache` wrote: small pictures in a few large files.
+    """What `lookalike.data.cache.build_cache` wrote: small images in a few large files.
 
     Args:
         root: the cache's folder.

@@ -106,7 +106,7 @@ def _above(base: Path, taxonomy: str, levels: Sequence[str] | None) -> pd.DataFr
 
 def _column(file: Path, name: str) -> pd.Series:
     rows = fields(file, 2)
-    index = [whole_number(row[0], file, "the picture's number") for row in rows]
+    index = [whole_number(row[0], file, "the image's number") for row in rows]
     return pd.Series([row[1] for row in rows], index=index, name=name, dtype="str")
 
 
@@ -119,14 +119,14 @@ def _by_id(file: Path, wanted: pd.Index) -> pd.Series:
 
 def _refuse_lost(file: Path, lost: Sequence[object] | pd.Index) -> None:
     if len(lost):
-        raise DataError(f"{file}: no line for picture {lost[0]} ({len(lost)} missing in all)")
+        raise DataError(f"{file}: no line for image {lost[0]} ({len(lost)} missing in all)")
 
 
 def _boxes(base: Path, wanted: pd.Index) -> pd.DataFrame:
     file = base / "bounding_boxes.txt"
     if not file.exists():
         raise DataError(
-            f"{file} is missing, which crop=true needs (a line a picture: number x y width height)."
+            f"{file} is missing, which crop=true needs (a line an image: number x y width height)."
             " It comes with CUB_200_2011.tgz; or set dataset.crop=false"
         )
     rows = {row[0]: row[1:] for row in fields(file, 5)}

@@ -140,7 +140,7 @@ def _folder(benchmark: Path, role: str, base: Path) -> str:
         if (benchmark / name).is_dir():
             return f"{(benchmark / name).relative_to(base).as_posix()}/"
     raise DataError(
-        f"{benchmark}: no folder of {role} pictures ({role}/ or imgs/). Expected: {_LAYOUT}"
+        f"{benchmark}: no folder of {role} images ({role}/ or imgs/). Expected: {_LAYOUT}"
     )
 
 

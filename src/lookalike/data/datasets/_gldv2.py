@@ -13,7 +13,7 @@ from lookalike.data.table import Table
 from lookalike.errors import DataError, counted
 
 _LAYOUT = (
-    "train_clean.csv, retrieval_solution_v2.1.csv, index_image_to_landmark.csv and the pictures in"
+    "train_clean.csv, retrieval_solution_v2.1.csv, index_image_to_landmark.csv and the images in"
     " train/a/b/c/abc….jpg, test/…, index/… (or below images/)"
 )
 _OFFICIAL = {"train": 1580470}
@@ -38,7 +38,7 @@ def gldv2(
         root: the folder with the CSV files.
         hierarchy: levels landmark, cluster and overall cluster; rows without a cluster are left
             out and counted.
-        evaluation: also read queries and gallery (762,000 pictures more).
+        evaluation: also read queries and gallery (762,000 images more).
         train_clusters: file with columns landmark_id, cluster, overall_cluster for training.
         index_clusters: the same for the index set.
 
@@ -62,7 +62,7 @@ def gldv2(
         frame, left_out = _with_clusters(base, frame, clusters)
         levels = ("landmark", *_HIERARCHY)
         if left_out:
-            notes.append(f"{counted(left_out, 'picture')} of landmarks without a cluster left out")
+            notes.append(f"{counted(left_out, 'image')} of landmarks without a cluster left out")
     prefix = frame["split"].map({"train": "", "test": "index/"})
     frame["landmark"] = prefix + frame["landmark"].astype("str")
     return Table.from_frame(frame, levels=levels, name="gldv2", root=base, notes=notes, source=base)

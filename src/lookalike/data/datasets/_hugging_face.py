@@ -45,16 +45,16 @@ def hugging_face(
     seed: int = 0,
     cache: str | Path | None = None,
 ) -> Table:
-    """A picture data set of the Hugging Face hub, downloaded or saved to disk.
+    """An image data set of the Hugging Face hub, downloaded or saved to disk.
 
     Reads the Parquet files of a repository (``huggingface-cli download --repo-type dataset``) or
-    the Arrow files of ``save_to_disk``; the ``datasets`` package is not needed. Pictures that lie
+    the Arrow files of ``save_to_disk``; the ``datasets`` package is not needed. Images that lie
     inside those files are written out once, below the cache. Class names are taken over. A row
     without a label (−1 or null) is a distractor, which matches nothing.
 
     Args:
         root: the folder.
-        picture: column with the pictures.
+        picture: column with the images.
         levels: label columns, finest first.
         splits: which split of theirs becomes which of ours, such as ``{"validation": "test"}``;
             by default their names stay. Without a split to evaluate, the classes are divided.
@@ -63,10 +63,10 @@ def hugging_face(
         test_classes: where there is no split to evaluate: share, number or names of the classes
             to test on.
         seed: of that draw.
-        cache: where pictures are written; by default below ``$XDG_CACHE_HOME`` or ``~/.cache``.
+        cache: where images are written; by default below ``$XDG_CACHE_HOME`` or ``~/.cache``.
 
     Raises:
-        DataError: no such files, a column that is missing, a row without a picture, or a class
+        DataError: no such files, a column that is missing, a row without an image, or a class
             code beyond the names.
         ConfigError: no such configuration.
     """
@@ -147,7 +147,7 @@ def _origin(file: Path, base: Path) -> _Origin:
 def _configured(
     origins: list[_Origin], config: str | None, base: Path
 ) -> tuple[list[str], list[tuple[_Origin, str]]]:
-    """Notes, and the files of one configuration, or of all, each with a folder for its pictures."""
+    """Notes, and the files of one configuration, or of all, each with a folder for its images."""
     names = sorted({o.config for o in origins})
     shown = [n or "." for n in names]
     if config is not None:
@@ -224,7 +224,7 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
 
 
 def _write(cell: Any, file: Path, folder: Path, name: str) -> str:
-    """The path of a picture; what lies inside the file is written out below the folder."""
+    """The path of an image; what lies inside the file is written out below the folder."""
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     if isinstance(data, bytes):
         given = cell.get("path") if isinstance(cell, dict) else None
@@ -237,5 +237,5 @@ def _write(cell: Any, file: Path, folder: Path, name: str) -> str:
         return str(target)
     path = cell.get("path") if isinstance(cell, dict) else cell
     if not isinstance(path, str):
-        raise DataError(f"{file}: {name} has no picture, only {cell!r:.80}")
+        raise DataError(f"{file}: {name} has no image, only {cell!r:.80}")
     return str((file.parent / path).resolve())

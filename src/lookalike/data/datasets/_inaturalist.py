@@ -37,9 +37,9 @@ def inaturalist(
         guise: ``"base"``: levels species and super-category, from the paths; ``"full"``: seven
             levels from ``train2018.json`` or ``categories.json``; ``"open_world"``: of PSS, where
             a sixth of the species is known: split ``train`` is labelled (L_in), ``u_in`` holds
-            unlabelled pictures of the same species, ``u_out`` of others, from
+            unlabelled images of the same species, ``u_out`` of others, from
             ``lin_train_set1.txt``, ``uin_train_set1.txt`` and ``uout_train_set1.txt`` (without the
-            last: all training pictures of other species).
+            last: all training images of other species).
         train_list: another list of the training images than the guise's; its name where the split
             files lie, or a path. An open world then has it for L_in.
         test_list: as ``train_list``, of the test images.
@@ -127,13 +127,13 @@ def _categories(base: Path) -> dict[int, dict[str, Any]]:
 
 
 def _category_list(file: Path) -> list[dict[str, Any]]:
-    # train2018.json lists half a million pictures besides: only its categories are parsed.
+    # train2018.json lists half a million images besides: only its categories are parsed.
     text = file.read_text(encoding="utf-8-sig")
     start = text.find("[", max(text.find('"categories"'), 0))
     try:
         found = json.JSONDecoder().raw_decode(text, max(start, 0))[0]
     except json.JSONDecodeError as e:
-        raise DataError(f"{file}: is no JSON with categories: {e}") from None
+        raise DataError(f"{file}: is not valid JSON with categories: {e}") from None
     if not isinstance(found, list) or not all(isinstance(c, dict) and "id" in c for c in found):
         raise DataError(f"{file}: its categories are no list of entries with an id")
     return found

@@ -24,7 +24,7 @@ def inshop(root: str | Path) -> Table:
     The levels are item, category (``WOMEN/Dresses``) and gender.
 
     Args:
-        root: the folder that holds the partition file and the pictures.
+        root: the folder that holds the partition file and the images.
 
     Raises:
         DataError: a file that is missing or cannot be read, naming it and the layout.

@@ -37,7 +37,9 @@ def split_dictionary(
         name = "train" if split == "val" and not validation else str(split)
         for place, paths in enumerate(classes):
             if not isinstance(paths, (list, tuple)) or not all(isinstance(p, str) for p in paths):
-                raise DataError(f"{file}: class {place} of '{split}' is no list of paths; {_FORM}")
+                raise DataError(
+                    f"{file}: class {place} of '{split}' is not a list of paths; {_FORM}"
+                )
             rows += [(path, number, name) for path in paths]
             number += 1
     frame = pd.DataFrame(rows, columns=["path", "label", "split"])
@@ -58,11 +60,11 @@ def _read(file: Path) -> dict[str, list[Any]]:
         except OSError as e:
             raise DataError(f"{file}: cannot be read: {e.strerror or e}") from None
         except (ValueError, RecursionError) as e:
-            raise DataError(f"{file}: is no JSON: {e}") from None
+            raise DataError(f"{file}: is not valid JSON: {e}") from None
     else:
         content = unpickle.load(file)
     if not isinstance(content, dict) or not all(
         isinstance(classes, (list, tuple)) for classes in content.values()
     ):
-        raise DataError(f"{file}: is no split dictionary; expected {_FORM}")
+        raise DataError(f"{file}: is not a split dictionary; expected {_FORM}")
     return content

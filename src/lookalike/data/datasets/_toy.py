@@ -1,4 +1,4 @@
-"""The built-in pictures as a dataset."""
+"""The built-in images as a dataset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def toy(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Table:
-    """Draw the built-in pictures, or find them drawn, and return their table.
+    """Draw the built-in images, or find them drawn, and return their table.
 
     The levels are species, genus and family. Half of the species of every genus are for training
     and the other half, never seen, for testing: the test then asks for what training must teach,
@@ -39,16 +39,16 @@ def toy(
         families: number of families (body plans; from the ninth on they repeat, reproportioned).
         genera: number of genera in a family.
         species: number of species in a genus; with one, genera alternate between train and test.
-        pictures: number of pictures of each species.
+        pictures: number of images of each species.
         size: height and width in pixels, 16 … 1024.
         seed: what the set is drawn from.
-        nuisance: how much pictures of a species vary, 0 … 2.
+        nuisance: how much images of a species vary, 0 … 2.
         workers: processes that draw; 0 or 1 draws in this one.
-        progress: called with (pictures drawn, pictures in all) after each species.
+        progress: called with (images drawn, images in all) after each species.
 
     Raises:
         ConfigError: for a setting out of range.
-        DataError: if the cache cannot be written or has lost pictures.
+        DataError: if the cache cannot be written or has lost images.
 
     Example:
         >>> import tempfile

@@ -1,4 +1,4 @@
-"""A folder of pictures: every folder with pictures in it is a class."""
+"""A folder of images: every folder with images in it is a class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXTENSIONS = (
     ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2",
 )  # fmt: skip
 _LAYOUT = (
-    "one folder per class with its pictures (CLASS/a.jpg), perhaps below folders of coarser"
+    "one folder per class with its images (CLASS/a.jpg), perhaps below folders of coarser"
     " classes (FAMILY/GENUS/a.jpg), perhaps below train/ and test/"
 )
 
@@ -41,14 +41,14 @@ def folder(
     levels: Sequence[str] | None = None,
     name: str | None = None,
 ) -> Table:
-    """Pictures in folders: the folder is the class, the folders above it are coarser classes.
+    """Images in folders: the folder is the class, the folders above it are coarser classes.
 
     Where the top folders are ``train`` and ``test…`` or ``val…``, they are the splits (a test
     folder that holds just ``query`` and ``gallery`` gives the roles). Otherwise the classes are
     divided: some to train on, the others, never seen, to test on.
 
     Args:
-        root: the folder. Hidden files and files without a picture's extension are left out.
+        root: the folder. Hidden files and files without an image's extension are left out.
         test_classes: a share of the classes to test on (0.5; 1.0 or ``all``: all of them), their
             number (a whole number: 1), or their names; 0 for none.
         seed: of the draw of test classes.
@@ -56,7 +56,7 @@ def folder(
         name: what reports call it; by default the folder's name.
 
     Raises:
-        DataError: no such folder, no pictures, pictures outside a class folder, or class folders
+        DataError: no such folder, no images, images outside a class folder, or class folders
             at different depths.
 
     Example:
@@ -73,7 +73,7 @@ def folder(
     files, notes = found.files, list(found.notes)
     if not files:
         raise DataError(
-            f"{base}: holds no pictures ({', '.join(EXTENSIONS)}). Expected there: {_LAYOUT}"
+            f"{base}: holds no images ({', '.join(EXTENSIONS)}). Expected there: {_LAYOUT}"
         )
     frame = pd.DataFrame({"path": files}, dtype="str")
     parts = [PurePosixPath(f).parts[:-1] for f in files]
@@ -95,7 +95,7 @@ def folder(
 
 
 def loose_folder(root: str | Path) -> Table:
-    """All pictures below a folder, however they lie there: a gallery to search, not to train on.
+    """All images below a folder, however they lie there: a gallery to search, not to train on.
 
     The label is the name of the folder an image lies in, its path where two folders share a name;
     directly in ``root`` it is −1, none. Where all folders lie equally deep, those above are coarser
@@ -105,16 +105,16 @@ def loose_folder(root: str | Path) -> Table:
         root: the folder.
 
     Raises:
-        DataError: no such folder, or no pictures below it.
+        DataError: no such folder, or no images below it.
     """
-    base = existing(root, "pictures, in folders or not")
+    base = existing(root, "images, in folders or not")
     found = list_pictures(base)
     notes = list(found.notes)
     if found.unreadable:
         left = counted(len(found.unreadable), "file")
         notes.append(f"{left} left out, for names that are not UTF-8: {some(found.unreadable)}")
     if not found.files:
-        raise DataError(f"{base}: holds no pictures ({', '.join(EXTENSIONS)}).")
+        raise DataError(f"{base}: holds no images ({', '.join(EXTENSIONS)}).")
     parents = [PurePosixPath(f).parts[:-1] for f in found.files]
     depths = {len(p) for p in parents if p}
     levels = depths.pop() if len(depths) == 1 else 1
@@ -171,11 +171,11 @@ def list_pictures(base: Path) -> Listing:
             empty.append(below)
     notes = []
     if empty:
-        notes.append(f"{counted(len(empty), 'folder')} without pictures left out: {some(empty)}")
+        notes.append(f"{counted(len(empty), 'folder')} without images left out: {some(empty)}")
     if others:
         kinds = some(f"{n} × {kind}" for kind, n in others.most_common())
         left = counted(
-            others.total(), "file that is no picture by name", "files that are no pictures by name"
+            others.total(), "file that is not an image by name", "files that are not images by name"
         )
         notes.append(f"{left} left out: {kinds}")
     return Listing(files, notes, odd)
@@ -262,12 +262,12 @@ def _add_levels(
     depths = {len(p): f for p, f in zip(reversed(parts), reversed(frame["path"]), strict=True)}
     if 0 in depths:
         raise DataError(
-            f"{base / depths[0]}: a picture outside any class folder. Expected: {_LAYOUT}"
+            f"{base / depths[0]}: an image outside any class folder. Expected: {_LAYOUT}"
         )
     if len(depths) > 1:
         found = ", ".join(f"{file} ({d} deep)" for d, file in sorted(depths.items()))
         raise DataError(
-            f"{base}: class folders at different depths: {found}. Bring all pictures to one depth"
+            f"{base}: class folders at different depths: {found}. Bring all images to one depth"
         )
     (depth,) = depths
     names = list(levels or ["label", *(f"label_{i}" for i in range(1, depth))])

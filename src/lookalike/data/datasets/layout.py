@@ -46,7 +46,7 @@ def lines(file: Path) -> Iterator[str]:
     except OSError as e:
         raise DataError(f"{file}: cannot be read: {e.strerror or e}") from None
     except UnicodeDecodeError as e:
-        raise DataError(f"{file}: is no text file: {e}") from None
+        raise DataError(f"{file}: is not a text file: {e}") from None
 
 
 def fields(file: Path, count: int, *, header: int = 0) -> list[list[str]]:
@@ -76,7 +76,7 @@ def whole_number(text: str, file: Path, what: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise DataError(f"{file}: {what} {text!r} is no whole number") from None
+        raise DataError(f"{file}: {what} {text!r} is not a whole number") from None
 
 
 def decimal(text: str, file: Path, what: str) -> float:
@@ -84,17 +84,17 @@ def decimal(text: str, file: Path, what: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise DataError(f"{file}: {what} {text!r} is no number") from None
+        raise DataError(f"{file}: {what} {text!r} is not a number") from None
 
 
 def against_official(counts: Mapping[str, int], official: Mapping[str, int]) -> list[str]:
     """A note for a copy whose splits are not of the official sizes, or none.
 
     >>> against_official({"train": 3428, "test": 5924}, {"train": 5864, "test": 5924})
-    ['not the official set: train has 3,428 of 5,864 pictures']
+    ['not the official set: train has 3,428 of 5,864 images']
     """
     off = [
-        f"{split} has {counts.get(split, 0):,} of {counted(size, 'picture')}"
+        f"{split} has {counts.get(split, 0):,} of {counted(size, 'image')}"
         for split, size in official.items()
         if counts.get(split, 0) != size
     ]

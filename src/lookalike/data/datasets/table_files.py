@@ -25,7 +25,7 @@ def table_file(
     seed: int = 0,
     name: str | None = None,
 ) -> Table:
-    """A CSV or Parquet file with a row a picture.
+    """A CSV or Parquet file with a row an image.
 
     Columns: ``path`` and the label columns; ``split`` (``train``, ``test…``, ``val…``, or any
     word), ``is_query``, ``is_gallery``, ``x_1, x_2, y_1, y_2`` and ``sequence`` may be there. A

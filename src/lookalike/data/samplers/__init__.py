@@ -1,7 +1,7 @@
-"""Which pictures meet in a batch. Every sampler plans a whole epoch from (seed, epoch) alone.
+"""Which images meet in a batch. Every sampler plans a whole epoch from (seed, epoch) alone.
 
 A plan is the same on every process; process r of k takes the r-th slice of each global batch. So
-k processes with b pictures each see what one process with k·b sees, and a resumed run sees what
+k processes with b images each see what one process with k·b sees, and a resumed run sees what
 an unbroken one would have seen.
 """
 

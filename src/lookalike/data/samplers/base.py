@@ -21,7 +21,7 @@ class BatchSampler(NamedArguments, Sampler[list[int]], ABC):
     """Batches of row numbers; subclasses say how an epoch is composed in `plan`.
 
     Attributes:
-        batch_size: pictures of a global batch, over all processes.
+        batch_size: images of a global batch, over all processes.
         seed: of all draws.
         rank, world: this process's number and how many there are.
         epoch: the epoch that iteration gives, set by `set_epoch`.
@@ -82,7 +82,7 @@ class BatchSampler(NamedArguments, Sampler[list[int]], ABC):
 
 
 def draws(plan: Plan) -> list[np.ndarray]:
-    """For each place of a plan, how often its picture has come before in the epoch.
+    """For each place of a plan, how often its image has come before in the epoch.
 
     >>> [d.tolist() for d in draws([np.array([5, 7]), np.array([7, 7])])]
     [[0, 0], [1, 2]]
@@ -113,7 +113,7 @@ def label_column(labels: Any, level: int) -> np.ndarray:
 
 
 def rows_by_class(column: np.ndarray) -> list[np.ndarray]:
-    """Row numbers of each class of a label column, rising; −1 is no class."""
+    """Row numbers of each class of a label column, rising; −1 is not a class."""
     order = np.argsort(column, kind="stable")
     order = order[np.searchsorted(column[order], 0) :]
     return np.split(order, np.flatnonzero(np.diff(column[order])) + 1) if len(order) else []
@@ -127,5 +127,6 @@ def check_m(m: int, batch_size: int, what: str | None = None) -> None:
         below = batch_size // m * m
         nearest = f"{below} or {below + m}" if below else f"{m}"
         raise ConfigError(
-            f"sampler.batch_size: {batch_size} is no multiple of {what or f'm={m}'}; give {nearest}"
+            f"sampler.batch_size: {batch_size} is not a multiple of {what or f'm={m}'};"
+            f" give {nearest}"
         )

@@ -15,7 +15,7 @@ class ClassRows:
         numbers = np.arange(len(labels)) if rows is None else rows
         known = labels >= 0
         if not known.any():
-            raise DataError("sampler: no picture has a label; -1 marks a distractor")
+            raise DataError("sampler: no image has a label; -1 marks a distractor")
         values, inverse, sizes = np.unique(labels[known], return_inverse=True, return_counts=True)
         self.single = int((sizes == 1).sum())
         self.singletons = singletons
@@ -26,14 +26,14 @@ class ClassRows:
         if self.single and singletons == "refuse":
             raise DataError(
                 f"sampler: {self.single:,} of {counted(len(values), 'class', 'classes')}"
-                f" {'has' if self.single == 1 else 'have'} one picture, which nothing can match;"
-                " add pictures, or set sampler.singletons to 'drop' or 'repeat'"
+                f" {'has' if self.single == 1 else 'have'} one image, which nothing can match;"
+                " add images, or set sampler.singletons to 'drop' or 'repeat'"
             )
         kept = sizes > 1 if singletons == "drop" else np.ones(len(values), bool)
         if not kept.any():
             raise DataError(
                 f"sampler: of {counted(len(values), 'class', 'classes')} none has more than one"
-                " picture; none is left"
+                " image; none is left"
             )
         order = np.argsort(inverse, kind="stable")
         order = order[kept[inverse[order]]]
@@ -74,13 +74,13 @@ class ClassRows:
         small = int(((self.sizes < m) & (self.sizes > 1)).sum())
         if small:
             verbs = "has {0} and repeats" if small == 1 else "have {0} and repeat"
-            words = verbs.format(f"2 to {counted(m - 1, 'picture')}")
+            words = verbs.format(f"2 to {counted(m - 1, 'image')}")
             notes.append(f"{counted(small, 'class', 'classes')} {words} them")
         if self.single:
             done = "left out" if self.singletons == "drop" else f"repeated {counted(m, 'time')}"
             verb = "has" if self.single == 1 else "have"
             classes = counted(self.single, "class", "classes")
-            notes.append(f"{classes} {verb} one picture, {done}")
+            notes.append(f"{classes} {verb} one image, {done}")
         return notes
 
 

@@ -13,32 +13,32 @@ from lookalike.errors import ConfigError, counted
 
 
 class GreedyMPerClassSampler(BatchSampler):
-    """m pictures per class as Smooth-AP, ROADMAP, HAPPIER, SupRank and PSS build their batches.
+    """m images per class as Smooth-AP, ROADMAP, HAPPIER, SupRank and PSS build their batches.
 
     Classes are shuffled once an epoch; each batch scans them in that order and takes m unused
-    pictures of every class that still has them, until it is full; the epoch ends with the first
+    images of every class that still has them, until it is full; the epoch ends with the first
     batch that cannot be filled. Early classes are used up first, so neighbouring batches hold the
-    same classes, classes of fewer than m pictures never come, and a seventh to a quarter of the
-    pictures stays unused: take it to reproduce published numbers.
+    same classes, classes of fewer than m images never come, and a seventh to a quarter of the
+    images stays unused: take it to reproduce published numbers.
 
     How many batches that gives varies a little with the draw. Here every epoch has as many as
     epoch 0, so that schedules and progress count what there is: later epochs are cut, or go on
-    with a fresh pass. But for that, no picture comes twice in an epoch.
+    with a fresh pass. But for that, no image comes twice in an epoch.
 
     Args:
         labels: int64 ``(N,)``, or ``(N, L)`` with ``level``; −1 is left out.
-        m: pictures per class.
-        batch_size: pictures of a global batch; a multiple of m.
+        m: images per class.
+        batch_size: images of a global batch; a multiple of m.
         seed: of all draws (Python's generator; epoch 0 is bit-equal to Smooth-AP's under it).
         level: label column to balance.
-        reduce_per_class: use at most this many pictures of a class in an epoch, drawn anew each
+        reduce_per_class: use at most this many images of a class in an epoch, drawn anew each
             epoch (SupRank on GLDv2: 8).
         rank: this process's number.
         world: how many processes there are.
 
     Raises:
         ConfigError: batch size no multiple of m or of the processes, or too few classes of m
-            pictures for a batch.
+            images for a batch.
 
     Relations:
         `MPerClassSampler` gives every class its turn.
@@ -68,7 +68,7 @@ class GreedyMPerClassSampler(BatchSampler):
             raise ConfigError(
                 f"sampler: a batch of {batch_size} with m={m} needs"
                 f" {counted(batch_size // m, 'class', 'classes')} of at"
-                f" least {counted(m, 'picture')}, but there are {large}; lower batch_size or m"
+                f" least {counted(m, 'image')}, but there are {large}; lower batch_size or m"
             )
         self.batches = len(self._pass(random.Random(seed)))
         unused = sum(len(rows) for rows in self.classes) - self.batches * batch_size
@@ -77,9 +77,9 @@ class GreedyMPerClassSampler(BatchSampler):
         come = "comes" if len(self.classes) - large == 1 else "come"
         self.notes = (
             f"{batches} an epoch, {counted(batch_size // m, 'class', 'classes')} ×"
-            f" {counted(m, 'picture')};"
-            f" {counted(unused, 'picture')} unused",
-            *([f"{fewer} fewer than {counted(m, 'picture')} and never {come}"]
+            f" {counted(m, 'image')};"
+            f" {counted(unused, 'image')} unused",
+            *([f"{fewer} fewer than {counted(m, 'image')} and never {come}"]
               if large < len(self.classes) else []),
         )  # fmt: skip
 

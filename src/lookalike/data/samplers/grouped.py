@@ -14,18 +14,18 @@ from lookalike.errors import ConfigError, DataError, counted
 class GroupedSampler(BatchSampler):
     """Anchors in groups of m of a class, each followed by its negatives, as RAML orders an epoch.
 
-    Every class gives as many pictures as the smallest kept class has, in whole groups of m; the
+    Every class gives as many images as the smallest kept class has, in whole groups of m; the
     groups go round the shuffled classes. A batch is ``batch_size`` anchors and then, once
     `set_negatives` was called for the epoch, ``negatives`` rows for each anchor in turn.
 
     Args:
         labels: int64 ``(N,)``, or ``(N, L)`` with ``level``; −1 is left out.
-        m: pictures of a class in a row; classes with fewer are left out and counted.
+        m: images of a class in a row; classes with fewer are left out and counted.
         batch_size: anchors of a global batch; a multiple of m.
         seed: of all draws (numpy's legacy generator; epoch 0 is bit-equal to RAML's under it).
         level: label column of the classes.
         query_size: anchors of an epoch at most.
-        pool_size: pictures that negatives are drawn from, at most.
+        pool_size: images that negatives are drawn from, at most.
         negatives: negatives of each anchor; 0 for none.
         published: draw negatives exactly as RAML does, see `mining.distance_weights`.
         rank: this process's number.
@@ -33,7 +33,7 @@ class GroupedSampler(BatchSampler):
 
     Raises:
         ConfigError: batch size no multiple of m or of the processes.
-        DataError: no class with m pictures, or fewer anchors than a batch.
+        DataError: no class with m images, or fewer anchors than a batch.
 
     Example:
         Before each epoch: ``rows = sampler.rows_to_embed(epoch)``, embed them, then
@@ -65,7 +65,7 @@ class GroupedSampler(BatchSampler):
         values, sizes = np.unique(column[column >= 0], return_counts=True)
         self.kept = np.flatnonzero(np.isin(column, values[sizes >= m]))
         if not len(self.kept):
-            raise DataError(f"sampler: no class has {counted(m, 'picture')}")
+            raise DataError(f"sampler: no class has {counted(m, 'image')}")
         self.column = column[self.kept]
         self.values = values[sizes >= m]
         self.per_class = int(sizes[sizes >= m].min()) // m * m
@@ -80,9 +80,9 @@ class GroupedSampler(BatchSampler):
         fewer = counted(small, "class has", "classes have")
         self.notes = (
             f"{batches} an epoch of {counted(batch_size, 'anchor')}, {m} of a class in a row,"
-            f" {counted(negatives, 'negative')} each; {counted(self.per_class, 'picture')} of each"
+            f" {counted(negatives, 'negative')} each; {counted(self.per_class, 'image')} of each"
             " class",
-            *([f"{fewer} fewer than {counted(m, 'picture')}, left out"] if small else []),
+            *([f"{fewer} fewer than {counted(m, 'image')}, left out"] if small else []),
         )
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from lookalike.errors import ConfigError, counted
 
 
 class HierarchicalSampler(BatchSampler):
-    """Batches from two super-classes at a time: half the batch each, m pictures per class.
+    """Batches from two super-classes at a time: half the batch each, m images per class.
 
     For every combination of ``supers`` super-classes there are ``batches_per_super_pair`` batches
     (66 pairs × 10 = 660 for Stanford Online Products), in random order. This makes the negatives
@@ -21,8 +21,8 @@ class HierarchicalSampler(BatchSampler):
 
     Args:
         labels: int64 ``(N, L)``.
-        m: pictures per class; None: whole classes, the last one cut.
-        batch_size: pictures of a global batch; a multiple of ``supers · m``.
+        m: images per class; None: whole classes, the last one cut.
+        batch_size: images of a global batch; a multiple of ``supers · m``.
         seed: of all draws.
         level, super_level: label columns of class and super-class.
         batches_per_super_pair: batches for each combination.
@@ -77,9 +77,9 @@ class HierarchicalSampler(BatchSampler):
         self.batches = batches
         small = sum(len(rows) < self.per_super for rows in self.members.values())
         repeating = (
-            "{} super-class has fewer than {} pictures and repeats them"
+            "{} super-class has fewer than {} images and repeats them"
             if small == 1
-            else "{} super-classes have fewer than {} pictures and repeat them"
+            else "{} super-classes have fewer than {} images and repeat them"
         )
         words = counted(len(self), "batch", "batches")
         pairs = counted(len(self.tuples), "combination")

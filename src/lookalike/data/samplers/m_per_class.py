@@ -1,4 +1,4 @@
-"""m pictures of each class of a batch."""
+"""m images of each class of a batch."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from lookalike.errors import ConfigError, counted
 
 
 class MPerClassSampler(BatchSampler):
-    """m pictures of each of ``batch_size / m`` classes; every class comes once per pass.
+    """m images of each of ``batch_size / m`` classes; every class comes once per pass.
 
     A pass is a random order of all classes; a batch never holds a class twice. Within an epoch a
-    class hands out its pictures in a random order, round and round, so that none comes again
-    before all have come; a class with fewer than m pictures repeats them within its group.
+    class hands out its images in a random order, round and round, so that none comes again
+    before all have come; a class with fewer than m images repeats them within its group.
 
     Args:
         labels: int64 ``(N,)``, or ``(N, L)`` with ``level``; −1 (distractors) are left out.
-        m: pictures per class.
-        batch_size: pictures of a global batch; a multiple of m.
+        m: images per class.
+        batch_size: images of a global batch; a multiple of m.
         seed: of all draws.
         level: label column to balance.
-        batches: batches of an epoch; by default as many as make N pictures, and at least one
+        batches: batches of an epoch; by default as many as make N images, and at least one
             full pass.
-        singletons: what to do with classes of one picture, which no other can match: ``"repeat"``
-            the picture m times, ``"drop"`` the class, or ``"refuse"``.
+        singletons: what to do with classes of one image, which no other can match: ``"repeat"``
+            the image m times, ``"drop"`` the class, or ``"refuse"``.
         rank, world: this process's number and how many there are.
 
     Raises:
         ConfigError: batch size no multiple of m or of the processes, or more classes wanted than
             there are.
-        DataError: with ``singletons="refuse"``, counting the classes of one picture.
+        DataError: with ``singletons="refuse"``, counting the classes of one image.
 
     Example:
         >>> sampler = MPerClassSampler([0, 0, 1, 1, 2, 2], m=2, batch_size=4)
@@ -77,7 +77,7 @@ class MPerClassSampler(BatchSampler):
         words = counted(self.batches, "batch", "batches")
         self.notes = (
             f"{words} an epoch, each {counted(self.classes_per_batch, 'class', 'classes')} ×"
-            f" {counted(m, 'picture')};"
+            f" {counted(m, 'image')};"
             f" each of {counted(count, 'class', 'classes')} comes {turns:.1f} times",
             *self.classes.notes(m),
         )

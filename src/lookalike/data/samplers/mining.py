@@ -13,13 +13,13 @@ import numpy as np
 def distance_weights(
     distances: np.ndarray, same_class: np.ndarray, dimension: int, *, published: bool = False
 ) -> np.ndarray:
-    """Probability of each pool picture to be drawn as a negative of one anchor.
+    """Probability of each pool image to be drawn as a negative of one anchor.
 
     Args:
         distances: Euclidean, ``(P,)``, of unit vectors.
-        same_class: bool ``(P,)``, pictures that are no negatives.
+        same_class: bool ``(P,)``, images that are no negatives.
         dimension: D of the embeddings.
-        published: as RAML computes it: pictures of the anchor's class keep a mass of 1e-6, and
+        published: as RAML computes it: images of the anchor's class keep a mass of 1e-6, and
             distances of 2 or more give NaN; by default the mass is 0 and distances are cut at 1.4.
 
     Returns:

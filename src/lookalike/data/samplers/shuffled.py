@@ -11,20 +11,20 @@ from lookalike.errors import ConfigError, counted
 
 
 class RandomSampler(BatchSampler):
-    """Shuffled pictures, each at most once an epoch.
+    """Shuffled images, each at most once an epoch.
 
     Args:
-        labels: labels of the pictures, of which only the number matters, or that number.
-        batch_size: pictures of a global batch.
+        labels: labels of the images, of which only the number matters, or that number.
+        batch_size: images of a global batch.
         seed: of all draws.
-        views: how often each picture stands in its batch, side by side and each time augmented
+        views: how often each image stands in its batch, side by side and each time augmented
             anew: 2 for :class:`~lookalike.losses.SelfSupervised`.
-        limit: pictures of an epoch at most, others each time; None: all. RAML's ``query-size``.
+        limit: images of an epoch at most, others each time; None: all. RAML's ``query-size``.
         drop_last: leave out what does not fill a batch; several processes need it.
         rank, world: this process's number and how many there are.
 
     Raises:
-        ConfigError: fewer pictures than a batch, or ``drop_last=False`` with several processes.
+        ConfigError: fewer images than a batch, or ``drop_last=False`` with several processes.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RandomSampler(BatchSampler):
                 f" of {batch_size}; lower batch_size"
             )
         left = self.length % batch_size if drop_last else 0
-        dropped = f", {counted(left, 'picture')} left out" if left else ""
+        dropped = f", {counted(left, 'image')} left out" if left else ""
         self.notes = (f"{counted(len(self), 'batch', 'batches')} an epoch, random{dropped}",)
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_CLASSES = torch.tensor([4, 1, 0, 3, 1, 4, 2, 3, 1, 0, 3, 5])  # unsorted, of 1 to 3 pictures
+_CLASSES = torch.tensor([4, 1, 0, 3, 1, 4, 2, 3, 1, 0, 3, 5])  # unsorted, of 1 to 3 images
 _TIGHT = 1e-9  # relative, between two float64 computations of one thing
 
 

@@ -1,4 +1,4 @@
-"""The distributed law of losses, on real processes: k with b pictures are one with k · b."""
+"""The distributed law of losses, on real processes: k with b images are one with k · b."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _singletons(probe: Probe) -> None:
     if probe.distils:
         raise DoesNotApply("it reads no labels")
     x, y = probe.batch(classes=torch.arange(probe.classes))
-    expect_finite(probe.run(x, y), "a batch with one picture a class")
+    expect_finite(probe.run(x, y), "a batch with one image a class")
 
 
 def _one_class(probe: Probe) -> None:
@@ -132,20 +132,20 @@ def _one_class(probe: Probe) -> None:
 
 def _single(probe: Probe) -> None:
     x, y = probe.batch(classes=torch.ones(1, dtype=torch.int64))
-    expect_finite(probe.run(x, y), "a batch of one picture")
+    expect_finite(probe.run(x, y), "a batch of one image")
 
 
 def _ties(probe: Probe) -> None:
     if probe.distils:
-        raise DoesNotApply("it compares no pictures")
+        raise DoesNotApply("it compares no images")
     # Products of such rows are exact in any order of summation, so that ties are ties everywhere.
     rows = torch.eye(max(4, probe.width), dtype=torch.float64)[:4, : probe.width]
     x, y = rows[[0, 0, 1, 1, 2, 0, 3, 1]], probe.labels(torch.tensor([0, 0, 0, 1, 1, 1, 2, 2]))
     result = probe.run(x, y)
-    expect_finite(result, "a batch with equal pictures")
+    expect_finite(result, "a batch with equal images")
     order = torch.arange(len(x)).flip(0)
     expect_equal(
-        probe.run(x[order], y[order])[0], result[0], "the loss of equal pictures, turned around"
+        probe.run(x[order], y[order])[0], result[0], "the loss of equal images, turned around"
     )
 
 

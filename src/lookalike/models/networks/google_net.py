@@ -10,8 +10,8 @@ _CLASSIFIER = ("aux1", "aux2", "avgpool", "dropout", "fc")
 class GoogLeNet(nn.Sequential):
     """GoogLeNet with batch norm (Szegedy et al., CVPR 2015), 1,024 channels at a 32nd of the size.
 
-    torchvision's weights come from TensorFlow, whose pictures lay in −1 … 1; torchvision rescales
-    ImageNet-normalised pictures to that inside the network, here mean and scale say it.
+    torchvision's weights come from TensorFlow, whose images lay in −1 … 1; torchvision rescales
+    ImageNet-normalised images to that inside the network, here mean and scale say it.
 
     Args:
         pretrained: with torchvision's ImageNet weights.

@@ -235,7 +235,7 @@ class Table:
     ) -> list[Near]:
         """See `Server.near`. A graph gives at most 1,000; beyond that all is compared."""
         graph = search is not None and count <= _MOST
-        # Added to zero, the distance is no order that the graph has, so that every row is compared.
+        # Added to zero, the distance is not an order of the graph, so that every row is compared.
         order = "t.vector <#> q.vector" if graph else "(t.vector <#> q.vector) + 0, t.id"
         met, values = where(sought)
         query = sql.SQL(

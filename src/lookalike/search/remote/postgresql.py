@@ -33,7 +33,7 @@ def public_address(address: str) -> str:
         parts = conninfo_to_dict(address)
     except psycopg.ProgrammingError as error:  # its words may hold the password
         raise ConfigError(
-            "--server: this is no address of PostgreSQL. Write postgresql://USER@HOST/DATABASE."
+            "--server: this is not an address of PostgreSQL. Write postgresql://USER@HOST/DATABASE."
         ) from error
     shown = make_conninfo("", **{k: v for k, v in parts.items() if k not in _SECRET})
     _given[shown] = address
@@ -56,7 +56,7 @@ def connect(public: str) -> psycopg.Connection:
         whole = make_conninfo("", **(parts | conninfo_to_dict(address)))
     except psycopg.ProgrammingError as error:
         raise ConfigError(
-            f"${ADDRESS} is no address of PostgreSQL. Write postgresql://USER@HOST/DATABASE."
+            f"${ADDRESS} is not an address of PostgreSQL. Write postgresql://USER@HOST/DATABASE."
         ) from error
     try:
         connection = psycopg.connect(whole, autocommit=True)

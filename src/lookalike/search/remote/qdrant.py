@@ -46,7 +46,7 @@ def public_address(address: str) -> str:
     """An address that may be written down.
 
     Raises:
-        ConfigError: it is no address of a server, or holds a password.
+        ConfigError: it is not an address of a server, or holds a password.
 
     >>> public_address("http://localhost:6333/")
     'http://localhost:6333'
@@ -55,7 +55,7 @@ def public_address(address: str) -> str:
         parts = urlsplit(address)
         port = f":{parts.port}" if parts.port else ""
     except ValueError as error:
-        raise ConfigError(f"--server: this is no address ({error}).") from error
+        raise ConfigError(f"--server: this is not an address ({error}).") from error
     if parts.username or parts.password or parts.query:
         raise ConfigError(f"--server: leave the key out of the address; set ${KEY} to it.")
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -235,7 +235,7 @@ def adopt(folder: Path) -> None:
             made = _made(folder / TABLES) if (folder / TABLES).is_file() else []
             ours = any(m["table"] == table and trust.is_sealed(m, ENTRY) for m in made)
             server = open_server(engine, table)
-            server.state()  # refuses what is no table of lookalike's
+            server.state()  # refuses what is not a table of lookalike's
             if server.is_own() and not (own or ours):
                 raise RunError(f"{folder}: its table {table} belongs to another index of yours.")
             server.adopt()
