@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@echo "make setup   create .venv and install the locked environment and lookalike into it"
-	@echo "make demo    train, evaluate, report and search on the built-in pictures"
+	@echo "make demo    train, evaluate, report and search on the built-in images"
 	@echo "make test    run the test suite (FAST=1: without the slow tests)"
 	@echo "make check   format, lint, types, layers, spelling"
 	@echo "make sanitize  run the native kernels' tests under AddressSanitizer and UBSan"
@@ -35,7 +35,7 @@ demo: setup
 	@$(BIN)/lookalike search runs/demo/index runs/demo/query.png --top 8 --sheet runs/demo/search.png
 	@echo
 	@echo "Look at it:        runs/demo/report.html  and  runs/demo/search.png"
-	@echo "Your own pictures: $(BIN)/lookalike data check FOLDER"
+	@echo "Your own images:   $(BIN)/lookalike data check FOLDER"
 	@echo "                   $(BIN)/lookalike train dataset=FOLDER model=resnet18"
 	@echo "All the words:     $(BIN)/lookalike --help"
 
