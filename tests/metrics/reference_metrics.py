@@ -70,6 +70,9 @@ def binary_metrics(ranking, ks):
         found[f"mean_average_precision_trapezoid_at_{k}"] = sum(head) / min(R, k) if R else NAN
         depth = min(hits[-1], k) if R else NAN
         found[f"mean_precision_at_{k}"] = within(k) / depth
+        found[f"ir_recall_at_{k}"] = within(k) / R if R else NAN
+        found[f"mean_reciprocal_rank_at_{k}"] = 1 / hits[0] if within(k) else 0.0
+    found["mean_inverse_negative_penalty"] = R / hits[-1] if R else NAN
     return found if R else dict.fromkeys(found, NAN)
 
 
@@ -77,10 +80,19 @@ def mean(values):
     return sum(values) / len(values) if values else NAN
 
 
-def ndcg(ranking):
-    gains = [(2**grade - 1, rank) for rank, grade in ranking]
-    dcg = sum(gain / math.log2(1 + rank) for gain, rank in gains)
+def all_ndcg(ranking, ks):
+    found = {}
+    for stem, linear in (("ndcg", False), ("linear_ndcg", True)):
+        found[stem] = ndcg(ranking, linear=linear)
+        found |= {f"{stem}_at_{k}": ndcg(ranking, k, linear) for k in ks}
+    return found
+
+
+def ndcg(ranking, k=math.inf, linear=False):
+    gains = [(grade if linear else 2**grade - 1, rank) for rank, grade in ranking]
+    dcg = sum(gain / math.log2(1 + rank) for gain, rank in gains if rank <= k)
     best = sorted((gain for gain, _ in gains), reverse=True)
+    best = best[: min(k, len(best))]
     ideal = sum(gain / math.log2(1 + place) for place, gain in enumerate(best, 1))
     return dcg / ideal if ideal else NAN
 
@@ -152,7 +164,7 @@ def evaluate(
             view = ranked([(g, s, int(match[level])) for g, s, match in items], ties)
             found = binary_metrics(view, ks)
             if columns > 1:
-                found["ndcg"], found["asi"] = ndcg(view), asi(view, 1)
+                found |= all_ndcg(view, ks) | {"asi": asi(view, 1)}
             left = [(g, s, int(m[level])) for g, s, m in items if not any(m[:level])]
             found["exclusive_average_precision"] = binary_metrics(ranked(left, ties), [1])[
                 "mean_average_precision"
@@ -162,7 +174,8 @@ def evaluate(
             positives = [rank for rank, grade in view if grade]
             first[level].append(positives[0] if positives else None)
         view = ranked([(g, s, sum(match)) for g, s, match in items], ties)
-        result.setdefault("ndcg", []).append(ndcg(view))
+        for name, value in all_ndcg(view, ks).items():
+            result.setdefault(name, []).append(value)
         result.setdefault("asi", []).append(asi(view, columns))
         table = relevances(view, columns, kind, alpha)
         result.setdefault("h_ap", []).append(h_ap(view, table))

@@ -81,7 +81,7 @@ def test_lengths_that_decide_unasked_are_told_of():
         evaluate(X, Y, metrics="map", distance="dot")
     with pytest.raises(ConfigError, match="distance='cosinus'. Did you mean 'cosine'"):
         evaluate(X, Y, distance="cosinus")
-    with pytest.raises(ConfigError, match=r"gave \(60,\) for 60 and 60 vectors"):
+    with pytest.raises(ConfigError, match=r"gave \(60,\) in place of \(60, 60\)"):
         evaluate(X, Y, distance=lambda q, g: q[:, 0])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import adjusted_rand_score
 
 from lookalike.errors import ConfigError, DataError, NumericsError
 from lookalike.metrics import clustering, evaluate, evaluate_landmarks, explain, kmeans, revisited
@@ -158,6 +159,7 @@ def slow_clustering(pred, true):
     return {
         "nmi": nmi,
         "ami": ami,
+        "ari": adjusted_rand_score(true, pred),
         "pairwise_precision": both / claimed if claimed else float("nan"),
         "pairwise_recall": both / actual if actual else float("nan"),
         "pairwise_f": 2 * both / (claimed + actual) if claimed + actual else 1.0,

@@ -58,12 +58,19 @@ def test_a_training_without_labels_tells_images_apart(tmp_path):
     table = la.data.datasets.toy(
         tmp_path / "toy", families=2, genera=1, species=6, pictures=4, size=24
     )
-    result = la.train(
+    losses = []
+
+    class Notes(la.Callback):
+        def on_step(self, moment):
+            losses.append(moment.loss)
+
+    la.train(
         "conv4",
         table,
         {"name": "self_supervised", "loss": "nt_xent"},
         run=tmp_path / "run",
         sampler={"name": "random", "views": 2},
+        callbacks=[Notes()],
         epochs=4,
         batch_size=16,
         workers=0,
@@ -72,8 +79,7 @@ def test_a_training_without_labels_tells_images_apart(tmp_path):
         optimizer={"schedule": "constant"},
         evaluation={"every": 0},
     )
-    losses = result.history["loss"].dropna().tolist()
-    assert losses[-1] < losses[0]
+    assert sum(losses[-3:]) < sum(losses[:3])
 
 
 @pytest.mark.slow

@@ -9,3 +9,4 @@ from .outlook import Outlook as Outlook
 from .partitions import clustering as clustering
 from .report import RetrievalReport as RetrievalReport
 from .retrieval import evaluate as evaluate
+from .verification import verification as verification

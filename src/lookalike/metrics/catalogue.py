@@ -70,6 +70,51 @@ RETRIEVAL = (
         graded=True,
     ),
     Definition(
+        "ndcg_at_{k}",
+        "ndcg of the {k} nearest items, divided by that of the best {k}",
+        "Jarvelin and Kekalainen 2002, gains as in Burges et al. 2005",
+        graded=True,
+        special=True,
+    ),
+    Definition(
+        "linear_ndcg",
+        "ndcg with the gain t in place of 2^t - 1",
+        "Jarvelin and Kekalainen 2002; scikit-learn's ndcg_score, torchmetrics' retrieval NDCG",
+        aliases=("ndcg_linear",),
+        graded=True,
+        special=True,
+    ),
+    Definition(
+        "linear_ndcg_at_{k}",
+        "ndcg_at_{k} with the gain t in place of 2^t - 1",
+        "scikit-learn's ndcg_score, torchmetrics' retrieval NDCG",
+        aliases=("ndcg_linear_at_{k}",),
+        graded=True,
+        special=True,
+    ),
+    Definition(
+        "mean_reciprocal_rank_at_{k}",
+        "1 / r_1, the rank of the nearest relevant item, or 0 where that is beyond {k}",
+        "MS MARCO; TREC",
+        aliases=("mrr_at_{k}",),
+        special=True,
+    ),
+    Definition(
+        "ir_recall_at_{k}",
+        "relevant items among the {k} nearest, divided by R (recall as information retrieval has "
+        "it; the hit rate is recall_at_{k})",
+        "TREC; torchmetrics' retrieval recall, trec_eval's recall",
+        aliases=("information_recall_at_{k}", "retrieval_recall_at_{k}"),
+        special=True,
+    ),
+    Definition(
+        "mean_inverse_negative_penalty",
+        "R / r_R: how many relevant items there are, over the rank of the last of them",
+        "Ye et al. 2021 (AGW), person re-identification",
+        aliases=("minp", "inp"),
+        special=True,
+    ),
+    Definition(
         "h_ap",
         f"{_H_AP}; {_REL}, n_l how many items of the ranking share exactly l",
         "Ramzi et al. 2022 (HAPPIER), equations 3 to 5 and 10",
@@ -171,6 +216,51 @@ CLUSTERING = tuple(
             "mean of their entropies less the same",
             "Vinh et al. 2010; scikit-learn's adjusted_mutual_info_score",
             ("adjusted_mutual_info",),
+        ),
+        (
+            "ari",
+            "share of item pairs on which clusters and classes agree, less what chance gives, "
+            "divided by its maximum less the same",
+            "Hubert and Arabie 1985; scikit-learn's adjusted_rand_score",
+            ("adjusted_rand_index", "adjusted_rand_score"),
+        ),
+    )
+)
+VERIFICATION = tuple(
+    Definition(
+        name,
+        words,
+        protocol,
+        ties="pairs of equal score pass a threshold together",
+        empty="NaN without a pair of one class, or of two",
+        aliases=aliases,
+        pooled=True,
+        special=True,
+    )
+    for name, words, protocol, aliases in (
+        (
+            "pair_auroc",
+            "area under the ROC curve of all pairs of items by their score",
+            "scikit-learn's roc_auc_score",
+            ("auroc", "roc_auc"),
+        ),
+        (
+            "pair_average_precision",
+            "average precision of all pairs of items by their score",
+            "scikit-learn's average_precision_score",
+            ("pair_ap",),
+        ),
+        (
+            "equal_error_rate",
+            "mean of false match and false non-match rate at the threshold where they are nearest",
+            "ISO/IEC 19795-1",
+            ("eer",),
+        ),
+        (
+            "fnmr_at_fmr",
+            "least false non-match rate of a threshold whose false match rate is at most F",
+            "ISO/IEC 19795-1; open-metric-learning's fnmr@fmr",
+            ("fnmr", "tar_at_far"),
         ),
     )
 )

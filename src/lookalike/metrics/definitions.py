@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from lookalike.calls import named_arguments
 from lookalike.errors import ConfigError, suggest
-from lookalike.metrics.catalogue import CLUSTERING, LANDMARKS, RETRIEVAL
+from lookalike.metrics.catalogue import CLUSTERING, LANDMARKS, RETRIEVAL, VERIFICATION
 from lookalike.metrics.contract import EMPTY, TIES, Definition
 
 __all__ = [
@@ -25,10 +25,13 @@ __all__ = [
     "select",
 ]
 
-_BINARY = ("ndcg", "asi")  # graded metrics that also have a value for one level alone
+# Graded metrics that also have a value for one level alone.
+_BINARY = ("ndcg", "ndcg_at_{k}", "linear_ndcg", "linear_ndcg_at_{k}", "asi")
 _KINDS = {"retrieval": RETRIEVAL, "clustering": CLUSTERING, "landmarks": LANDMARKS}
+_KINDS |= {"verification": VERIFICATION}
 _BY_NAME = {d.name: d for family in _KINDS.values() for d in family}
 _ELSEWHERE = {
+    "verification": "judges pairs; call metrics.verification(query, labels)",
     "landmarks": "needs lists of easy, hard and junk items; call metrics.revisited",
 }
 _KIND = {d.name: kind for kind, family in _KINDS.items() for d in family}
@@ -114,7 +117,7 @@ def parse(name: str) -> Request:
     text = name.strip().lower().replace("µ", "micro_").replace("μ", "micro_")
     text = re.sub(r"[@\s-]+", lambda m: "_at_" if "@" in m[0] else "_", text)
     text = re.sub(r"_+", "_", text)
-    text = text.removesuffix("_multi")
+    text = re.sub(r"(fnmr_at_fmr).*", r"\1", text.removesuffix("_multi"))
     level = None
     if match := re.fullmatch(r"(.+)_level(\d+)", text):
         text, level = match[1], int(match[2])
@@ -123,13 +126,9 @@ def parse(name: str) -> Request:
         stem, k = match[1] + "{k}", int(match[2])
     base = _ALIASES.get(stem)
     if base is None or (k is not None and k < 1):
-        known = [*_BY_NAME, *_ALIASES]
-        raise ConfigError(f"no metric is called '{name}'. {suggest(text, _examples(known))}")
+        known = [word.replace("{k}", str(k or 1)) for word in (*_BY_NAME, *_ALIASES)]
+        raise ConfigError(f"no metric is called '{name}'. {suggest(text, known)}")
     return Request(base, k, level)
-
-
-def _examples(known: Sequence[str]) -> list[str]:
-    return [word.replace("{k}", "1") for word in known]
 
 
 _ALIASES = {alias: d.name for d in _BY_NAME.values() for alias in (d.name, *d.aliases)}

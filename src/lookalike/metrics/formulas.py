@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -232,15 +232,36 @@ def precision_to_last_at(r: Ranking, k: int) -> np.ndarray:
     return _within(r, k).relevant / depth
 
 
-def ndcg(r: Ranking) -> np.ndarray:
-    """Discounted cumulative gain over that of the best ranking."""
-    gain = 2.0 ** np.arange(r.highest + 1) - 1
-    found = r.total(gain[r.grade] * (1 / np.log2(1.0 + r.rank)))
+def reciprocal_rank_at(r: Ranking, k: int) -> np.ndarray:
+    """One over the first relevant rank, 0 beyond the first k."""
+    return np.where(_within(r, k).relevant > 0, reciprocal_rank(r), 0.0)
+
+
+def ir_recall_at(r: Ranking, k: int) -> np.ndarray:
+    """Relevant items among the first k, divided by all there are."""
+    return _within(r, k).relevant / r.relevant
+
+
+def inverse_negative_penalty(r: Ranking) -> np.ndarray:
+    """R over the rank of the last relevant item."""
+    value = np.zeros(r.queries)
+    found = r.relevant > 0
+    value[found] = r.relevant[found] / r.rank[r.start[found] + r.relevant[found] - 1]
+    return value
+
+
+def ndcg(r: Ranking, k: int | None = None, *, linear: bool = False) -> np.ndarray:
+    """Discounted cumulative gain over that of the best ranking, both of the first k."""
+    gain = np.arange(r.highest + 1.0) if linear else 2.0 ** np.arange(r.highest + 1) - 1
+    first = r if k is None else _within(r, k)
+    found = first.total(gain[first.grade] * (1 / np.log2(1.0 + first.rank)))
     longest = int(r.relevant.max(initial=0))
     discount = np.concatenate(([0.0], np.cumsum(1 / np.log2(np.arange(2.0, longest + 2)))))
     best, ahead = np.zeros(r.queries), np.zeros(r.queries, np.int64)
     for grade in range(r.highest, 0, -1):
         until = ahead + r.of_grade[:, grade]
+        if k is not None:
+            until = np.minimum(until, k)
         best += gain[grade] * (discount[until] - discount[ahead])
         ahead = until
     return found / best
@@ -316,6 +337,8 @@ PLAIN: dict[str, Callable[[Ranking], np.ndarray]] = {
     "mean_average_precision_trapezoid": trapezoid,
     "exclusive_average_precision": average_precision,
     "ndcg": ndcg,
+    "linear_ndcg": partial(ndcg, linear=True),
+    "mean_inverse_negative_penalty": inverse_negative_penalty,
     "asi": set_intersection,
 }
 CUT: dict[str, Callable[[Ranking, int], np.ndarray]] = {
@@ -325,6 +348,22 @@ CUT: dict[str, Callable[[Ranking, int], np.ndarray]] = {
     "mean_average_precision_at_{k}": average_precision_at,
     "mean_average_precision_trapezoid_at_{k}": trapezoid_at,
     "mean_precision_at_{k}": precision_to_last_at,
+    "ndcg_at_{k}": ndcg,
+    "linear_ndcg_at_{k}": partial(ndcg, linear=True),
+    "mean_reciprocal_rank_at_{k}": reciprocal_rank_at,
+    "ir_recall_at_{k}": ir_recall_at,
+}
+# Those that native code does not know.
+PLAIN_ONLY = {
+    "mean_average_precision_trapezoid_at_{k}",
+    "mean_precision_at_{k}",
+    "h_ap_happier",
+    "linear_ndcg",
+    "mean_inverse_negative_penalty",
+    "ndcg_at_{k}",
+    "linear_ndcg_at_{k}",
+    "mean_reciprocal_rank_at_{k}",
+    "ir_recall_at_{k}",
 }
 
 

@@ -21,7 +21,8 @@ def clustering(pred: Any, true: Any) -> dict[str, float]:
     :math:`(\sum n_{ab}^2 - N) / (\sum_a n_a^2 - N)`; B-cubed precision is
     :math:`\frac{1}{N} \sum n_{ab}^2 / n_a` (Amigó et al. 2009); recall exchanges clusters and
     classes, F is the harmonic mean. NMI divides by the arithmetic mean of the entropies; AMI is
-    NMI adjusted for chance (Vinh et al. 2010).
+    NMI adjusted for chance (Vinh et al. 2010), ARI the Rand index adjusted for it (Hubert and
+    Arabie 1985).
 
     Args:
         pred: ``(N,)`` cluster of each item, integers or strings. Every value is a cluster, -1 too.
@@ -29,9 +30,9 @@ def clustering(pred: Any, true: Any) -> dict[str, float]:
 
     Returns:
         ``pairwise_precision``, ``pairwise_recall``, ``pairwise_f``, ``b_cubed_precision``,
-        ``b_cubed_recall``, ``b_cubed_f``, ``nmi``, ``ami``, ``clusters``, ``classes``. A partition
-        into single items claims no pair: its pairwise precision is NaN and its F is 0, or 1 when
-        the classes are single items too.
+        ``b_cubed_recall``, ``b_cubed_f``, ``nmi``, ``ami``, ``ari``, ``clusters``, ``classes``. A
+        partition into single items claims no pair: its pairwise precision is NaN and its F is 0,
+        or 1 when the classes are single items too.
 
     Raises:
         DataError: two different lengths, or no items.
@@ -65,9 +66,21 @@ def clustering(pred: Any, true: Any) -> dict[str, float]:
         "b_cubed_f": float(2 * precision * recall / (precision + recall)),
         "nmi": nmi,
         "ami": ami,
+        "ari": _adjusted_rand(agreed / 2, claimed / 2, actual / 2, items),
         "clusters": float(len(in_cluster)),
         "classes": float(len(in_class)),
     }
+
+
+def _adjusted_rand(agreed: float, claimed: float, actual: float, items: int) -> float:
+    """Hubert and Arabie's index from pairs: in both, in a cluster, in a class, and all there are.
+
+    1 where neither partition leaves chance anything to do.
+    """
+    pairs = items * (items - 1) / 2
+    chance = claimed * actual / pairs if pairs else 0.0
+    most = (claimed + actual) / 2
+    return float((agreed - chance) / (most - chance)) if most != chance else 1.0
 
 
 def _codes(labels: Any, name: str) -> np.ndarray:

@@ -42,8 +42,6 @@ _PEERS = {
 _OFTEN = 0.08  # share of scores taken again beyond which an exact tile costs less
 _PROBE = 64
 _LINE = 16  # numbers of four bytes
-# Metrics of one protocol, which native code does not know.
-_SLOW = ("mean_average_precision_trapezoid_at_{k}", "mean_precision_at_{k}", "h_ap_happier")
 _WIDEST, _WIDEST_ON_DEVICE = 1024, 8192  # queries a tile: a product gains nothing from more
 
 
@@ -81,8 +79,8 @@ def evaluate(
             Label -1 (or an empty string) matches nothing: a distractor.
         gallery: ``(Ng, D)``; None for the queries themselves.
         gallery_labels: ``(Ng,)`` or ``(Ng, L)``.
-        metrics: names or aliases (`lookalike.metrics.names`, `explain`); None for all but those of
-            one protocol (`mean_precision_at_k`, `mean_average_precision_trapezoid_at_k`). A name
+        metrics: names or aliases (`lookalike.metrics.names`, `explain`); None for all but those
+            measured only where they are named (`ndcg_at_k`, `mean_precision_at_k`, …). A name
             without cut-off or level stands for all of them. Those of `clustering` (``"nmi"``,
             ``"ami"``) judge a k-means partition of the queries into as many clusters as classes.
         k: the cut-offs.
@@ -348,8 +346,8 @@ def _block(
     else:
         view = Views(task, relevant, counts, plan.levels, block, plan.style)
     single = [r for r in plan.requests if r.base != "micro_average_precision"]
-    found = {r.name: view.value(r) for r in single if r.base not in _SLOW}
-    if slow := [r for r in single if r.base in _SLOW]:
+    found = {r.name: view.value(r) for r in single if r.base not in formulas.PLAIN_ONLY}
+    if slow := [r for r in single if r.base in formulas.PLAIN_ONLY]:
         plain = Views(task, relevant, counts, plan.levels, block, plan.style)
         found |= {request.name: plain.value(request) for request in slow}
     if best is not None:

@@ -13,6 +13,8 @@ from lookalike.metrics.labels import DISTRACTOR
 from lookalike.ops.exact_ranks import Counts
 from lookalike.ops.tiles import Pairs
 
+# Of all label columns at once, where no level is named.
+GRADED = ("ndcg", "ndcg_at_{k}", "linear_ndcg", "linear_ndcg_at_{k}", "asi")
 _HIERARCHICAL = ("h_ap", "h_ap_happier")
 
 
@@ -115,6 +117,6 @@ class Views:
         level = self.levels[0] if request.level is None else request.level
         if request.base == "exclusive_average_precision":
             return self.exclusive(level)
-        if request.level is None and request.base in ("ndcg", "asi", *_HIERARCHICAL):
+        if request.level is None and request.base in (*GRADED, *_HIERARCHICAL):
             return self.graded()
         return self.of(level)

@@ -50,8 +50,8 @@ def similarities(distance: Distance, query: Tensor, reference: Tensor) -> Tensor
         if not isinstance(matrix, Tensor) or matrix.shape != (len(query), len(reference)):
             shape = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
             raise ConfigError(
-                f"distance gave {shape} for {len(query)} and {len(reference)} vectors; it "
-                "must give one number a pair, as a matrix."
+                f"distance gave {shape} in place of ({len(query)}, {len(reference)}): it must give"
+                " one number for each pair of vectors, as a matrix."
             )
         return matrix if getattr(distance, "is_inverted", False) else -matrix
     products = query @ reference.T
