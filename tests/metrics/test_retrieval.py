@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lookalike.errors import ConfigError, DataError, NumericsError
 from lookalike.metrics import evaluate as evaluate_usual
 from lookalike.metrics import names
+from lookalike.metrics.views import GRADED
 from lookalike.ops import paths
 
 TIES = ["stable", "optimistic", "pessimistic", "mean"]
@@ -23,7 +24,7 @@ def evaluate(query, query_labels, *gallery, **options):
     """Every metric there is, those of one protocol too, unless some are asked for."""
     columns = np.shape(query_labels)[1] if np.ndim(query_labels) == 2 else 1
     levels = np.atleast_1d(options.get("levels") or np.arange(columns))
-    one_level = [f"{name}_level{i}" for name in ("ndcg", "asi") for i in levels if columns > 1]
+    one_level = [f"{name}_level{i}" for name in GRADED for i in levels if columns > 1]
     options = {"metrics": [*names(), *one_level]} | options
     return evaluate_usual(query, query_labels, *gallery, **options)
 
