@@ -145,3 +145,14 @@ def test_definitions_that_differ_otherwise_stay_apart() -> None:
     ]
     swapped = {"recall_at_1": "2 of 3", "recall_at_2": "3 of 1"}
     assert [m.words for m in meanings(swapped)] == ["2 of 3", "3 of 1"]
+
+
+def test_only_what_differs_becomes_a_letter() -> None:
+    one_k = {f"precision_at_1_level{i}": f"of level {i} among its 1 nearest" for i in range(2)}
+    assert [(m.title, m.name, m.words) for m in meanings(one_k)] == [
+        ("Precision@1", "precision_at_1_level{l}", "of level l among its 1 nearest")
+    ]
+    one_level = {f"recall_at_{k}_level1": f"level 1 among {k}" for k in (2, 4)}
+    assert [(m.title, m.name, m.words) for m in meanings(one_level)] == [
+        ("Recall@k, level 1", "recall_at_{k}_level1", "level 1 among k")
+    ]

@@ -43,11 +43,18 @@ def meanings(definitions: Words) -> list[Meaning]:
         if words is None:
             found += [Meaning(metric_title(name), name, text) for name, text in members.items()]
             continue
-        name = f"{family}_at_{{k}}" if has_k else family
-        title = _title(family, members) if has_k else metric_title(family)
-        if has_level and (family, has_k, False) in families:
-            title = f"{title}, level l"
-        found.append(Meaning(title, f"{name}_level{{l}}" if has_level else name, words))
+        # Only what differs among the members is a letter; recall@1 of three levels is no recall@k.
+        _, ks, levels = (sorted(set(part)) for part in zip(*map(_parts, members), strict=True))
+        name = f"{family}_at_{ks[0]}" if has_k else family
+        title = metric_title(name)
+        if len(ks) > 1:
+            name, title = f"{family}_at_{{k}}", re.sub(r"(@|_at_)\d+$", r"\1k", title)
+        if len(levels) > 1:
+            name = f"{name}_level{{l}}"
+            title = f"{title}, level l" if (family, has_k, False) in families else title
+        elif has_level:
+            name, title = f"{name}_level{levels[0]}", f"{title}, level {levels[0]}"
+        found.append(Meaning(title, name, words))
     return found
 
 
@@ -61,13 +68,6 @@ def _parts(name: str) -> tuple[str, str | None, str | None]:
     family = re.fullmatch(r"(.+)_at_(\d+)", base)
     depth = None if level is None else str(level)
     return (family[1], family[2], depth) if family else (base, None, depth)
-
-
-def _title(family: str, members: Words) -> str:
-    """The title of one member with its k taken out."""
-    _, k, _ = _parts(next(iter(members)))
-    title = metric_title(f"{family}_at_{k}")
-    return re.sub(r"(@|_at_)\d+$", r"\1k", title)
 
 
 def _common(members: Words) -> str | None:
