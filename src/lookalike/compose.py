@@ -35,6 +35,7 @@ CONF = Path(__file__).parent / "conf"
 OPEN_GROUPS = tuple(components.ROOMS)
 _OPTIONS = {f.name for f in fields(Config)}  # beside the groups, conf/ holds search spaces
 GROUPS = tuple(sorted(p.name for p in CONF.iterdir() if p.name in _OPTIONS))
+_VECTORS = (".npy", ".safetensors")
 _TABLES = (".csv", ".parquet", ".tsv", ".pq")
 _LOG = logging.getLogger("lookalike")
 
@@ -243,6 +244,8 @@ def _dataset_path(value: str) -> dict[str, Any] | None:
         raise ConfigError(f"dataset={value[:40]}…: no file or folder can be called so.")
     if path.suffix.lower() in _TABLES:
         return {"name": "table_file", "root": str(path)}
+    if path.suffix.lower() in _VECTORS:
+        return {"name": "embedding_file", "root": str(path)}
     if (path / "cache.json").is_file():  # of `lookalike data cache`
         return {"name": "cached", "root": str(path)}
     if path.is_dir():

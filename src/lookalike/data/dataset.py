@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from lookalike.data.decode import read_picture
+from lookalike.data.embedding_file import is_vector, read_vector
 from lookalike.data.table import Table
 from lookalike.data.transforms import Transform, picture_seed
 from lookalike.errors import ConfigError, DataError, counted
@@ -118,12 +119,17 @@ class PictureDataset(Dataset[dict[str, Any]]):
         )
 
     def _transformed(self, pixels: torch.Tensor, row: int, seed: int) -> torch.Tensor:
+        if pixels.dim() == 1:  # a vector in an image's place
+            return pixels
         try:
             return self.transform(pixels, seed=seed)
         except DataError as e:
             raise DataError(f"{self.path(row)}: {e}") from e
 
     def _pixels(self, row: int) -> torch.Tensor:
+        path = self.path(row)
+        if is_vector(path):
+            return torch.from_numpy(read_vector(path))
         return torch.from_numpy(self.read(row)).permute(2, 0, 1)
 
 

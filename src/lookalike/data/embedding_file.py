@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,49 @@ class Embeddings:
                 f" {counted(len(rows), 'row')}"
             )
         return cls(vectors.astype(np.float32, copy=False), rows)
+
+
+def place(file: str, row: int) -> str:
+    """The path of one vector of a file, as tables hold it.
+
+    >>> place("x.npy", 3), is_vector(place("x.npy", 3)), is_vector("images/x#3.png")
+    ('x.npy#3', True, False)
+    """
+    return f"{file}#{row}"
+
+
+def is_vector(path: str) -> bool:
+    """Whether a path is the place of a vector instead of an image's file."""
+    file, sharp, row = path.rpartition("#")
+    return bool(sharp) and row.isdigit() and file.endswith(_KINDS)
+
+
+def read_vector(path: str) -> np.ndarray:
+    """The vector at a `place`, float32 ``(D,)``.
+
+    Raises:
+        DataError: no such file or row, or a vector that holds NaN or infinity.
+    """
+    file, _, row = path.rpartition("#")
+    vectors = _vectors(file)
+    if int(row) >= len(vectors):
+        raise DataError(f"{file} has {counted(len(vectors), 'vector')}, but no row {row}")
+    found = np.array(vectors[int(row)], np.float32)
+    if not np.isfinite(found).all():
+        raise DataError(f"{path}: holds NaN or infinity")
+    return found
+
+
+@lru_cache(maxsize=4)
+def _vectors(file: str) -> np.ndarray:
+    """The array of a file; of ``.npy`` only what is asked for is read."""
+    path = Path(file)
+    if path.suffix != ".npy":
+        return Embeddings.load(path).vectors
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
 
 
 def _checked(path: Path) -> Path:

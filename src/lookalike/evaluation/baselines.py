@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from lookalike.config import Config
 from lookalike.data import transforms
+from lookalike.data.embedding_file import is_vector
 from lookalike.data.loader import eval_loader
 from lookalike.data.table import Table
 from lookalike.evaluation import evaluator
@@ -28,6 +29,7 @@ _SIDE = 32
 _BINS = 8
 _PATHS = ("folder", "table_file", "cached", "embedding_file")  # data sets that are one's own
 FROZEN = "frozen backbone"
+VECTORS = "vectors as they are"
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,12 @@ def measure_baselines(
     Returns:
         Raw pixels (32×32 grey, mean removed), a colour histogram (8×8×8 bins), the model's network
         with random weights and, with ``start``, its backbone as it began: pooled features without a
-        head, compared by cosine.
+        head, compared by cosine. Of an embedding file only the vectors as they are.
     """
     rows = one.table
+    if is_vector(rows.paths[0]):
+        vectors = {VECTORS: _embedded(config, rows, backbone_alone(Embedder(spec)))}
+        return [Baseline(n, _report(one, x, config)) for n, x in vectors.items()]
     small = list(_batches(config, rows, transforms.evaluation(_SIDE, crop=False)))
     vectors = {
         "raw pixels": np.concatenate([_pixels(b["pictures"]) for b in small]),
@@ -79,10 +84,11 @@ def measure_baselines(
     }
     if start is not None:
         vectors[FROZEN] = _embedded(config, rows, backbone_alone(start))
-    return [
-        Baseline(name, evaluator.measure_vectors(one.split, rows, x, config.evaluation).report)
-        for name, x in vectors.items()
-    ]
+    return [Baseline(name, _report(one, x, config)) for name, x in vectors.items()]
+
+
+def _report(one: SplitResult, vectors: np.ndarray, config: Config) -> RetrievalReport:
+    return evaluator.measure_vectors(one.split, one.table, vectors, config.evaluation).report
 
 
 def backbone_alone(model: Embedder) -> Embedder:

@@ -15,6 +15,7 @@ from lookalike.errors import counted
 from lookalike.evaluation import baselines, verdict
 from lookalike.evaluation.averages import means_of
 from lookalike.evaluation.evaluator import SplitResult, measure_vectors
+from lookalike.evaluation.shown import image_sources
 from lookalike.evaluation.verdict import Beside
 from lookalike.metrics import RetrievalReport
 from lookalike.metrics.contract import EMPTY
@@ -163,7 +164,7 @@ def section(
         baselines=beside,
         sheets=_sheets(one, found, scores),
         map=map_embeddings(
-            one.embeddings, labels, names=lambda c: _name(names, c), images=rows.paths
+            one.embeddings, labels, names=lambda c: _name(names, c), images=image_sources(rows)
         ),
         confusions=_confusions(one, found[:, 0], scores[:, 0]),
     )
@@ -174,12 +175,13 @@ def _confusions(one: SplitResult, nearest: np.ndarray, scores: np.ndarray) -> Co
     rows, labels, names = one.table, one.table.labels[:, one.level], one.table.names(one.level)
     kept = np.flatnonzero(~np.isnan(_average_precision(one)) & (nearest >= 0))
     queries, found = one.queries[kept], one.gallery[nearest[kept]]
+    images = image_sources(rows)
     return find_confusions(
         labels[queries],
         labels[found],
         names=lambda c: _name(names, c),
-        query_images=[rows.paths[i] for i in queries],
-        neighbour_images=[rows.paths[i] for i in found],
+        query_images=[images[i] for i in queries],
+        neighbour_images=[images[i] for i in found],
         scores=scores[kept],
     )
 
@@ -187,7 +189,7 @@ def _confusions(one: SplitResult, nearest: np.ndarray, scores: np.ndarray) -> Co
 def _sheets(one: SplitResult, found: np.ndarray, scores: np.ndarray) -> list[Sheet]:
     queries, gallery = one.queries, one.gallery
     rows, labels = one.table, one.table.labels[:, one.level]
-    names = rows.names(one.level)
+    names, images = rows.names(one.level), image_sources(rows)
     precision = _average_precision(one)
     counts = np.bincount(labels[gallery][labels[gallery] >= 0], minlength=len(names))
     chosen = choose_queries(
@@ -198,7 +200,7 @@ def _sheets(one: SplitResult, found: np.ndarray, scores: np.ndarray) -> list[She
         place = queries[query]
         hits = [
             Neighbour(
-                image=rows.paths[gallery[item]],
+                image=images[gallery[item]],
                 label=_name(names, int(labels[gallery[item]])),
                 score=float(score),
                 right=bool(labels[gallery[item]] == labels[place]),
@@ -207,7 +209,7 @@ def _sheets(one: SplitResult, found: np.ndarray, scores: np.ndarray) -> list[She
             if item >= 0
         ]
         return SheetRow(
-            query=rows.paths[place],
+            query=images[place],
             neighbours=hits,
             title=_name(names, int(labels[place])),
             value=f"average precision {precision[query]:.2f}",

@@ -14,6 +14,7 @@ from lookalike.data.datasets.table_files import table_file
 from lookalike.data.table import Table
 from lookalike.errors import DataError, RunError, counted, suggest
 from lookalike.evaluation.evaluator import SplitResult, measure_vectors
+from lookalike.evaluation.shown import image_sources
 from lookalike.metrics.compare import Comparison
 from lookalike.report.contents import Sheet
 from lookalike.report.figures import metric_title, split_level
@@ -164,13 +165,17 @@ def change_sheets(
 
 def _rows(one: SplitResult, queries: np.ndarray, metric: str, note: str) -> list[SheetRow]:
     level = split_level(metric)[1] or 0
-    labels, names, paths = one.table.labels[:, level], one.table.names(level), one.table.paths
+    labels, names, images = (
+        one.table.labels[:, level],
+        one.table.names(level),
+        image_sources(one.table),
+    )
     found, scores = one.report.neighbours(queries, _NEIGHBOURS)
 
     def neighbour(place: int, item: int, score: float) -> Neighbour:
         code = int(labels[item])
         return Neighbour(
-            image=paths[item],
+            image=images[item],
             label=names[code] if code >= 0 else "distractor",
             score=score,
             right=bool(code == labels[place]),
@@ -181,7 +186,7 @@ def _rows(one: SplitResult, queries: np.ndarray, metric: str, note: str) -> list
         place = int(one.queries[query])
         rows.append(
             SheetRow(
-                query=paths[place],
+                query=images[place],
                 neighbours=[
                     neighbour(place, int(one.gallery[item]), float(score))
                     for item, score in zip(items, values, strict=True)

@@ -16,6 +16,7 @@ from lookalike.models.networks.bn_inception import BNInception
 from lookalike.models.networks.conv4 import Conv4
 from lookalike.models.networks.google_net import GoogLeNet
 from lookalike.models.networks.plain_deit import deit_base_distilled, deit_small_distilled
+from lookalike.models.networks.vectors import Vectors
 from lookalike.models.pretrained import WeightsFile, load_backbone
 from lookalike.models.timm_weights import create_with_weights
 
@@ -27,6 +28,7 @@ OWN: dict[str, Callable[..., nn.Module]] = {
     "conv4": Conv4,
     "bn_inception": BNInception,
     "googlenet": GoogLeNet,
+    "vectors": Vectors,
     "deit_small_distilled": deit_small_distilled,
     "deit_base_distilled": deit_base_distilled,
 }

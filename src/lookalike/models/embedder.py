@@ -96,7 +96,7 @@ class Embedder(nn.Module):
         super().__init__()
         _check(spec)
         self.spec = spec
-        self.pretrained = pretrained is not False
+        self.pretrained = pretrained is not False or spec.backbone == "vectors"
         if "pretrained" in spec.options:
             raise ConfigError("model.options.pretrained: set model.pretrained instead.")
         built = create_backbone(spec.backbone, pretrained=pretrained, **spec.options)
@@ -201,6 +201,9 @@ class Embedder(nn.Module):
 
     def feature_map(self, pictures: Tensor) -> Tensor:
         """What the pooling sees: ``(B, C, H, W)``, or tokens ``(B, N, C)``."""
+        if pictures.dim() == 2:  # vectors in place of images
+            vectors = self.backbone(pictures.to(self.mean.dtype))
+            return feature_map(self._about, vectors, keep_tokens=self._keep_tokens)
         x = normalised(pictures, self.mean, self.std)
         return feature_map(self._about, self.backbone(x), keep_tokens=self._keep_tokens)
 

@@ -131,6 +131,8 @@ def record(model: Embedder) -> dict[str, Any]:
 
 def words(model: Embedder) -> str:
     """The same in a line for people."""
+    if model.spec.backbone == "vectors":
+        return f"none: vectors of {model.spec.options.get('width')} numbers"
     about, c = record(model), model.spec.evaluation
     mean, std = (" ".join(f"{x:g}" for x in about[name]) for name in ("mean", "std"))
     size, resize = about["size"], c.get("resize")

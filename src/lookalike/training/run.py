@@ -152,9 +152,9 @@ def _prepare(
 def _described(given: Given, config: Config) -> Config:
     """The configuration as the run keeps it, with what follows from objects and backbone."""
     from lookalike.models.preprocessing import resolved  # it imports timm
-    from lookalike.training.start import settled
+    from lookalike.training.start import for_vectors, settled
 
-    return settled(resolved(given.describe(config)))
+    return settled(resolved(for_vectors(given.describe(config))))
 
 
 def _stem(config: Config) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lookalike import distributed
 from lookalike.config import Config
 from lookalike.data.build import broken_policy
+from lookalike.data.embedding_file import Embeddings
 from lookalike.data.loader import eval_loader
 from lookalike.data.splits import hold_out_classes
 from lookalike.data.table import Table
@@ -41,6 +42,15 @@ MOST = 10_000  # images that the first head is made of
 _FEWEST = 20  # training classes, of which some can be held out
 
 
+def for_vectors(config: Config) -> Config:
+    """The configuration of a head on an embedding file, whose vectors stand for a backbone's."""
+    if config.dataset.get("name") != "embedding_file" or config.model.backbone == "vectors":
+        return config
+    width = Embeddings.load(config.dataset["root"]).vectors.shape[1]
+    own = {"backbone": "vectors", "options": {"width": width}, "pretrained": False}
+    return replace(config, model=replace(config.model, **own))
+
+
 def settled(config: Config) -> Config:
     """The configuration with ``model.head_init`` decided where nothing is said.
 
@@ -50,7 +60,8 @@ def settled(config: Config) -> Config:
     m = config.model
     if m.head_init is not None:
         return config
-    begun = m.pretrained is not False and m.weights is None and m.embedding_size is not None
+    begun = m.pretrained is not False or m.backbone == "vectors"
+    begun = begun and m.weights is None and m.embedding_size is not None
     own = config.recipe is None and config.teacher is None and not config.fsdp
     return replace(config, model=replace(m, head_init="pca" if begun and own else "random"))
 

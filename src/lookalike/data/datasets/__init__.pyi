@@ -4,6 +4,7 @@ from ._cub import cub as cub
 from ._dyml import dyml_animal as dyml_animal
 from ._dyml import dyml_product as dyml_product
 from ._dyml import dyml_vehicle as dyml_vehicle
+from ._embedding_file import embedding_file as embedding_file
 from ._gldv2 import gldv2 as gldv2
 from ._hugging_face import hugging_face as hugging_face
 from ._inaturalist import inaturalist as inaturalist
