@@ -237,6 +237,11 @@ def test_marks_make_a_table_to_train_on_and_to_evaluate_with(site, query, index)
     post("/api/marks", data={"number": 9, "right": True}, files=upload)
     post("/api/marks", data={"number": 9, "right": False}, files=upload)  # changed their mind
     post("/api/marks", data={"number": 13, "right": True, "query_id": 12})
+    post("/api/marks", data={"number": 14, "right": True, "query_id": 12})
+    taken_back = {"number": 14, "undo": True, "query_id": 12}
+    assert post("/api/marks", data=taken_back).json() == {"marks": 4}
+    assert post("/api/marks", data=taken_back | {"right": True}).status_code == 422
+    assert post("/api/marks", data={"number": 14, "query_id": 12}).status_code == 422
     assert post("/api/marks", data={"number": 13, "right": True}).status_code == 422
     assert post("/api/marks", data={"number": 99, "right": True}, files=upload).status_code == 404
     (index.folder / "marks" / "marks.jsonl").open("a").write('{"cut by a cra')

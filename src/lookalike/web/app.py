@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -153,6 +154,9 @@ _CODES: dict[type[LookalikeError], int] = {
 }
 
 
+_OPTION = re.compile(r"--(where|box|rerank|fuse)\b")
+
+
 def _handle_errors(app: FastAPI, service: Service) -> None:
     for kind, code in _CODES.items():
 
@@ -160,7 +164,9 @@ def _handle_errors(app: FastAPI, service: Service) -> None:
             if code >= 500:
                 _LOG.warning("%s: %s", request.url.path, error)
             again = {"Retry-After": "5"} if code in (409, 503) else None
-            return JSONResponse({"detail": service.hide(str(error))}, code, headers=again)
+            # Callers know the fields of a form, not the options of a command.
+            words = _OPTION.sub(r"\1", service.hide(str(error)))
+            return JSONResponse({"detail": words}, code, headers=again)
 
         app.add_exception_handler(kind, answer)
 
@@ -228,12 +234,15 @@ def _add_items(app: FastAPI, service: Service, turns: Turns, settings: Settings)
     @app.post("/api/marks", response_model=schemas.Marked)
     async def mark(
         number: Annotated[int, Form(ge=0, le=2**53, description="the item found")],
-        right: Annotated[bool, Form()],
+        right: Annotated[bool | None, Form()] = None,
+        undo: Annotated[bool, Form(description="take the mark of this pair back")] = False,
         query_id: Annotated[int | None, Form(ge=0, le=2**53)] = None,
         picture: Annotated[UploadFile | None, File()] = None,
         score: Annotated[float, Form(ge=-1, le=1)] = 0.0,
     ) -> Any:
-        """Mark an item right or wrong for a query; it lands in a table."""
+        """Mark an item right or wrong for a query, or take the mark back; it lands in a table."""
+        if undo == (right is not None):
+            raise DataError("say right=true, right=false or undo=true")
         data = None if picture is None else await picture.read()
         count = await turns.run(
             lambda: service.mark(number, right, query_id=query_id, upload=data, score=score)

@@ -2,7 +2,7 @@
 
 marks.jsonl     a line a mark, appended; see `lookalike.records`
 marks.csv       a dataset table: train on it, or evaluate with it
-images/       the uploaded queries that were marked
+pictures/       the uploaded queries that were marked
 
 Images joined by "right" are one class. Its name is a label that one of them has in the index, or
 ``marked-N``. What was only ever marked wrong is a distractor (−1). Queries are the images that
@@ -29,7 +29,7 @@ _FIELDS = {
     "query_label": (str, type(None)),
     "path": str,
     "label": (str, type(None)),
-    "right": bool,
+    "right": (bool, type(None)),  # null: the mark was taken back
 }
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = ("path", "label", "split", "is_query", "is_gallery")
@@ -55,7 +55,10 @@ class Marks:
         return str(path.absolute())
 
     def add(self, mark: dict[str, Any]) -> int:
-        """Write a mark ``{query, query_label, path, label, right, score}``; how many there are."""
+        """Write a mark ``{query, query_label, path, label, right, score}``; how many there are.
+
+        A mark whose ``right`` is None takes the one before back.
+        """
         with self._lock:
             append_record(self._log, mark)
             marks = self.read()
@@ -65,7 +68,10 @@ class Marks:
             return len(marks)
 
     def read(self) -> list[dict[str, Any]]:
-        """All marks, of each pair the latest; lines that are damaged are left out, and logged."""
+        """The marks that stand: of each pair the latest, unless that took it back.
+
+        Lines that are damaged are left out, and logged.
+        """
         records, wrong = read_records(self._log)
         latest: dict[tuple[str, str], dict[str, Any]] = {}
         for record in records:
@@ -77,7 +83,7 @@ class Marks:
             self._told = wrong
             for reason in wrong:
                 _LOG.warning("%s, %s; it is left out", self._log, reason)
-        return list(latest.values())
+        return [mark for mark in latest.values() if mark["right"] is not None]
 
     def lines(self) -> int:
         """How many records were ever written."""

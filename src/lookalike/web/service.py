@@ -227,9 +227,15 @@ class Service:
         self.state.change(lambda _: index.remove([number]))
 
     def mark(
-        self, number: int, right: bool, *, query_id: int | None, upload: bytes | None, score: float
+        self,
+        number: int,
+        right: bool | None,
+        *,
+        query_id: int | None,
+        upload: bytes | None,
+        score: float,
     ) -> int:
-        """Say that an item is right or wrong for a query; how many marks there are."""
+        """Say that an item is right or wrong for a query, or (None) neither; how many marks are."""
         if not self.settings.marks:
             raise Forbidden("this server keeps no marks; start it without --no-marks")
         if self.marks.lines() >= self.settings.max_marks:
