@@ -12,8 +12,12 @@ from lookalike.data import samplers
 
 ROOMS = (losses, samplers, metrics)
 PUBLIC = [getattr(room, name) for room in ROOMS for name in room.__all__]
-# Records that no user makes, and a function without arguments.
-PUBLIC = [c for c in PUBLIC if c not in (metrics.Outlook, metrics.RetrievalReport, metrics.names)]
+# Records that no user makes, and what takes no arguments or any.
+PUBLIC = [
+    c
+    for c in PUBLIC
+    if c not in (metrics.Outlook, metrics.RetrievalReport, metrics.RetrievalMetrics, metrics.names)
+]
 PUBLIC += [lookalike.create_model]
 PUBLIC = [c for c in PUBLIC if c is not metrics.Definition]
 

@@ -28,7 +28,6 @@ FREE = frozenset(
         ("display.py", "images"),  # a rate, images/s
         ("_dyml.py", "classes"),  # "2 fine, 3 coarse classes"
         ("_dyml.py", "images"),  # the name of a role
-        ("distances.py", "vectors"),  # a shape
         ("guards.py", "seconds"),  # decimals
         ("labels.py", "levels"),  # "2 and 3 levels"
         ("lander_training.py", "neighbours"),

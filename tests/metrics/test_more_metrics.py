@@ -133,3 +133,79 @@ def test_peers_names_are_known(name, meant):
 def test_did_you_mean_points_at_what_is_meant(name, meant):
     with pytest.raises(ConfigError, match=f"Did you mean '{meant}'"):
         explain(name)
+
+
+def test_a_function_of_labels_says_what_is_relevant():
+    """As pytorch-metric-learning's; multi-label sets, and a matrix by number."""
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+
+    unit = Q / np.linalg.norm(Q, axis=1, keepdims=True)
+    pairs = np.stack([FINE_Q, FINE_Q // 3], axis=1)
+
+    def either(a, b):
+        return (a[:, 0] == b[:, 0]) | (a[:, 1] == b[:, 1])
+
+    names = ["precision_at_1", "r_precision", "mean_average_precision_at_r"]
+
+    def near(a, b):
+        return abs(a - b) <= 1
+
+    theirs = AccuracyCalculator(include=names, label_comparison_fn=near)
+    want = theirs.get_accuracy(torch.from_numpy(unit), torch.from_numpy(FINE_Q))
+    got = evaluate(unit, FINE_Q, metrics=names, label_comparison_fn=near)
+    assert dict(got.values) == pytest.approx({n: want[n] for n in names}, abs=1e-6)
+
+    relevant = (pairs[:, None] == pairs[None]).any(axis=2)
+    report = evaluate(unit, pairs, metrics="map", label_comparison_fn=either)
+    for i, row in enumerate(unit @ unit.T):
+        order = [j for j in np.argsort(-row) if j != i]
+        hits = relevant[i, order]
+        if hits.any():
+            ap = (np.cumsum(hits) / np.arange(1, 30))[hits].mean()
+            assert report.per_query["map"][i] == pytest.approx(ap)
+
+    same = evaluate(Q, FINE_Q, G, FINE_G, distance="dot")
+    matrix = FINE_Q[:, None] == FINE_G[None]
+    numbers = np.arange(30), np.arange(50)
+    by_matrix = evaluate(
+        Q,
+        numbers[0],
+        G,
+        numbers[1],
+        distance="dot",
+        label_comparison_fn=lambda a, b: matrix[a][:, b].ravel(),
+    )
+    assert by_matrix.values == pytest.approx(same.values, abs=1e-12)
+    with pytest.raises(ConfigError, match="true or false for each"):
+        evaluate(unit, FINE_Q, label_comparison_fn=lambda a, b: a - b)
+
+
+def test_batches_collected_are_the_whole():
+    from lookalike.metrics import RetrievalMetrics
+
+    metric = RetrievalMetrics(metrics=["map", "recall_at_1"], k=1, distance="cosine")
+    with pytest.raises(DataError, match="call update"):
+        metric.compute()
+    for start in range(0, 50, 20):
+        part = slice(start, start + 20)
+        metric.update(torch.from_numpy(G[part]), torch.from_numpy(FINE_G[part]))
+    want = evaluate(G, FINE_G, metrics=["map", "recall_at_1"], k=1, distance="cosine")
+    assert metric.compute() == dict(want.values)
+    metric.reset()
+    metric.update(Q, FINE_Q, np.zeros(30, bool))
+    metric.update(G, FINE_G, np.ones(50, bool))
+    apart = evaluate(Q, FINE_Q, G, FINE_G, metrics=["map", "recall_at_1"], k=1, distance="cosine")
+    assert metric.compute() == dict(apart.values)
+    metric.update(Q, FINE_Q)
+    with pytest.raises(DataError, match="with every batch, or with none"):
+        metric.compute()
+
+
+def test_classes_are_called_by_their_labels():
+    words = np.array([f"kind {i}" for i in FINE_G])
+    report = evaluate(G, words, metrics="map", distance="cosine")
+    by_code, by_name = report.by_class("map"), report.by_class("map", names=words)
+    assert set(by_name) <= set(words)
+    assert list(by_name.values()) == list(by_code.values())
+    first = report.per_query["map"][words == "kind 3"]
+    assert by_name["kind 3"] == pytest.approx(np.nanmean(first))

@@ -1,3 +1,4 @@
+from .accumulated import RetrievalMetrics as RetrievalMetrics
 from .clusters import kmeans as kmeans
 from .compare import compare_reports as compare_reports
 from .definitions import Definition as Definition

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from lookalike.errors import ConfigError, DataError, LookalikeWarning, NumericsError, counted
 from lookalike.metrics.labels import Members, is_nested, label_codes, union
+from lookalike.metrics.relation import Relation
 from lookalike.ops.arrays import as_matrix
 from lookalike.ops.distances import Distance, added, as_products, similarities
 from lookalike.ops.distances import check as check_distance
@@ -36,6 +37,7 @@ class Problem:
         nested: whether whoever shares a label shares every coarser one.
         width: numbers of a vector as it was given.
         distance: what the order is of; the vectors are such that their products are.
+        relation: who matches whom, where equal labels do not say it.
     """
 
     query: Vectors
@@ -47,6 +49,7 @@ class Problem:
     nested: bool
     width: int
     distance: Distance = "dot"
+    relation: Relation | None = None
 
     def own_scores(self, query: Vectors) -> np.ndarray | None:
         """``(b, Ng)`` float64 by the caller's own function; None where products decide."""
@@ -79,6 +82,7 @@ def problem(
     exclude_self: Any,
     sequences: Any,
     distance: Distance | None = "dot",
+    comparison: Callable[[Any, Any], Any] | None = None,
 ) -> Problem:
     """Check the arguments of `evaluate`.
 
@@ -96,11 +100,7 @@ def problem(
     q, g = vectors(query, gallery, chosen)
     if distance is None:
         _warn_of_lengths(g)
-    query_codes, gallery_codes = label_codes(query_labels, gallery_labels)
-    for name, codes, side in (("query", query_codes, q), ("gallery", gallery_codes, g)):
-        if len(codes) != len(side.exact):
-            have = counted(len(side.exact), "vector")
-            raise DataError(f"{name} has {have} and {counted(len(codes), 'label')}")
+    relation, query_codes, gallery_codes = _classes(q, g, query_labels, gallery_labels, comparison)
     groups = None
     if sequences is not None:
         pair = sequences if isinstance(sequences, tuple) and len(sequences) == 2 else None
@@ -119,7 +119,7 @@ def problem(
         _warn_of_itself(q, g)
     width = q.exact.shape[1] - (added(q.fast.dtype) if distance == "euclidean" else 0)
     nested = is_nested(np.concatenate([query_codes, gallery_codes]))
-    return Problem(q, g, query_codes, gallery_codes, own, groups, nested, width, chosen)
+    return Problem(q, g, query_codes, gallery_codes, own, groups, nested, width, chosen, relation)
 
 
 def _warn_of_lengths(g: Vectors) -> None:
@@ -133,6 +133,25 @@ def _warn_of_lengths(g: Vectors) -> None:
             LookalikeWarning,
             stacklevel=5,
         )
+
+
+def _classes(
+    q: Vectors,
+    g: Vectors,
+    query_labels: Any,
+    gallery_labels: Any,
+    comparison: Callable[[Any, Any], Any] | None,
+) -> tuple[Relation | None, np.ndarray, np.ndarray]:
+    """Codes of both sides' labels; or, where a function compares these, it and a code each."""
+    if comparison is not None:
+        relation = Relation.of(comparison, query_labels, gallery_labels)
+        return relation, *relation.codes(len(q.exact), len(g.exact))
+    query_codes, gallery_codes = label_codes(query_labels, gallery_labels)
+    for name, codes, side in (("query", query_codes, q), ("gallery", gallery_codes, g)):
+        if len(codes) != len(side.exact):
+            have = counted(len(side.exact), "vector")
+            raise DataError(f"{name} has {have} and {counted(len(codes), 'label')}")
+    return None, query_codes, gallery_codes
 
 
 def _warn_of_itself(q: Vectors, g: Vectors) -> None:

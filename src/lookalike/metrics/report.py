@@ -12,6 +12,7 @@ from lookalike.errors import ConfigError, DataError, counted, suggest
 from lookalike.metrics.bootstrap import bootstrap
 from lookalike.metrics.definitions import EMPTY, TIES, Definition, Request, explain, fill, parse
 from lookalike.metrics.inputs import Problem
+from lookalike.ops.labels import label_columns
 from lookalike.ops.tiles import Pairs
 from lookalike.ops.topk import exact_topk
 
@@ -160,14 +161,25 @@ class RetrievalReport:
             for a, b in zip(mine.T, theirs.T, strict=True)
         )
 
-    def by_class(self, name: str, level: int = 0) -> dict[int, float]:
-        """The mean of one metric over the queries of each class; classes skipped are absent."""
+    def by_class(self, name: str, level: int = 0, *, names: Any = None) -> dict[Any, float]:
+        """The mean of one metric over the queries of each class; classes skipped are absent.
+
+        Args:
+            name: of the metric.
+            level: the label column that says what a class is.
+            names: the queries' labels as they were given, ``(Nq,)`` or ``(Nq, L)``, by which the
+                classes are called; None for their codes.
+        """
         values, codes = self.per_query[name], self.classes(level)
         counted = ~np.isnan(values)
         kinds, place = np.unique(codes[counted], return_inverse=True)
         sums = np.bincount(place, values[counted], len(kinds))
         means = sums / np.bincount(place, minlength=len(kinds))
-        return {int(code): float(mean) for code, mean in zip(kinds, means, strict=True)}
+        called: dict[int, Any] = {int(code): int(code) for code in kinds}
+        if names is not None:
+            column = label_columns(names, "names")[level]
+            called = dict(zip(codes.tolist(), column.tolist(), strict=True))
+        return {called[int(code)]: float(mean) for code, mean in zip(kinds, means, strict=True)}
 
     def class_means(self, level: int = 0) -> dict[str, float]:
         """Each metric as the mean over classes of each class's mean: every class counts the same.

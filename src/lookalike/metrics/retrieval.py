@@ -58,6 +58,7 @@ def evaluate(
     exclude_self: Any = None,
     sequences: Any = None,
     distance: Distance | None = None,
+    label_comparison_fn: Callable[[Any, Any], Any] | None = None,
     byte_budget: int | None = None,
     ties: str = "stable",
     empty: str = "skip",
@@ -93,6 +94,8 @@ def evaluate(
             ``is_inverted = True``). None is "dot", with a warning where the gallery's vectors have
             different lengths. "cosine" divides each vector by its length first, "euclidean" orders
             by -‖q - g‖²/2.
+        label_comparison_fn: which items are relevant, in place of equal labels: labels of one query
+            ``(1, …)`` and of the gallery ``(Ng, …)``, of any kind, → ``(Ng,)`` bool.
         byte_budget: bytes the pass may hold beside the vectors; None for 68 MiB and half the
             gallery's size, or a quarter of a CUDA device's free memory. Native code holds one
             packed copy of the gallery besides. It changes the speed, never a number.
@@ -126,8 +129,10 @@ def evaluate(
     _known("ties", ties, TIES)
     _known("empty", empty, EMPTY)
     _known("relevance", relevance, ("pop", "map"))
-    task = problem(query, query_labels, gallery, gallery_labels, exclude_self, sequences, distance)
-    if resume is not None and not isinstance(distance, str | None):
+    of_query, of_gallery = (query, query_labels), (gallery, gallery_labels)
+    how = exclude_self, sequences, distance, label_comparison_fn
+    task = problem(*of_query, *of_gallery, *how)
+    if resume is not None and not (isinstance(distance, str | None) and task.relation is None):
         raise ConfigError("resume needs a distance by name: a function cannot be told from another")
     columns = task.query_codes.shape[1]
     depth = chosen_levels(levels, columns)
@@ -205,7 +210,7 @@ def _plan(task: Problem, requests: list[Request], levels: list[int], style: Styl
         needed = {max(needed)}
     members = {level: Members(task.gallery_codes[:, level]) for level in sorted(needed)}
     tables = None
-    if can_fuse(style.ties, task.query_codes.shape[1]):
+    if task.relation is None and can_fuse(style.ties, task.query_codes.shape[1]):
         items = len(task.gallery.exact)
         tables = Tables(items, levels, style.relevance, style.alpha, asked)
     return _Plan(task, requests, levels, style, members, tables)
@@ -360,6 +365,8 @@ def _block(
 
 def _relevant(plan: _Plan, block: slice, excluded: Pairs) -> Pairs:
     """Every item that shares a label with its query in any of the levels, less the excluded."""
+    if plan.task.relation is not None:
+        return plan.task.relation.pairs(block).without(excluded, plan.scratch)
     codes = plan.task.query_codes[block]
     single = plan.scratch if len(plan.members) == 1 else None  # several need an array each
     pairs = union([members.of(codes[:, level], single) for level, members in plan.members.items()])

@@ -54,7 +54,8 @@ class Views:
         self.shares: list[np.ndarray] = []
         for level in range(depth):
             code = task.query_codes[block, level][self.standing.rows]
-            self.shares.append((code == task.gallery_codes[items, level]) & (code != DISTRACTOR))
+            same = (code == task.gallery_codes[items, level]) & (code != DISTRACTOR)
+            self.shares.append(same if task.relation is None else np.ones(len(items), bool))
         self._made: dict[str, formulas.Ranking] = {}
 
     def of(self, level: int) -> formulas.Ranking:
