@@ -15,7 +15,7 @@ from lookalike.report.figures import (
     metric_title,
     split_level,
 )
-from lookalike.report.meanings import level_legend, meanings
+from lookalike.report.meanings import Meaning, level_legend, meanings
 from lookalike.report.tables import Cell, Column, ReportTable, TableRow
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def _with_definitions(table: ReportTable, sections: Sequence[EvaluationSection])
     return Group(table, ReportTable(columns=columns, rows=rows, headless=True))
 
 
-def definitions_of(sections: Sequence[EvaluationSection]) -> tuple[list, str]:
+def definitions_of(sections: Sequence[EvaluationSection]) -> tuple[list[Meaning], str]:
     """Each metric's meaning once, whatever its k, level and split; and what the levels are."""
     words = {name: text for section in sections for name, text in section.definitions.items()}
     found = meanings(words)
