@@ -115,3 +115,4 @@ def test_a_verdict_is_what_its_intervals_say(ends, outcome, says):
     assert verdict.outcome == outcome
     assert says in str(verdict)
     assert bool(advice(verdict, compose())) == (outcome != "better")
+    assert not any("backbone" in words for words in advice(verdict, compose(["model=vectors"])))

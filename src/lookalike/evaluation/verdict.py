@@ -99,7 +99,9 @@ def advice(verdict: Verdict, config: Config) -> list[str]:
     tries = []
     if config.model.head_init == "random" and config.model.embedding_size is not None:
         tries.append("let the head begin as the features are, model.head_init=pca")
-    if not config.optimizer.freeze:
+    if config.model.backbone == "vectors":
+        tries.append("a higher or lower optimizer.lr")
+    elif not config.optimizer.freeze:
         tries.append("train the head alone, optimizer.freeze=[backbone], or the backbone more"
                      " gently, by a lower optimizer.lr")  # fmt: skip
     if not config.interpolate:
