@@ -10,6 +10,7 @@ from pytorch_metric_learning import distances, reducers, samplers, trainers
 from pytorch_metric_learning import losses as pml
 from pytorch_metric_learning import miners as peers
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+from pytorch_metric_learning.utils.distributed import DistributedLossWrapper
 from torch.nn import functional as F
 
 from lookalike import data, losses, metrics
@@ -98,6 +99,14 @@ def test_the_rows_of_metrics():
     for a, b in names:
         assert ours[b] == pytest.approx(theirs[a], abs=1e-6)
     assert len(names) == 4 and len(rows("Losses")) > 20 and len(rows("Miners")) == 4
+
+
+def test_what_the_page_says_that_refuses_ours():
+    with pytest.raises(TypeError, match="must extend BaseMetricLossFunction"):
+        DistributedLossWrapper(losses.SmoothAP())
+    for wrapper in (pml.SelfSupervisedLoss, lambda loss: pml.CrossBatchMemory(loss, 8)):
+        with pytest.raises(Exception, match="not supported for SmoothAP"):
+            wrapper(losses.SmoothAP())
 
 
 def test_ours_in_multiple_losses_and_their_miners():
