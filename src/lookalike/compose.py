@@ -231,6 +231,8 @@ def _given_node(group: str, value: str) -> dict[str, Any] | None:
         return node
     if group == "model":
         return {"backbone": value}
+    if group == "optimizer" and value.isidentifier():
+        return {"name": value}
     if group in OPEN_GROUPS and ("." in value or components.is_public(group, value)):
         return {"name": value}
     raise ConfigError(

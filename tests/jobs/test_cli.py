@@ -177,6 +177,10 @@ def test_config_prints_what_a_run_would_be(monkeypatch, capsys):
         ("models", "resnet18"),
         ("metrics", "mean_average_precision_at_r"),
         ("samplers", "m_per_class"),
+        ("transforms", "photo"),
+        ("pools", "gem"),
+        ("optimizers", "SGD"),
+        ("schedules", "one_cycle"),
     ],
 )
 def test_list_says_what_there_is_a_line_each(monkeypatch, capsys, shelf, name):

@@ -10,7 +10,19 @@ import typer
 
 def run(
     what: Annotated[
-        Literal["losses", "models", "datasets", "samplers", "miners", "recipes", "metrics"],
+        Literal[
+            "losses",
+            "models",
+            "datasets",
+            "samplers",
+            "miners",
+            "recipes",
+            "metrics",
+            "transforms",
+            "pools",
+            "optimizers",
+            "schedules",
+        ],
         typer.Argument(help="What to list."),
     ],
 ) -> None:
@@ -23,7 +35,11 @@ def run(
         "samplers": lambda: _components("sampler"),
         "miners": lambda: _components("miner"),
         "models": _models,
-        "recipes": _recipes,
+        "recipes": lambda: _files("recipe"),
+        "transforms": lambda: _files("transform"),
+        "pools": _pools,
+        "optimizers": _optimizers,
+        "schedules": _schedules,
         "metrics": _metrics,
     }
     rows = listed[what]()
@@ -54,10 +70,33 @@ def _models() -> list[tuple[str, str]]:
     return own + [(name, "timm") for name in timm.list_models()]
 
 
-def _recipes() -> list[tuple[str, str]]:
+def _files(group: str) -> list[tuple[str, str]]:
     from lookalike.compose import choices
 
-    return [(name, _comment("recipe", name)) for name in choices("recipe")]
+    return [(name, _comment(group, name)) for name in choices(group)]
+
+
+def _pools() -> list[tuple[str, str]]:
+    from lookalike.models import pooling
+
+    return [(name, pooling.WORDS[name]) for name in pooling.POOLS]
+
+
+def _schedules() -> list[tuple[str, str]]:
+    from lookalike.training import schedules
+
+    return [(name, schedules.WORDS[name]) for name in schedules.SCHEDULES]
+
+
+def _optimizers() -> list[tuple[str, str]]:
+    import timm.optim
+
+    from lookalike.training.optimizers import torch_optimizers
+
+    own = torch_optimizers()
+    known = {name.lower() for name in own}
+    timms = timm.optim.list_optimizers()  # pyright: ignore
+    return [(name, "torch") for name in own] + [(str(n), "timm") for n in timms if n not in known]
 
 
 def _metrics() -> list[tuple[str, str]]:

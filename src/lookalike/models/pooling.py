@@ -130,7 +130,18 @@ class Token(nn.Module):
         return x[:, 0]
 
 
-POOLS = ("avg", "spoc", "max", "mac", "avgmax", "gem", "gemmp", "rmac", "token")
+WORDS = {
+    "avg": "mean over all places",
+    "spoc": "another name of avg",
+    "max": "maximum over all places",
+    "mac": "another name of max",
+    "avgmax": "sum of mean and maximum",
+    "gem": "generalised mean with a learned exponent",
+    "gemmp": "generalised mean with a learned exponent a channel",
+    "rmac": "sum of the maxima of regions",
+    "token": "class token of a transformer",
+}
+POOLS = tuple(WORDS)
 
 
 def create_pool(name: str, channels: int) -> nn.Module:

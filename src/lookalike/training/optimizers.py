@@ -235,11 +235,7 @@ def _create(
 ) -> torch.optim.Optimizer:
     if name == OBJECT:
         raise object_missing("optimizer", f"{where}.name")
-    own = {
-        key.lower(): cls
-        for key, cls in vars(torch.optim).items()
-        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer) and key != "Optimizer"
-    }
+    own = {kind.lower(): cls for kind, cls in torch_optimizers().items()}
     cls = own.get(name.lower()) or _timm_class(name, own, where)
     accepted = set(inspect.signature(cls).parameters) - {"params", "lr", "weight_decay"}
     for key in options:
@@ -252,6 +248,15 @@ def _create(
         return cls(groups, lr=groups[0]["lr"], **options)  # pyright: ignore[reportCallIssue]
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {cls.__name__} refused its arguments: {error}") from error
+
+
+def torch_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
+    """The optimisers of ``torch.optim`` by name."""
+    return {
+        name: cls
+        for name, cls in sorted(vars(torch.optim).items())
+        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer) and name != "Optimizer"
+    }
 
 
 def _timm_class(name: str, own: dict[str, type], where: str) -> type[torch.optim.Optimizer]:

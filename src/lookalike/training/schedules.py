@@ -11,7 +11,16 @@ from typing import Any
 from lookalike.config import GroupConfig, OptimizerConfig
 from lookalike.errors import ConfigError, suggest
 
-SCHEDULES = ("cosine", "multistep", "step", "exponential", "one_cycle", "cyclic", "constant")
+WORDS = {
+    "cosine": "falls along half a cosine to min_lr_ratio of the rate",
+    "multistep": "multiplied by gamma at each of the milestones, in epochs",
+    "step": "multiplied by gamma every step_epochs epochs",
+    "exponential": "multiplied by gamma every epoch",
+    "one_cycle": "up and down once over the run, as OneCycleLR; schedule_options",
+    "cyclic": "up and down again and again, as CyclicLR; schedule_options",
+    "constant": "stays as it is",
+}
+SCHEDULES = tuple(WORDS)
 EVERY = ("step", "epoch")
 
 
