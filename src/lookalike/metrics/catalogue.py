@@ -40,7 +40,7 @@ RETRIEVAL = (
     ),
     Definition(
         "mean_average_precision",
-        "mean over the R relevant items of j / r_j, over the whole ranking, divided by R",
+        "mean over the R relevant items of j / r_j, r_j being the rank of the j-th of them",
         "TREC; scikit-learn's average_precision_score where nothing ties",
         aliases=("map", "ap", "average_precision"),
     ),

@@ -116,6 +116,8 @@ def build(stored: Vectors, spec: Mapping[str, Any]) -> Any:
     else:
         coarse = faiss.IndexFlatIP(stored.width)
         engine = faiss.IndexIVFPQ(coarse, stored.width, spec["lists"], spec["parts"], 8, metric)
+        # Few vectors a centroid is a matter of `index tune`, not of a warning for each part.
+        engine.cp.min_points_per_centroid = engine.pq.cp.min_points_per_centroid = 1
         rows = np.random.default_rng(0).permutation(len(stored))[:_TRAIN]
         engine.train(np.ascontiguousarray(stored[np.sort(rows)]))
     append(engine, stored, 0)
