@@ -289,7 +289,7 @@ def test_a_person_judges_in_a_browser_and_the_loop_obeys(loop, chromium, tmp_pat
         (kept, "accept", None),
         (named, "rename", 'a "new", name'),
         (parted, "split", "2"),
-        (gone, "merge", "no number"),
+        (gone, "merge", "not a number"),
         (refused, "reject", None),
     ):
         box = page.locator(f'[data-cluster="{cluster_}"]')

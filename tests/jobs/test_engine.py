@@ -203,7 +203,6 @@ def test_the_test_split_chooses_only_when_asked(toy, tmp_path):
         ("update_every=0", "update_every"),
         ("checkpoint.steps=0", r"checkpoint\.steps"),
         ("average.name=emma", "ema"),
-        ("optimizer.freeze=[backbone]", "freeze_epochs"),
     ],
 )
 def test_what_cannot_be_is_refused(toy, tmp_path, override, words):

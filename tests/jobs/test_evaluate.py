@@ -129,7 +129,7 @@ def test_models_of_other_widths_are_refused(finished, pictures, tmp_path):
         ({"gallery_image_size": 3}, "--gallery-image-size needs --gallery"),
         ({"whitening_size": 3}, "--whitening-size needs --whitening pca or learned"),
         ({"whitening": "zca"}, "--whitening zca"),
-        ({"over": "pictures"}, "--over images"),
+        ({"over": "images"}, "--over images"),
         ({"image_size": 0}, "--image-size 0: give a side in pixels"),
     ],
 )

@@ -256,5 +256,5 @@ def test_what_cannot_be_is_refused(model, exported, photos, tmp_path):
         export.run(model, out=tmp_path / "x", pictures=str(photos / "kind0"))
     with pytest.raises(RunError, match="Add --overwrite"):
         export.run(model, out=exported, pictures=str(photos))
-    with pytest.raises(RunError, match="no export"):
+    with pytest.raises(RunError, match="not an export"):
         export.run(model, out=photos, pictures=str(photos), overwrite=True)

@@ -42,7 +42,7 @@ def test_a_file_has_a_line_an_option(tmp_path):
         ("loss: {choices: a}", "a list"),
         ("evaluation.k: {choices: [[1, 2], [3]]}", "a list of words and numbers"),
         ("[1, 2]", "no options"),
-        ("a: {b", "no YAML"),
+        ("a: {b", "not YAML"),
     ],
 )
 def test_a_line_that_makes_no_sense_is_named(tmp_path, text, words):

@@ -60,7 +60,7 @@ def test_every_condition_holds_where_it_says(condition):
 
 @pytest.mark.parametrize(
     ("condition", "words"),
-    [("label>3", "holds words"), ("year=x", "no number"), ("yaer=1", "Did you mean 'year'")],
+    [("label>3", "holds words"), ("year=x", "not a number"), ("yaer=1", "Did you mean 'year'")],
 )
 def test_what_cannot_be_asked_is_refused(condition, words):
     with pytest.raises((ConfigError, DataError), match=words):

@@ -112,7 +112,7 @@ def test_an_index_in_the_way_is_kept(tmp_path, vectors, items):
         Index.build(tmp_path / "ix", vectors, items)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.txt").touch()
-    with pytest.raises(RunError, match="no index"):
+    with pytest.raises(RunError, match="not an index"):
         Index.build(tmp_path / "photos", vectors, items, overwrite=True)
 
 

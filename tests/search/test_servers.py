@@ -238,7 +238,7 @@ def test_what_is_not_as_it_was_is_said(build, engine, server, tmp_path):
     [
         ("pgvector", {"server": "postgresql://ann@127.0.0.1:1/birds"}, "Cannot reach PostgreSQL"),
         ("qdrant", {"server": "http://127.0.0.1:1"}, "Cannot reach Qdrant"),
-        ("pgvector", {"server": "mysql://a b"}, "no address of PostgreSQL"),
+        ("pgvector", {"server": "mysql://a b"}, "not an address of PostgreSQL"),
         ("qdrant", {"server": "localhost"}, "write http://HOST:6333"),
         ("qdrant", {"server": "http://ann:s3cret@localhost"}, "QDRANT_API_KEY"),
         ("pgvector", {}, "LOOKALIKE_PGVECTOR"),

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from lookalike import distributed, losses
 from lookalike.config import GroupConfig, OptimizerConfig
 from lookalike.losses.matryoshka import matryoshka
+from lookalike.losses.miners import HardMiner
 from lookalike.training.batch_norm import synchronize
 from lookalike.training.distill import DistillStep, Stored
 from lookalike.training.optimizers import Schedule, create_optimizers, set_frozen
@@ -56,6 +57,18 @@ CASES: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
     "sup_ndcg": (losses.SupNDCG, LEVELS),
     "sup_recall": (losses.SupRecall, {}),
     "triplet": (losses.Triplet, {}),
+    "circle": (losses.Circle, {}),
+    "cos_face": (lambda: losses.CosFace(C, D), {}),
+    "lifted_structure": (losses.LiftedStructure, {}),
+    "mined": (lambda: losses.MinedLoss(losses.Triplet(), HardMiner()), {}),
+    "nca": (losses.NCA, {}),
+    "nt_xent": (losses.NTXent, {}),
+    "pairwise_sigmoid": (losses.PairwiseSigmoid, {}),
+    "ranked_list": (losses.RankedList, {}),
+    "self_supervised": (lambda: losses.SelfSupervised(losses.NTXent()), {"views": 2}),
+    "soft_triple": (lambda: losses.SoftTriple(C, D), {}),
+    "sub_center_arc_face": (lambda: losses.SubCenterArcFace(C, D), {}),
+    "sup_con": (losses.SupCon, {}),
     "asymmetric_distillation": (
         lambda: losses.AsymmetricDistillation(lam_1=0, lam_2=0, lam_batch=0.5),
         {"taught": 1},
@@ -161,6 +174,8 @@ def share(number: int, special: dict[str, int]) -> dict[str, torch.Tensor]:
         "labels": HIERARCHY[fine] if "levels" in special else fine,
         "index": torch.randint(0, 100, (B,), generator=generator),
     }
+    if "views" in special:
+        batch["index"] = torch.arange(B) // special["views"]
     # Mined negatives stand after the anchors, on every process.
     kinds = torch.arange(B).chunk(1 + special.get("negatives", 0))
     rank, world = distributed.rank(), distributed.world_size()

@@ -48,7 +48,7 @@ def test_views_of_an_image_stand_side_by_side():
     batches = list(sampler)
     assert len(batches) == len(sampler) == 3
     assert all(batch[0] == batch[1] != batch[2] == batch[3] for batch in batches)
-    with pytest.raises(ConfigError, match="no multiple of views=3"):
+    with pytest.raises(ConfigError, match="not a multiple of views=3"):
         la.data.samplers.RandomSampler(7, batch_size=4, views=3)
 
 
