@@ -168,7 +168,7 @@ def test_a_stranger_is_refused_and_a_declared_student_accepted(index, finished, 
     assert search.run(index.folder, [path], model=tmp_path / "stranger")
     wide = lookalike.create_model("conv4", pretrained=False, embedding_size=16, size=32)
     weights.save(wide, tmp_path / "wide")
-    with pytest.raises(ModelError, match="16 numbers"):
+    with pytest.raises(ModelError, match="16-d"):
         search.run(index.folder, [path], model=tmp_path / "wide", student=True)
 
 
