@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _CONVERSION = re.compile(r"Value '(.*)' of type '\w+' could not be converted to (\w+)")
-_KINDS = {"Integer": "whole number", "Float": "number", "Boolean": "true or false"}
+_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
 def first_line(error: Exception) -> str:
@@ -23,5 +23,5 @@ def first_line(error: Exception) -> str:
         inner = first_line(error.__cause__).removeprefix(f"{override.partition('=')[0]}: ")
         return f"{override}: {inner}"
     if found := _CONVERSION.fullmatch(cause):
-        cause = f"'{found[1]}' is no {_KINDS.get(found[2], found[2])}."
+        cause = f"'{found[1]}' is not {_KINDS.get(found[2], found[2])}."
     return f"{where}: {cause}" if where and where not in cause else cause

@@ -20,7 +20,7 @@ from lookalike.metrics import clustering, evaluate, evaluate_landmarks, kmeans
 
 def test_names_are_selected_and_excluded_by_any_alias():
     def names(columns=1, levels=(0,), **options):
-        return metric_names(EvaluationConfig(k=[1, 4], **options), columns, levels)[0]
+        return metric_names(EvaluationConfig(k=[1, 4], **options), columns, levels)
 
     assert names(metrics=["R@k", "MAP@R"]) == [
         "recall_at_1",

@@ -94,7 +94,7 @@ def test_a_width_cuts_queries_and_gallery(finished, student):
     own, other = (x / (x**2).sum(1, keepdims=True) ** 0.5 for x in cut)
     told = evaluator.measure_vectors("test", table, own, config.evaluation, other).report.values
     assert found["cells"][1][0]["values"]["recall_at_1_level0"] == told["recall_at_1_level0"]
-    with pytest.raises(ConfigError, match="embeddings of toy have 8 numbers"):
+    with pytest.raises(ConfigError, match="embeddings of toy are 8-d"):
         matrix.run([str(finished), str(student)], width=9)
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lookalike.cli import app
 from lookalike.config import Config
-from lookalike.errors import ConfigError, Interrupted
+from lookalike.errors import ConfigError, Interrupted, LookalikeError
 from lookalike.jobs import train
 from lookalike.runs import Run
 from lookalike.training import run as training_run
@@ -117,12 +117,12 @@ def test_what_cannot_be(toy, tmp_path):
         with pytest.raises(ConfigError, match=why):
             compare_trace_files([file, tmp_path / "odd"])
     for words, code in (
-        ([str(file), str(tmp_path / "none")], 2),
+        ([str(file), str(tmp_path / "none")], 1),
         ([str(file)], 2),
         ([str(file), str(file), "--over", "queries"], 2),
     ):
         done = CliRunner().invoke(app, ["compare", "--trace", *words])
-        assert isinstance(done.exception, ConfigError) and done.exception.exit_code == code
+        assert isinstance(done.exception, LookalikeError) and done.exception.exit_code == code
 
 
 def test_traces_of_other_programs():

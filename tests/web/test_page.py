@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,7 @@ def opened(chromium, address):
         context.close()
     # A refusal is logged by the browser too; the page says it in words.
     assert [
-        words
-        for words in complaints
-        if not words.endswith("ERR_FAILED") and "status of 422" not in words
+        words for words in complaints if not re.search("ERR_FAILED|status of (422|503)", words)
     ] == []
     assert all(url.startswith((address, "blob:", "data:")) for url in requests)
 
@@ -183,17 +182,20 @@ def test_the_page_waits_for_a_server_that_begins(opened, shared_index):
     refused = []
 
     def refuse_twice(route):
-        if len(refused) < 2:
-            refused.append(route)
+        refused.append(route)
+        if len(refused) == 1:
             route.abort()
+        elif len(refused) == 2:
+            route.fulfill(status=503, json={"detail": "the model is being loaded"})
         else:
             route.continue_()
 
     tab.route("**/api/search", refuse_twice)
     tab.locator("#file").set_input_files(shared_index.items["path"].iloc[5])
     until(tab, "document.querySelector('#say').textContent.startsWith('Waiting')")
+    until(tab, "document.querySelector('#say').textContent.startsWith('The model is being')")
     tab.wait_for_selector("#found li")
-    assert len(refused) == 2
+    assert len(refused) == 3
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -104,7 +104,7 @@ def measure_matrix(
     for side in sides:
         if width is not None and not 0 < width <= side.model.width:
             raise ConfigError(
-                f"--width {width}: the embeddings of {side.name} have {side.model.width:,}-d"
+                f"--width {width}: the embeddings of {side.name} are {side.model.width:,}-d"
             )
     first, _ = _folder_and_size(folders[0])
     asked = benchmarks(first, overrides)

@@ -42,7 +42,7 @@ class Preprocessing:
         """Options of `lookalike.data.transforms.evaluation` for images of a size.
 
         >>> Preprocessing(224, 0.875, "bicubic").evaluation(160)
-        {'interpolation': 'bicubic', 'resize': 183}
+        {'interpolation': 'bicubic', 'resize': 182}
         """
         if self.exact and size == self.size:
             return dict(self.exact)
@@ -132,7 +132,7 @@ def record(model: Embedder) -> dict[str, Any]:
 def words(model: Embedder) -> str:
     """The same in a line for people."""
     if model.spec.backbone == "vectors":
-        return f"none: vectors of {model.spec.options.get('width')} numbers"
+        return f"none: {model.spec.options.get('width')}-d vectors"
     about, c = record(model), model.spec.evaluation
     mean, std = (" ".join(f"{x:g}" for x in about[name]) for name in ("mean", "std"))
     size, resize = about["size"], c.get("resize")

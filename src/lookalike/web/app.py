@@ -98,7 +98,9 @@ class Turns:
 
 
 def create_app(
-    make_service: Callable[[Callable[[str, float], None]], Service], settings: Settings
+    make_service: Callable[[Callable[[str, float], None]], Service],
+    settings: Settings,
+    ready: Callable[[], None] = lambda: None,
 ) -> Any:
     """The ASGI application of one index.
 
@@ -106,14 +108,19 @@ def create_app(
         make_service: given where to report times, makes the service; the model is loaded in a
             thread once the server is up.
         settings: limits and permissions.
+        ready: called once the model is loaded, or has failed to.
     """
     meters = Meters()
     service = make_service(meters.stage)
     turns = Turns(settings)
 
+    def begin() -> None:
+        service.load()
+        ready()
+
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        threading.Thread(target=service.load, daemon=True).start()
+        threading.Thread(target=begin, daemon=True).start()
         yield
         await run_in_threadpool(service.close)
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -26,7 +23,6 @@ def serve(folder: Path, settings: Settings) -> None:
         settings: address, token and limits.
     """
     console = Console()
-    app = create_app(lambda timed: Service(folder, own_encoder, settings, timed), settings)
     host, port, token = settings.host, settings.port, settings.token
     shown = f"[{host}]" if ":" in host else host
     console.say("loading  the index and its model")
@@ -35,31 +31,13 @@ def serve(folder: Path, settings: Settings) -> None:
         console.say(f"page     http://{shown}:{port}/{f'?token={token}' if token else ''}")
         console.say("stop     Ctrl-C")
 
+    app = create_app(lambda timed: Service(folder, own_encoder, settings, timed), settings, ready)
     # uvicorn stops in good order, then raises the signal again, which would end us as if killed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    config = uvicorn.Config(
+    uvicorn.run(
         app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=10,
         server_header=False, limit_concurrency=512, h11_max_incomplete_event_size=65_536,
         http=limited_protocol(settings), ws="none",
         proxy_headers=bool(settings.proxies), forwarded_allow_ips=list(settings.proxies),
     )  # fmt: skip
-    server = _Server(config, ready)
-    with suppress(KeyboardInterrupt):
-        server.run()
-    if not server.started:
-        raise SystemExit(3)
-
-
-class _Server(uvicorn.Server):
-    """Says that it is ready once it answers."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, then say so."""
-        await super().startup(sockets)
-        if self.started:
-            self._ready()
