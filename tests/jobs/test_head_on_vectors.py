@@ -50,7 +50,7 @@ def test_a_head_learns_on_vectors_and_finds_better_than_they_do(vectors, tmp_pat
     np.testing.assert_allclose(
         model.encode(rows), np.load(run.evaluation("test") / "embeddings.npy"), atol=1e-6
     )
-    assert "vectors of 16 numbers" in capsys.readouterr().out
+    assert "16-d vectors" in capsys.readouterr().out
     other = Run(
         train.run([*WORDS, f"dataset={vectors}", "seed=1", f"run={tmp_path / 'y'}"], quiet=True)
     )
