@@ -87,7 +87,8 @@ def everything(run: Run) -> dict[str, object]:
 def timeless(page: str, folder: Path) -> list[str]:
     """The report without its command, clocks and plots of clocks."""
     clocks = re.compile(
-        r"command|second|clock|Time|Started|started|\d{4}-\d\d-\d\dT", re.IGNORECASE
+        r"command|second|clock|Time|Started|started|\d{4}-\d\d-\d\dT|<pre class=.wrap.>",
+        re.IGNORECASE,
     )
     lines = page.replace(str(folder), "FOLDER").splitlines()
     return [line for line in lines if not clocks.search(line)]
