@@ -138,17 +138,24 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+_LISTED = 60  # known words that an error still names one by one
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest of the known words, or lists them all.
+    """A sentence that names the nearest of the known words, or lists those that are not too many.
 
     >>> suggest("margn", ["margin", "scale"])
     "Did you mean 'margin'?"
     >>> suggest("zzz", ["margin", "scale"])
     'Known: margin, scale.'
+    >>> suggest("zzz", map(str, range(1000)))
+    'None of the 1,000 known is like it.'
     """
     words = sorted(set(known))
     folded = {word.lower(): word for word in words}
     near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
     if near:
         return f"Did you mean '{folded[near[0]]}'?"
+    if len(words) > _LISTED:
+        return f"None of the {len(words):,} known is like it."
     return f"Known: {', '.join(words)}." if words else "There is none."

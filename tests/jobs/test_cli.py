@@ -56,6 +56,47 @@ def test_help_names_every_verb_and_imports_nothing_heavy():
             assert all(verb in done.stdout for verb in VERBS)
 
 
+# Every verb that is given a path, with one that is not there.
+MISSING = [
+    "train dataset=no/where", "sweep recipe=demo no/where.yaml", "evaluate no/where",
+    "matrix no/where no/where", "embed no/where photos --out o.npy", "cluster no/where.npy",
+    "select no/where.parquet --out o.parquet", "discover dataset=no/where",
+    "review no/where.parquet", "search no/where q.jpg", "serve no/where",
+    "export no/where --to onnx", "publish no/where --to o", "compare no/where no/where",
+    "data check no/where", "data cache no/where o", "index build no/where photos",
+    "index build resnet18 no/where", "embed resnet18 no/where --out o.npy",
+    "index add no/where photos", "index update no/where", "index remove no/where --where a=b",
+    "index info no/where", "index verify no/where", "index tune no/where",
+    "index map no/where --out o.html", "index audit no/where --out o.html",
+    "index adopt no/where",
+]  # fmt: skip
+
+
+def test_a_path_that_is_not_there_is_named_before_anything_heavy_is_imported(tmp_path):
+    program = (
+        "import sys\n"
+        "from lookalike.cli import main\n"
+        "for words in sys.argv[1:]:\n"
+        "    sys.argv = ['lookalike', *words.split()]\n"
+        "    print('$', words, file=sys.stderr, flush=True)\n"
+        "    try: main()\n"
+        "    except SystemExit as leaving: code = leaving.code\n"
+        "    heavy = {'torch', 'timm'} & set(sys.modules)\n"
+        "    if heavy or not code: sys.exit(f'{words}: exit code {code}, imported {heavy}')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *MISSING],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    told = done.stderr.split("$ ")[1:]
+    assert [words for words in told if "error: " not in words or "no/where" not in words[20:]] == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_help_of_every_command_imports_nothing_heavy():
     program = (
         "import sys, typer\n"

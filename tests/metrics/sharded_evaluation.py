@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from lookalike import distributed
-from lookalike.metrics import evaluate
+from lookalike.metrics import RetrievalMetrics, evaluate
 
 
 def digest(report):
@@ -25,7 +25,13 @@ def main():
     size = int(sys.argv[1])
     labels = np.stack([np.arange(size) // 4, np.arange(size) // 12], axis=1)
     x = (np.eye(size)[labels[:, 0]] + 0.3 * random.standard_normal((size, size))).astype("f4")
-    print(f"digest {digest(evaluate(x, labels))}", flush=True)
+    whole = digest(evaluate(x, labels))
+    # Collected in parts, of which a process may have none.
+    mine = np.array_split(np.arange(size), distributed.world_size())[distributed.rank()]
+    collected = RetrievalMetrics()
+    collected.update(x[mine], labels[mine])
+    assert digest(collected.report()) == whole
+    print(f"digest {whole}", flush=True)
     distributed.stop()
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike.ops.positives import TABLE, Positives
+from lookalike.ops.positives import TABLE, Positives, RowPositives
 
 
 def labels(draw, rows, levels):
@@ -97,6 +97,35 @@ def test_positives_are_the_equal_labels(data):
         assert rows.level[row][~rows.mask[row]].abs().sum() == 0
         padding = rows.index[row][~rows.mask[row]].tolist()
         assert not columns or set(padding) <= {columns[0]}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.full((5000,), 0.25),
+        torch.randint(0, 3, (5000,)).float(),
+        # All but a few in one bucket of the range, so that they are put in order another way.
+        torch.cat([torch.rand(3000) * 1e-6, torch.tensor([1e6, -1e6])]),
+        torch.tensor([3e38, -3e38, 0.0, 1.0, -1.0, 3e38]),
+        torch.tensor([1e-45, 0.0, 3e-45, -1e-45, 1e-45]),
+        torch.tensor([0.0, -0.0, 0.0, -0.0]),
+        torch.linspace(-1, 1, 4096),
+        torch.linspace(1, -1, 4096),
+    ],
+    ids=["equal", "tied", "crowded", "wide", "narrow", "zeros", "rising", "falling"],
+)
+def test_any_scores_come_in_falling_order(values):
+    """As torch's stable sort has it, in value and in column."""
+    count = len(values)
+    rows = RowPositives(
+        torch.arange(count)[None],
+        torch.ones(1, count, dtype=torch.bool),
+        torch.ones(1, count, dtype=torch.uint8),
+    )
+    expected, order = values.sort(descending=True, stable=True)
+    own, taken = rows.take_falling_(values[None].clone())
+    assert torch.equal(own[0], expected)
+    assert torch.equal(taken.index[0], order)
 
 
 def test_groups_hold_every_row_once_with_little_padding():

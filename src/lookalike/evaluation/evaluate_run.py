@@ -28,6 +28,7 @@ from lookalike.evaluation.widths import narrower
 from lookalike.models import ready, weights
 from lookalike.models.build import pick_device, pick_precision
 from lookalike.models.embedder import Embedder
+from lookalike.models.names import split_words
 from lookalike.report.contents import EvaluationSection
 from lookalike.report.metric_tables import metric_tables
 from lookalike.runs import Run
@@ -144,7 +145,7 @@ def _run(
     as_json: bool,
 ) -> dict[str, dict[str, Any]]:
     console = Console(silent=as_json or not distributed.is_main())
-    words, others = ready.split_words(overrides)
+    words, others = split_words(overrides)
     model = asymmetric.load_model(folder, options.image_size, "--image-size", words)
     asked = benchmarks(folder, others)
     for one in asked:

@@ -34,9 +34,7 @@ def check(
     Raises:
         Exit: of typer, with 1 where there are problems.
     """
-    from lookalike.compose import check_words, compose
-
-    check_words([f"dataset={source}", *(overrides or [])])
+    from lookalike.compose import compose
     from lookalike.console import Console
     from lookalike.data import doctor
     from lookalike.data.build import build_table

@@ -37,9 +37,10 @@ def run(
     from lookalike.errors import counted
     from lookalike.evaluation.embeddings import embed_dataset
     from lookalike.models import ready
+    from lookalike.models.names import split_words
 
     console = Console()
-    words, others = ready.split_words(overrides or [])
+    words, others = split_words(overrides or [])
     embedder = ready.open_model(model, words)
     ready.introduce(model, embedder, console.say)
     config = compose([f"dataset={source}", *others])

@@ -73,9 +73,27 @@ ModelFolder = Annotated[
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run folder.", callback=there("Give a run folder."))
 ]
+
+
+def _known_data(source: str) -> str:
+    from lookalike.compose import check_words
+
+    check_words([f"dataset={source}"])
+    return source
+
+
+def _known_images(source: str) -> str:
+    there("Give a folder, a table file or the name of a data set.", names=True)(Path(source))
+    return source
+
+
 DataSource = Annotated[
     str,
-    typer.Argument(metavar="DATASET", help="The name of a data set, a folder or a table file."),
+    typer.Argument(
+        metavar="DATASET",
+        help="The name of a data set, a folder or a table file.",
+        callback=_known_data,
+    ),
 ]
 
 IndexFolder = Annotated[
@@ -86,6 +104,7 @@ Images = Annotated[
     typer.Argument(
         metavar="FOLDER|TABLE",
         help="The images: a folder, a table file or the name of a data set.",
+        callback=_known_images,
     ),
 ]
 GallerySplit = Annotated[

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from lookalike.compose import compose
-from lookalike.errors import ConfigError, ModelError
-from lookalike.models import hub, preprocessing, weights
+from lookalike.errors import ConfigError, ModelError, suggest
+from lookalike.models import preprocessing, weights
 from lookalike.models.backbones import OWN
 from lookalike.models.build import build_model
 from lookalike.models.embedder import Embedder
-
-_GROUPS = ("model", "transform")
-
-
-def split_words(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Options of a backbone, and all others.
-
-    >>> split_words(["model.pretrained=w.pth", "dataset.root=x"])
-    (['model.pretrained=w.pth'], ['dataset.root=x'])
-    """
-    own = [o for o in overrides if o.partition("=")[0].partition(".")[0] in _GROUPS]
-    return own, [o for o in overrides if o not in own]
-
-
-def is_backbone(source: str | Path) -> bool:
-    """Whether a model is named by its backbone: no path there, and not an address."""
-    return not hub.is_address(source) and not Path(source).expanduser().exists()
+from lookalike.models.names import is_backbone
 
 
 def open_model(source: str | Path, options: Sequence[str] = ()) -> Embedder:
@@ -84,9 +67,7 @@ def _refuse_unknown(name: str) -> None:
     parts = name.split(".")
     if len(parts) > 1 and all(part.isidentifier() for part in parts):
         return  # an import path
-    near = difflib.get_close_matches(base, [*OWN, *timm.list_models()], n=2, cutoff=0.6)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise ModelError(
         f"{name} does not exist. Give a run folder, a model folder, hf://OWNER/NAME or the name of "
-        f"a backbone, such as resnet50.{hint}"
+        f"a backbone, such as resnet50. {suggest(base, [*OWN, *timm.list_models()])}"
     )

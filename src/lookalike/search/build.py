@@ -15,6 +15,7 @@ from lookalike.console import Console
 from lookalike.data.table import Table
 from lookalike.errors import DataError, counted
 from lookalike.models.embedding_store import EmbeddingStore
+from lookalike.models.names import is_backbone, split_words
 from lookalike.search.encoders import describe, embed_with, open_encoder, weights_folder
 from lookalike.search.engines import checked
 from lookalike.search.generations import writing
@@ -145,14 +146,11 @@ def _ready(
     model: Embedder | str | Path, overrides: Sequence[str], console: Console
 ) -> tuple[Embedder | str | Path, Sequence[str]]:
     """The model, a backbone built from its name; and what of the options is the data set's."""
-    words = [o for o in overrides if o.startswith(("model.", "transform."))]
-    if not isinstance(model, str | Path) or (not words and Path(model).expanduser().exists()):
+    words, others = split_words(overrides)
+    if not isinstance(model, str | Path) or (not words and not is_backbone(model)):
         return model, overrides  # what is exported needs no torch
     from lookalike.models import ready
 
-    words, others = ready.split_words(overrides)
-    if not words and not ready.is_backbone(model):
-        return model, others
     found = ready.open_model(model, words)
     ready.introduce(model, found, console.say)
     return found, others

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -205,16 +206,16 @@ class FrozenBackbone:
             yield Embedded(found.flatten(1).cpu().numpy(), batch["index"].numpy(), new)
         model.train(was_training)
 
-    @property
+    @cached_property
     def _shape(self) -> tuple[int, ...]:
         """Of one image's features."""
-        if not hasattr(self, "_found_shape"):
-            pixels = torch.zeros(1, 3, self.model.spec.size, self.model.spec.size)
-            with torch.inference_mode():
-                found = self.model.eval().feature_map(pixels.to(self.model.device))
-                found = found if self.maps else self.model.pool(found)
-            self._found_shape = tuple(found.shape[1:])
-        return self._found_shape
+        pixels = torch.zeros(1, 3, self.model.spec.size, self.model.spec.size)
+        was_training = self.model.training
+        with torch.inference_mode():
+            found = self.model.eval().feature_map(pixels.to(self.model.device))
+            found = found if self.maps else self.model.pool(found)
+        self.model.train(was_training)
+        return tuple(found.shape[1:])
 
     @property
     def _width(self) -> int:

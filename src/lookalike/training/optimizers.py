@@ -150,12 +150,14 @@ def own_optimizer(
 
 
 def check_optimizer(c: OptimizerConfig) -> None:
-    """Refuse what cannot be by its numbers alone, before anything heavy starts.
+    """Refuse what cannot be by its words and numbers alone, before anything heavy starts.
 
     Raises:
         ConfigError: names the option.
     """
     check_schedule(c, OWN)
+    if c.name != OBJECT:
+        _class(c.name, c.options, "optimizer")
     if c.lr <= 0:
         raise ConfigError(f"optimizer.lr={c.lr}: a learning rate is above zero.")
     for name in OWN:
@@ -169,6 +171,8 @@ def check_optimizer(c: OptimizerConfig) -> None:
                 )
         if own.lr is not None and own.lr_factor is not None:
             raise ConfigError(f"optimizer.{name}: give lr or lr_factor, not both.")
+        if own.name is not None:
+            _class(own.name, own.options, f"optimizer.{name}")
         if own.options and own.name is None:
             raise ConfigError(
                 f"optimizer.{name}.options: they go to an optimiser of its own; name it with "
@@ -233,6 +237,15 @@ def _groups(
 def _create(
     name: str, options: dict[str, Any], where: str, groups: list[dict[str, Any]]
 ) -> torch.optim.Optimizer:
+    cls = _class(name, options, where)
+    try:
+        return cls(groups, lr=groups[0]["lr"], **options)  # pyright: ignore[reportCallIssue]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {cls.__name__} refused its arguments: {error}") from error
+
+
+def _class(name: str, options: dict[str, Any], where: str) -> type[torch.optim.Optimizer]:
+    """The optimiser of that name, which takes these options."""
     if name == OBJECT:
         raise object_missing("optimizer", f"{where}.name")
     own = {kind.lower(): cls for kind, cls in torch_optimizers().items()}
@@ -244,10 +257,7 @@ def _create(
                 f"{where}.options.{key}: {cls.__name__} takes no such argument. "
                 f"{suggest(key, accepted)}"
             )
-    try:
-        return cls(groups, lr=groups[0]["lr"], **options)  # pyright: ignore[reportCallIssue]
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: {cls.__name__} refused its arguments: {error}") from error
+    return cls
 
 
 def torch_optimizers() -> dict[str, type[torch.optim.Optimizer]]:
