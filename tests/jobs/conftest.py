@@ -3,7 +3,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lookalike.jobs import train
 
@@ -45,3 +47,17 @@ def trained(toy, tmp_path_factory) -> Path:
 def finished(trained, tmp_path_factory) -> Path:
     """A copy of it for the tests of one file, who may leave evaluations in it."""
     return Path(shutil.copytree(trained, tmp_path_factory.mktemp("run") / "toy"))
+
+
+@pytest.fixture(scope="session")
+def kinds(tmp_path_factory) -> Path:
+    """Four images of each of eight kinds, a folder a kind; nobody may touch it."""
+    draw = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    for kind in range(8):
+        base = draw.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        (folder / f"kind{kind}").mkdir(parents=True)
+        for number in range(4):
+            moved = np.clip(base + draw.integers(-90, 90, base.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(moved).resize((40, 40)).save(folder / f"kind{kind}" / f"{number}.png")
+    return folder

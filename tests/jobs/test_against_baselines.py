@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import lookalike as la
 from lookalike.evaluation.verdict import Verdict, advice
@@ -23,20 +21,6 @@ WORDS = [
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Four images of each of eight kinds, a folder a kind."""
-    draw = np.random.default_rng(0)
-    folder = tmp_path_factory.mktemp("data") / "photos"
-    for kind in range(8):
-        base = draw.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-        (folder / f"kind{kind}").mkdir(parents=True)
-        for number in range(4):
-            moved = np.clip(base + draw.integers(-90, 90, base.shape), 0, 255).astype(np.uint8)
-            Image.fromarray(moved).resize((40, 40)).save(folder / f"kind{kind}" / f"{number}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(3)
@@ -45,19 +29,19 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(photos, weights, tmp_path_factory):
-    words = [f"model.pretrained={weights}", f"dataset={photos}"]
+def run(kinds, weights, tmp_path_factory):
+    words = [f"model.pretrained={weights}", f"dataset={kinds}"]
     folder = tmp_path_factory.mktemp("runs") / "x"
     return Run(train.run([*WORDS, *words, f"run={folder}"], quiet=True))
 
 
-def test_a_folder_has_its_baselines_by_itself_and_the_backbone_as_it_was(run, photos, weights):
+def test_a_folder_has_its_baselines_by_itself_and_the_backbone_as_it_was(run, kinds, weights):
     kept = json.loads((run.evaluation("test") / "baselines.json").read_text())
     assert [*kept] == ["raw pixels", "colour histogram", "untrained network", "frozen backbone"]
     model = la.create_model(
         "conv4", pretrained=weights, embedding_size=None, options={"width": 8}, size=32
     ).eval()
-    rows = la.data.folder(photos).split("test")
+    rows = la.data.folder(kinds).split("test")
     by_hand = la.metrics.evaluate(model.encode(rows), rows.labels)
     for name in ("recall_at_1", "mean_average_precision_at_r"):
         assert kept["frozen backbone"][name] == pytest.approx(by_hand[name], abs=1e-9)
@@ -74,12 +58,12 @@ def test_the_report_says_whether_training_beat_the_backbone(run):
     assert any(words in page for words in ("Training beat", "Training lost", "cannot be told"))
 
 
-def test_evaluate_shows_the_baselines_that_the_run_kept_and_measures_others(run, photos, capsys):
+def test_evaluate_shows_the_baselines_that_the_run_kept_and_measures_others(run, kinds, capsys):
     own = evaluate.run(run.folder, ["workers=0"])
     assert "frozen backbone" in own["test"]["baselines"]
     without = evaluate.run(run.folder, ["workers=0", "evaluation.baselines=false"])
     assert "baselines" not in without["test"]
-    other = evaluate.run(run.folder, [f"dataset={photos}", "dataset.seed=1", "workers=0"])
+    other = evaluate.run(run.folder, [f"dataset={kinds}", "dataset.seed=1", "workers=0"])
     assert other["test"]["verdict"]["baseline"] == "frozen backbone"
     assert "frozen" in capsys.readouterr().out
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import lookalike as la
 from lookalike.compose import compose
@@ -28,27 +26,13 @@ WORDS = [
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Four images of each of eight kinds, a folder a kind."""
-    draw = np.random.default_rng(0)
-    folder = tmp_path_factory.mktemp("data") / "photos"
-    for kind in range(8):
-        base = draw.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-        (folder / f"kind{kind}").mkdir(parents=True)
-        for number in range(4):
-            moved = np.clip(base + draw.integers(-90, 90, base.shape), 0, 255).astype(np.uint8)
-            Image.fromarray(moved).resize((40, 40)).save(folder / f"kind{kind}" / f"{number}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def words(photos, tmp_path_factory):
+def words(kinds, tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(3)
     model = la.create_model("conv4", pretrained=False, options={"width": 8}, size=32)
     model.train()(torch.rand(64, 3, 32, 32) * 255)  # statistics that a training mode would move
     save(model, folder)
-    return [*WORDS, f"model.pretrained={folder / 'model.safetensors'}", f"dataset={photos}"]
+    return [*WORDS, f"model.pretrained={folder / 'model.safetensors'}", f"dataset={kinds}"]
 
 
 def trained(words, folder, *more):

@@ -94,7 +94,7 @@ def ask_fused(
         ConfigError: an unknown fusion.
     """
     if fusion not in FUSIONS:
-        raise ConfigError(f"--fuse {fusion}: give {' or '.join(FUSIONS)}.")
+        raise ConfigError(f"fuse={fusion}: give {' or '.join(FUSIONS)}.")
     more = replace(question, top=question.top + len(own), min_score=None)
     if fusion == "average":
         mean = queries.mean(axis=0, keepdims=True)

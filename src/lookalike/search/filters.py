@@ -92,7 +92,7 @@ def split_condition(condition: str) -> tuple[str, str, str]:
     """
     parts = _CONDITION.fullmatch(condition)
     if parts is None:
-        raise ConfigError(f"--where {condition}: write COLUMN=VALUE, such as label=fox.")
+        raise ConfigError(f"where {condition}: write COLUMN=VALUE, such as label=fox.")
     column, sign, value = parts.groups()
     return column, sign, value
 
@@ -101,12 +101,12 @@ def _read(items: pa.Table, condition: str) -> Condition:
     column, sign, value = split_condition(condition)
     if column not in items.column_names:
         hint = suggest(column, items.column_names)
-        raise DataError(f"--where {condition}: no column '{column}'. {hint}")
+        raise DataError(f"where {condition}: no column '{column}'. {hint}")
     kind = items[column].type
     words = _alternatives(value) if sign in ("=", "!=") else (value,)
     if len(words) > MOST_WORDS:
         raise ConfigError(
-            f"--where {column}{sign}…: {counted(len(words), 'value')}; at most {MOST_WORDS:,} are"
+            f"where {column}{sign}…: {counted(len(words), 'value')}; at most {MOST_WORDS:,} are"
             " taken. "
             "Put what they have in common into a column of its own."
         )
@@ -115,7 +115,7 @@ def _read(items: pa.Table, condition: str) -> Condition:
     if sign != "~" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return Condition(column, sign, words, tuple(_number(word, condition) for word in words))
     if sign in _ORDERED:
-        raise ConfigError(f"--where {condition}: '{column}' holds words; use = or ~.")
+        raise ConfigError(f"where {condition}: '{column}' holds words; use = or ~.")
     return Condition(column, sign, words)
 
 
@@ -138,7 +138,7 @@ def _refuse_two_meanings(cells: pa.ChunkedArray, condition: str, parts: Sequence
         start = end
     if found:
         raise ConfigError(
-            f"--where {condition}: means {' or '.join(words)}, but '{column}' holds '{found[0]}'"
+            f"where {condition}: means {' or '.join(words)}, but '{column}' holds '{found[0]}'"
             f" too. Write {column}{sign}{'|'.join(whole)} for that one, {condition}|{words[-1]}"
             " for each by itself: the last word twice."
         )
@@ -181,4 +181,4 @@ def _number(word: str, condition: str) -> float:
     try:
         return float(word)
     except ValueError as error:
-        raise ConfigError(f"--where {condition}: '{word}' is not a number.") from error
+        raise ConfigError(f"where {condition}: '{word}' is not a number.") from error

@@ -198,7 +198,7 @@ def rerank(request: Request, method: str, **options: Any) -> Hits:
     [[0, 1, 2]]
     """
     if method not in METHODS:
-        raise ConfigError(f"--rerank {method}: no such method. {suggest(method, METHODS)}")
+        raise ConfigError(f"rerank={method}: no such method. {suggest(method, METHODS)}")
     known = list(inspect.signature(METHODS[method]).parameters)[1:]
     for option in options:
         if option not in known:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -161,9 +160,6 @@ _CODES: dict[type[LookalikeError], int] = {
 }
 
 
-_OPTION = re.compile(r"--(where|box|rerank|fuse)\b")
-
-
 def _handle_errors(app: FastAPI, service: Service) -> None:
     for kind, code in _CODES.items():
 
@@ -171,9 +167,7 @@ def _handle_errors(app: FastAPI, service: Service) -> None:
             if code >= 500:
                 _LOG.warning("%s: %s", request.url.path, error)
             again = {"Retry-After": "5"} if code in (409, 503) else None
-            # Callers know the fields of a form, not the options of a command.
-            words = _OPTION.sub(r"\1", service.hide(str(error)))
-            return JSONResponse({"detail": words}, code, headers=again)
+            return JSONResponse({"detail": service.hide(str(error))}, code, headers=again)
 
         app.add_exception_handler(kind, answer)
 
