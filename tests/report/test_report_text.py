@@ -37,6 +37,21 @@ def test_numbers_baselines_and_definitions() -> None:
     assert "2 queries without a positive count in no metric." in text
 
 
+def test_all_baselines_of_a_pretrained_run_fit_eighty_columns() -> None:
+    names = ("raw pixels", "colour histogram", "untrained network", "frozen backbone")
+    values = dict.fromkeys(["precision_at_1", "recall_at_1"], 0.25)
+    section = replace(
+        SECTION,
+        values=values,
+        intervals=dict.fromkeys(values, (0.789, 0.834)),
+        baselines=[(name, values) for name in names],
+    )
+    text = _printed(section)
+    assert text.count("0.250 (0.79–0.83)") == 2
+    assert "…" not in text
+    assert all(word in text for name in names for word in name.split())
+
+
 def test_definitions_can_be_left_out() -> None:
     assert "hits in" not in _printed(SECTION, definitions=False)
 

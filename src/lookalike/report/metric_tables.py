@@ -104,7 +104,9 @@ def figures_table(
     return ReportTable(
         columns=[
             Column(heads[0], numeric=False, whole=True),
-            *map(Column, titles if leveled else [heads[1], *(who for who, _ in systems)]),
+            # Where a terminal is narrow, names break, and no figure does.
+            *(Column(title, whole=True) for title in (titles if leveled else heads[1:])),
+            *([] if leveled else [Column(who) for who, _ in systems]),
         ],
         rows=rows,
         caption=caption,

@@ -145,6 +145,7 @@ class ReportTable:
             padding=(0, 2, 0, 0) if self.headless else (0, 1),
             collapse_padding=any(column.width for column in self.columns),
             pad_edge=False,
+            show_edge=False,
         )
         for column in self.columns:
             if column.only != "page":
