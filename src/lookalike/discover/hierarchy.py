@@ -98,6 +98,7 @@ def hilander(
         raise ConfigError(f"tau={tau} must be in 0 … 1, and threshold={threshold} prob or sim")
     x = unit(x)
     with_means = _takes_means(network, x.shape[1])
+    device = next(network.parameters()).device
     nodes, member, means = np.arange(len(x)), np.arange(len(x)), x
     forest = np.full(len(x), -1)
     lowest = np.zeros(len(x), np.float32)
@@ -105,7 +106,7 @@ def hilander(
     before = float("inf")
     while len(nodes) > k:
         here = x if not history else x[nodes]  # a copy of a million rows is a gigabyte
-        near = nearest_neighbours(here, k, method=knn, probes=probes)
+        near = nearest_neighbours(here, k, method=knn, probes=probes, device=device)
         graph = knn_graph(near)
         parts = [here, means] if with_means else [here]
         density, parent = _decide(network, graph, parts, tau, threshold)

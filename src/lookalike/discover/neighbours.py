@@ -11,6 +11,7 @@ import numpy as np
 from lookalike.errors import ConfigError, DataError, NumericsError
 
 EXACT_UP_TO = 300_000  # vectors that `method="auto"` compares with each other
+EXACT_UP_TO_ON_CUDA = 5_000_000
 _SAMPLE = 1000  # queries that the recall of an approximate search is measured on
 _ROWS = 65_536  # queries to a call
 
@@ -52,9 +53,9 @@ def unit(x: Any) -> np.ndarray:
 
 
 def nearest_neighbours(
-    x: np.ndarray, k: int, *, method: str = "auto", probes: int = 32
+    x: np.ndarray, k: int, *, method: str = "auto", probes: int = 32, device: Any = "cpu"
 ) -> Neighbours:
-    """The ``k − 1`` vectors with the highest cosine to each, itself left out (faiss).
+    """The ``k − 1`` vectors with the highest cosine to each, itself left out.
 
     ``k`` counts as the Hi-LANDER papers count: with the vector itself.
 
@@ -62,8 +63,10 @@ def nearest_neighbours(
         x: ``(N, D)`` unit rows, see `unit`; N above k.
         k: neighbours including oneself, at least 2.
         method: ``exact`` compares all with all, N² D products; ``ivf`` looks into the ``probes``
-            nearest of about 4 √N cells; ``auto``: exact up to 300,000 vectors.
+            nearest of about 4 √N cells; ``auto``: exact up to 300,000 vectors, on CUDA up to
+            5,000,000.
         probes: cells of ``ivf`` that are searched.
+        device: where all are compared with all; faiss does it on the CPU, as it does ``ivf``.
 
     Raises:
         ConfigError: k below 2 or not below N, or an unknown method.
@@ -75,10 +78,13 @@ def nearest_neighbours(
     """
     if not 2 <= k < len(x):
         raise ConfigError(f"k={k}: must be at least 2 and below the number of vectors, {len(x)}")
+    on_cuda = str(device).startswith("cuda")
     if method == "auto":
-        method = "exact" if len(x) <= EXACT_UP_TO else "ivf"
+        most = EXACT_UP_TO_ON_CUDA if on_cuda else EXACT_UP_TO
+        method = "exact" if len(x) <= most else "ivf"
     if method == "exact":
-        return Neighbours(*_search(_among(x), x, np.arange(len(x)), k), recall=1.0)
+        search = _on_device(x, device) if on_cuda else _among(x)
+        return Neighbours(*_search(search, x, np.arange(len(x)), k), recall=1.0)
     if method != "ivf":
         raise ConfigError(f"knn={method}: write auto, exact or ivf")
     found = _search(_cells(x, probes).search, x, np.arange(len(x)), k)
@@ -90,6 +96,21 @@ def _among(x: np.ndarray) -> Any:
     import faiss
 
     return lambda queries, k: faiss.knn(queries, x, k, metric=faiss.METRIC_INNER_PRODUCT)
+
+
+def _on_device(x: np.ndarray, device: Any) -> Any:
+    """The same by torch, with a copy of ``x`` on a device."""
+    import torch
+
+    from lookalike.ops.nearest import nearest
+
+    gallery = torch.from_numpy(x).to(device)
+
+    def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores, rows = nearest(torch.from_numpy(queries).to(device), gallery, k)
+        return scores.cpu().numpy(), rows.cpu().numpy()
+
+    return search
 
 
 def _cells(x: np.ndarray, probes: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +16,12 @@ from lookalike.data.table import Table
 from lookalike.errors import DataError, NumericsError, counted
 from lookalike.models.precision import autocast
 from lookalike.models.scales import check_scales
+from lookalike.models.transfers import Arriving, Uploads
 
 if TYPE_CHECKING:
     from lookalike.models.embedder import Embedder
+
+_Item = TypeVar("_Item")
 
 
 def encode(
@@ -88,14 +91,22 @@ def embed_batches(
     check_scales(scales)
     was_training = model.training
     device, seen = model.device, 0
+    uploads = Uploads(device)
+
+    def begun() -> Iterator[tuple[dict[str, Any], Arriving]]:
+        for batch in batches:
+            model.eval()
+            pictures = uploads([batch["pictures"]])
+            with torch.inference_mode(), autocast(device, precision):
+                found = model(*pictures, scales).float()
+            yield batch, Arriving(found)
+
     if precision == torch.float64:
         model.double()
     try:
-        for batch in batches:
-            model.eval()
-            with torch.inference_mode(), autocast(device, precision):
-                found = model(batch["pictures"].to(device, non_blocking=True), scales)
-            vectors = found.float().cpu().numpy()
+        # A GPU has the next batch to work on while the host reads the vectors of one.
+        for batch, found in _one_ahead(begun()) if device.type == "cuda" else begun():
+            vectors = found.read().numpy()
             bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
             if len(bad):
                 rows = np.asarray(batch.get("index", np.arange(seen, seen + len(vectors))))
@@ -108,6 +119,16 @@ def embed_batches(
             yield vectors
     finally:
         model.train(was_training)
+
+
+def _one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:
+    """The items, each when the next has been made."""
+    waiting: list[_Item] = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) == 2:
+            yield waiting.pop(0)
+    yield from waiting
 
 
 def _listed(pictures: Any) -> Any:

@@ -119,12 +119,12 @@ class DistillStep(SupervisedStep):
         Raises:
             NumericsError: the loss is NaN or infinite.
         """
-        pictures = batch["pictures"].to(self.device, non_blocking=True)
+        pictures, own = self.uploads(batch[key] for key in ("pictures", "labels"))
         if pictures.dim() == 4:
             pictures = pictures[:, None]
         shape = pictures.shape[:2]
         wanted = distributed.gather(self._wanted(batch, shape))
-        labels = distributed.gather(batch["labels"].to(self.device, non_blocking=True))
+        labels = distributed.gather(own)
 
         def loss_of(embeddings: Tensor) -> Tensor:
             student = distributed.gather(embeddings.unflatten(0, shape))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from lookalike.losses.calling import call
 from lookalike.losses.memory import CrossBatchMemory
 from lookalike.losses.self_supervised import SelfSupervised
 from lookalike.models.precision import at_least_float32, autocast
+from lookalike.models.transfers import Arriving, Uploads
 from lookalike.training.big_batch import Buffers, two_pass
 from lookalike.training.mined import mined_triplets
 from lookalike.training.optimizers import Optimizers, Schedule
@@ -64,16 +66,18 @@ class SupervisedStep:
     accumulate: str = "mean"
     value: float = math.nan  # of the latest batch's loss
 
+    @cached_property
+    def uploads(self) -> Uploads:
+        """What brings batches to the device."""
+        return Uploads(self.device)
+
     def backward(self, batch: dict[str, Any]) -> float:
         """Add the gradients of one batch to what is there, and return its loss.
 
         Raises:
             NumericsError: the loss is NaN or infinite.
         """
-        pictures = batch["pictures"].to(self.device, non_blocking=True)
-        labels = batch["labels"].to(self.device, non_blocking=True)
-        index = batch["index"].to(self.device, non_blocking=True)
-
+        pictures, labels, index = self.uploads(batch[k] for k in ("pictures", "labels", "index"))
         return self.descend(pictures, lambda embeddings: self._loss(embeddings, labels, index))
 
     def descend(self, pictures: Tensor, loss_of: Callable[[Tensor], Tensor]) -> float:
@@ -86,20 +90,23 @@ class SupervisedStep:
         Raises:
             NumericsError: the loss is NaN or infinite.
         """
+        found: list[Arriving] = []
 
-        def finite(embeddings: Tensor) -> Tensor:
+        def noted(embeddings: Tensor) -> Tensor:
             loss = loss_of(embeddings)
-            _refuse_non_finite(loss)
+            found.append(Arriving(loss))
             return loss
 
         if self.micro_batch is not None and len(pictures) > self.micro_batch:
             parts = pictures.split(self.micro_batch)
-            loss = two_pass(self.embed, finite, self._back, parts, self.model, self._sync)
+            two_pass(self.embed, noted, self._back, parts, self.model, self._sync)
         else:
-            loss = finite(self.embed(pictures))
+            loss = noted(self.embed(pictures))
             with self._statistics_kept():
                 self._back(loss)
-        self.value = float(loss.detach())
+        # Read after the way back was asked for: a GPU has work while the host looks at the value.
+        self.value = float(found[0].read())
+        _refuse_non_finite(self.value)
         return self.value
 
     def update(self, done: int, epoch: int, batches: int = 1) -> None:
@@ -190,8 +197,7 @@ class SupervisedStep:
                 parameter.grad /= distributed.world_size()
 
 
-def _refuse_non_finite(loss: Tensor) -> None:
-    value = float(loss.detach())
+def _refuse_non_finite(value: float) -> None:
     if not math.isfinite(value):
         raise NumericsError(
             f"The loss became {value}. Lower optimizer.lr, set optimizer.clip_norm=1, or train "
