@@ -29,7 +29,9 @@ class FromMask:
         width = int(mask.sum(1).max())
         order = (~mask).sort(dim=1, stable=True).indices[:, :width]
         kept = mask.gather(1, order)
-        return RowPositives(torch.where(kept, order, order[:, :1]), kept, kept.long())
+        count = kept.sum(dim=1)
+        index = torch.where(kept, order, order[:, :1])
+        return RowPositives(index, kept, kept.long(), count, count.numpy())
 
 
 @pytest.mark.parametrize("path", ["suprank/roadmap_blackboxap", "suprank/suprank_blackboxap"])

@@ -1,11 +1,13 @@
 """Positive lists against a mask of equal labels."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike.ops.positives import TABLE, Positives, RowPositives
+from lookalike.ops.positives import Positives, RowPositives
+from lookalike.ops.sizes import CPU
 
 
 def labels(draw, rows, levels):
@@ -121,6 +123,8 @@ def test_any_scores_come_in_falling_order(values):
         torch.arange(count)[None],
         torch.ones(1, count, dtype=torch.bool),
         torch.ones(1, count, dtype=torch.uint8),
+        torch.tensor([count]),
+        np.array([count]),
     )
     expected, order = values.sort(descending=True, stable=True)
     own, taken = rows.take_falling_(values[None].clone())
@@ -137,7 +141,7 @@ def test_groups_hold_every_row_once_with_little_padding():
         seen += part.tolist()
         count = group.count
         assert torch.equal(count, rows.count[part])
-        assert count.numel() * group.index.shape[1] ** 2 <= TABLE
+        assert count.numel() * group.index.shape[1] ** 2 <= CPU.table
         if group.index.shape[1]:
             assert count.min() > 0
             assert count.max() <= max(2 * count.min(), count.min() + 8)

@@ -1,10 +1,13 @@
 """The sweep over rows: products, chunks, memory, reductions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lookalike.ops import row_losses as module
 from lookalike.ops.row_losses import row_losses, row_losses_of_scores
+from lookalike.ops.sizes import CPU
 
 
 def softplus_rows(scores, start, weights):
@@ -85,7 +88,7 @@ def test_without_a_gradient_the_rows_are_asked_for_values_only(data):
 
 def test_a_matrix_too_large_streams(data, monkeypatch):
     query, _, weights = data
-    monkeypatch.setattr(module, "RESIDENT_BYTES", 100)
+    monkeypatch.setattr(module, "sizes", lambda device: replace(CPU, resident=100))
     expected = torch.autograd.grad(direct(query, query, weights), query)
     monkeypatch.setattr(module, "_resident", None)  # calling it would fail
     ours = torch.autograd.grad(row_losses(query, None, softplus_rows, weights), query)

@@ -39,7 +39,8 @@ class SmoothAP(RankLoss):
         chunk_size: queries ranked at a time; None chooses.
 
     Time is that of two products of the embeddings and ``B·P·B`` sigmoids; memory one ``B × B``
-    matrix, or ``chunk × B`` when that would exceed 256 MB.
+    matrix, or ``chunk × B`` when that would exceed 256 MB (on a GPU a sixteenth of its memory, at
+    most 4 GiB).
 
     Raises:
         LookalikeError: shapes or arguments that do not fit.

@@ -115,7 +115,9 @@ class SmoothHAP(RankLoss):
         """H-AP of each query."""
         if ranked.level is None:
             return average_precision(ranked)
-        worth = relevances.relevance(ranked.level, self.relevance, self.alpha, ranked.pivots.dtype)
+        worth = relevances.relevance(
+            ranked.level, self.relevance, self.alpha, ranked.pivots.dtype, ranked.levels
+        )
         return average_precision(ranked, worth)
 
 

@@ -107,7 +107,7 @@ class RowLoss(NamedArguments, nn.Module, ABC):
         """The loss of inputs already checked."""
         positives = self.positives(pairing)
         exists = positives.exists
-        self.skipped = len(exists) - int(exists.sum())
+        self.skipped = len(exists) - positives.existing
         if positives.largest == 0:
             nothing = (pairing.query[:, :0].sum() + pairing.reference[:, :0].sum()) * 0
             return nothing.expand(len(exists)) if self.reduction == "none" else nothing

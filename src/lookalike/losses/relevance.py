@@ -19,6 +19,7 @@ def relevance(
     kind: Relevance = "pop",
     alpha: float | Sequence[float] = 1.0,
     dtype: torch.dtype = torch.float32,
+    levels: int | None = None,
 ) -> Tensor:
     """Relevance of every item for its query (HAPPIER, Ramzi et al., ECCV 2022, sec. 3.2).
 
@@ -34,6 +35,7 @@ def relevance(
         kind: ``"pop"`` or ``"map"``.
         alpha: the exponent of ``"pop"``, or the L weights of ``"map"``.
         dtype: of the result.
+        levels: L, which no level exceeds; None asks for the largest.
 
     Returns:
         ``(c, P)``.
@@ -42,7 +44,12 @@ def relevance(
     >>> relevance(torch.tensor([[2, 1, 1, 0]]))
     tensor([[2.0000, 0.5000, 0.5000, 0.0000]])
     """
-    deepest = len(alpha) if isinstance(alpha, Sequence) else int(level.max()) if len(level) else 0
+    if isinstance(alpha, Sequence):
+        deepest = len(alpha)
+    elif levels is not None:
+        deepest = levels
+    else:
+        deepest = int(level.max()) if len(level) else 0
     of_level = torch.zeros(len(level), deepest + 1, dtype=dtype, device=level.device)
     for depth in range(1, deepest + 1):
         is_map = isinstance(alpha, Sequence)

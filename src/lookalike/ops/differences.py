@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-# A tile should stay in a core's second-level cache; a GPU wants few launches.
-TILE_BYTES = {"cpu": 1 << 20, "cuda": 1 << 28}
+from lookalike.ops.sizes import sizes
 
 
 def difference_tiles(
@@ -28,7 +27,7 @@ def difference_tiles(
     rows, width = scores.shape
     depth = pivots.shape[1]
     row_bytes = max(1, depth * width * scores.element_size())
-    step = max(1, min(rows, TILE_BYTES.get(scores.device.type, 1 << 28) // row_bytes))
+    step = max(1, min(rows, sizes(scores.device).tile // row_bytes))
     buffer, work = (scores.new_empty(step, depth, width) for _ in range(2))
     for start in range(0, rows, step):
         part = slice(start, min(start + step, rows))

@@ -16,10 +16,9 @@ from torch.nn.functional import pad
 
 from lookalike.ops import native_kernels
 from lookalike.ops.line_plans import DOUBLE, SINGLE, Curve, Cut, plan
+from lookalike.ops.sizes import sizes
 from lookalike.ops.steps import Step
 
-# Of one group of rows: should stay in a last-level cache; a GPU wants few launches.
-GROUP_BYTES = {"cpu": 1 << 23, "cuda": 1 << 29}
 # From so many pivots on they pay, against the pairwise kernels of the same face; measured by
 # `benchmarks/losses.py --crossing` for the CPU, estimated for CUDA.
 MANY = {"native": 32, "cpu": 192, "cuda": 512}
@@ -110,7 +109,7 @@ def _anywhere(x: Tensor, real: Tensor) -> Tensor:
 
 def _groups(x: Tensor, targets: Tensor) -> Iterator[slice]:
     row = 8 * DOUBLE * (2 * x.shape[1] + 2 * targets.shape[1])
-    step = max(1, GROUP_BYTES.get(x.device.type, 1 << 29) // row)
+    step = max(1, sizes(x.device).group // row)
     for start in range(0, len(x), step):
         yield slice(start, start + step)
 

@@ -97,9 +97,11 @@ def take_falling_(
 
 
 def sorted_columns(
-    order: Tensor, first: Tensor, count: Tensor, own_place: Tensor, width: int
+    order: Tensor, first: Tensor, count: Tensor, own_place: Tensor | None, width: int
 ) -> Tensor:
     """``(c, width)`` int64: ``count`` entries of ``order`` from ``first`` on, without one place."""
+    if own_place is None:
+        own_place = torch.full_like(first, len(order))
     index = torch.empty(len(first), width, dtype=torch.long)
     _library().sorted_columns(order, first, count, own_place, index, torch.get_num_threads())
     return index

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lookalike.ops import native_kernels
 from lookalike.ops.labels import DISTRACTOR
-
-# Entries of the P × P tables of one group of rows: 16 MB in float32. Where there are so many
-# positives that no such table is made, some dozen arrays with one for each.
-TABLE = 1 << 22
-ARRAYS = 32
+from lookalike.ops.sizes import ARRAYS, sizes
 
 SelfRole = Literal["positive", "competitor", "absent"]
 
@@ -29,16 +27,15 @@ class RowPositives:
         index: ``(c, P)`` columns, rows padded by their first entry; P is the largest count.
         mask: ``(c, P)``, False on the padding.
         level: ``(c, P)`` uint8, how many label columns agree (1 .. L), 0 on the padding.
+        count: ``(c,)`` positives of each query.
+        sizes: the same in the machine's memory, for what depends on them without asking a device.
     """
 
     index: Tensor
     mask: Tensor
     level: Tensor
-
-    @property
-    def count(self) -> Tensor:
-        """``(c,)`` positives of each query."""
-        return self.mask.sum(dim=1)
+    count: Tensor
+    sizes: np.ndarray
 
     def take_falling_(self, scores: Tensor) -> tuple[Tensor, RowPositives]:
         """Take the scores of the positives out of their rows, where -inf replaces them.
@@ -50,13 +47,14 @@ class RowPositives:
             ``(c, P)`` the scores in falling order, finite on the padding, which may come anywhere;
             and the positives in that order.
         """
-        parts = (self.index, self.mask, self.level)
+        parts = self.index, self.mask, self.level
         if native_kernels.suits(scores):
-            own, *parts = native_kernels.take_falling_(scores, *parts)
-            return own, RowPositives(*parts)
+            own, index, mask, level = native_kernels.take_falling_(scores, *parts)
+            return own, RowPositives(index, mask, level, self.count, self.sizes)
         own, order = scores.gather(1, self.index).sort(dim=1, descending=True)
         scores.scatter_(1, self.index, -math.inf)
-        return own, RowPositives(*(part.gather(1, order) for part in parts))
+        index, mask, level = (part.gather(1, order) for part in parts)
+        return own, RowPositives(index, mask, level, self.count, self.sizes)
 
     def groups(self, many: float = math.inf) -> Iterator[tuple[Tensor | None, RowPositives]]:
         """Rows of similar numbers of positives, with little padding.
@@ -68,24 +66,25 @@ class RowPositives:
             Row numbers and their positives; None, once, when one group holds all rows. Rows without
             positives come as a group of width 0.
         """
-        ordered, order = torch.sort(self.count, stable=True)
-        sizes = ordered.tolist()
-        if (
-            sizes[0]
-            and sizes[-1] <= sizes[0] + 8
-            and len(sizes) * _entries(sizes[-1], many) <= TABLE
-        ):
+        table = sizes(self.index.device).table
+        ordered = np.sort(self.sizes)
+        least, most = int(ordered[0]), int(ordered[-1])
+        if least and most <= least + 8 and len(ordered) * _entries(most, many) <= table:
             yield None, self
             return
+        order = torch.argsort(self.count, stable=True)
         start = 0
-        while start < len(sizes):
-            limit = 0 if sizes[start] == 0 else max(2 * sizes[start], sizes[start] + 8)
-            stop = int(torch.searchsorted(ordered, limit, right=True))
+        while start < len(ordered):
+            least = int(ordered[start])
+            limit = 0 if least == 0 else max(2 * least, least + 8)
+            stop = int(np.searchsorted(ordered, limit, side="right"))
             if limit:
-                stop = min(stop, start + max(1, TABLE // _entries(sizes[stop - 1], many)))
-            rows, width = order[start:stop], sizes[stop - 1]
-            parts = (t[rows, :width] for t in (self.index, self.mask, self.level))
-            yield rows, RowPositives(*parts)
+                most = int(ordered[stop - 1])
+                stop = min(stop, start + max(1, table // _entries(most, many)))
+            rows, width = order[start:stop], int(ordered[stop - 1])
+            index, mask, level = (t[rows, :width] for t in (self.index, self.mask, self.level))
+            few = RowPositives(index, mask, level, self.count[rows], ordered[start:stop])
+            yield rows, few
             start = stop
 
 
@@ -131,39 +130,51 @@ class Positives:
         self.reference_labels = reference_labels
         self.self_role: SelfRole = self_role
         self.candidates = candidates
-        if own is None:
+        if own is None and self_role != "positive":
             own = torch.arange(len(query_labels), device=query_labels.device)
         self.own = own
-        groups = [_group(q, r) for q, r in zip(query_labels.T, reference_labels.T, strict=True)]
-        self.order, self.first = groups[0].order, groups[0].first
-        self.query_codes = torch.stack([group.query for group in groups], dim=1)
-        self.reference_codes = torch.stack([group.reference for group in groups])
-        if candidates is None:
-            counts = torch.stack([group.counts for group in groups])
-        else:
-            counts = torch.stack(
-                [
-                    ((query[:, None] == reference) & candidates).sum(dim=1)
-                    for query, reference in zip(
-                        self.query_codes.T, self.reference_codes, strict=True
-                    )
-                ]
-            )
-        # Where each query is left out of the sorted references; beyond them where it is not.
-        self.own_place = torch.full_like(own, len(self.order))
-        if self_role != "positive":
+        pairs = zip(query_labels.T, reference_labels.T, strict=True)
+        self._groups = [_Group(*pair) for pair in pairs]
+        counts = torch.stack([group.counts for group in self._groups])
+        if candidates is not None:
+            found = zip(self.query_codes.T, self.reference_codes, strict=True)
+            counts = torch.stack([((q[:, None] == r) & candidates).sum(dim=1) for q, r in found])
+        if own is not None and self_role != "positive":
             counts = counts - (own >= 0).long()
-            rank = torch.empty_like(self.order)
-            rank[self.order] = torch.arange(len(self.order), device=rank.device)
-            row, column = self._own_places(0, len(own))
-            self.own_place[row] = rank[column]
         counts = counts * (query_labels.T != DISTRACTOR)
+        # All that is asked of the labels' device, at once.
+        self._sizes = counts.numpy(force=True)
         self.exists = (counts > 0).any(dim=0)
         """``(B,)``, whether the query has a positive at all."""
-        self.largest = int(counts.max()) if counts.numel() else 0
+        self.existing = int((self._sizes > 0).any(axis=0).sum())
+        """How many have."""
+        self.largest = int(self._sizes.max(initial=0))
         """The most positives at any one level: 0 means that no query has any."""
         self.counts = counts[0]
         """``(B,)`` positives of each query at the first level."""
+
+    @cached_property
+    def query_codes(self) -> Tensor:
+        """``(B, L)`` int32, the labels numbered; -1 where a query has no references."""
+        return torch.stack([group.query for group in self._groups], dim=1)
+
+    @cached_property
+    def reference_codes(self) -> Tensor:
+        """``(L, M)`` int32, the same numbers."""
+        return torch.stack([group.reference for group in self._groups])
+
+    @cached_property
+    def own_place(self) -> Tensor | None:
+        """``(B,)`` where each query is left out of the sorted references; beyond them if it isn't.
+
+        None where no query is left out.
+        """
+        if self.own is None or self.self_role == "positive":
+            return None
+        order = self._groups[0].order
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order), device=rank.device)
+        return torch.where(self.own >= 0, rank[self.own.clamp(min=0)], len(order))
 
     @property
     def levels(self) -> int:
@@ -188,50 +199,62 @@ class Positives:
             part = self.candidates[start:stop]
             scores.masked_fill_(~part, -math.inf)
             left = part.sum(dim=1, keepdim=True).to(scores.dtype)
-        elif self.self_role == "absent":
-            row, column = self._own_places(start, stop)
-            scores[row, column] = -math.inf
-            left[row] -= 1
+        elif self.self_role == "absent" and self.own is not None:
+            left -= (self.own[start:stop, None] >= 0).to(left.dtype)
+            self._write_own_(scores, start, -math.inf)
         return left
 
-    def _own_places(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Row and column of the queries ``start .. stop - 1`` that have a column of their own."""
-        own = self.own[start:stop]
-        row = (own >= 0).nonzero().flatten()
-        return row, own[row]
+    def _write_own_(self, matrix: Tensor, start: int, value: float) -> None:
+        """A value in the own column of each query from ``start`` on that has one."""
+        if self.own is None:
+            return
+        own = self.own[start : start + len(matrix), None]
+        column = own.clamp(min=0)
+        matrix.scatter_(1, column, matrix.gather(1, column).masked_fill_(own >= 0, value))
 
     def _rows_by_sort(self, start: int, stop: int) -> RowPositives:
-        count = self.counts[start:stop]
-        width = int(count.max())
-        first, own_place = self.first[start:stop], self.own_place[start:stop]
-        mask = torch.arange(width, device=count.device) < count[:, None]
-        if native_kernels.suits(self.order, dtype=torch.long):
-            index = native_kernels.sorted_columns(self.order, first, count, own_place, width)
-            return RowPositives(index, mask, mask.to(torch.uint8))
-        place = torch.arange(width, device=count.device) * mask + first[:, None]
-        place += place >= own_place[:, None]
+        group, place = self._groups[0], self.own_place
+        count, sizes = self.counts[start:stop], self._sizes[0, start:stop]
+        width = int(sizes.max())
+        first, own_place = group.first[start:stop], None if place is None else place[start:stop]
+        slot = torch.arange(width, device=count.device)
+        mask = slot < count[:, None]
+        level = mask.to(torch.uint8)
+        if native_kernels.suits(group.order, dtype=torch.long):
+            index = native_kernels.sorted_columns(group.order, first, count, own_place, width)
+            return RowPositives(index, mask, level, count, sizes)
+        at = slot * mask + first[:, None]
+        if own_place is not None:
+            at += at >= own_place[:, None]
         # A row without positives may sit at the very end of the sorted labels.
-        index = self.order[place.clamp(max=len(self.order) - 1)]
-        return RowPositives(index, mask, mask.to(torch.uint8))
+        index = group.order[at.clamp_(max=len(group.order) - 1)]
+        return RowPositives(index, mask, level, count, sizes)
 
     def _rows_by_comparison(self, start: int, stop: int) -> RowPositives:
         level = shared_levels(self.query_codes[start:stop], self.reference_codes)
         if self.self_role != "positive":
-            level[self._own_places(start, stop)] = 0
+            self._write_own_(level, start, 0)
         if self.candidates is not None:
             level *= self.candidates[start:stop]
         count = torch.count_nonzero(level, dim=1)
-        width = int(count.max()) if len(count) else 0
+        sizes = count.numpy(force=True)
+        width = int(sizes.max(initial=0))
         mask = torch.arange(width, device=count.device) < count[:, None]
         if native_kernels.suits(level, dtype=torch.uint8):
             index, own = native_kernels.matching_columns(level, width)
-            return RowPositives(index, mask, own)
-        row, column = level.nonzero(as_tuple=True)
+            return RowPositives(index, mask, own, count, sizes)
+        row, column = _places(level, int(sizes.sum()))
         slot = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
         index = row.new_zeros(stop - start, width)
         index[row, slot] = column
         index = torch.where(mask, index, index[:, :1])
-        return RowPositives(index, mask, level.gather(1, index) * mask)
+        return RowPositives(index, mask, level.gather(1, index) * mask, count, sizes)
+
+
+def _places(matrix: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """Row and column of each of so many entries that are not 0."""
+    row, column = torch.nonzero_static(matrix, size=number).unbind(1)
+    return row, column
 
 
 def shared_levels(query: Tensor, reference: Tensor) -> Tensor:
@@ -256,28 +279,27 @@ def shared_levels(query: Tensor, reference: Tensor) -> Tensor:
     return level
 
 
-class _Group(NamedTuple):
+class _Group:
     """The references of one label column, and where each query's are among them.
 
     Attributes:
         order: ``(M,)`` the references sorted by label.
         first, counts: ``(B,)`` each query's first place there, and how many it has.
-        query, reference: ``(B,)`` and ``(M,)`` int32 codes, equal where the labels are the same and
-            no distractor's; -1 where a query has no references.
     """
 
-    order: Tensor
-    first: Tensor
-    counts: Tensor
-    query: Tensor
-    reference: Tensor
+    def __init__(self, query: Tensor, reference: Tensor) -> None:
+        self._query, self._reference = query.contiguous(), reference.contiguous()
+        self._ordered, self.order = torch.sort(self._reference, stable=True)
+        self.first = torch.searchsorted(self._ordered, self._query)
+        self.counts = torch.searchsorted(self._ordered, self._query, right=True) - self.first
 
+    @property
+    def query(self) -> Tensor:
+        """``(B,)`` int32 codes, equal to a reference's where the labels are; -1 for no class."""
+        is_found = (self.counts > 0) & (self._query != DISTRACTOR)
+        return torch.where(is_found, self.first, -1).int()
 
-def _group(query: Tensor, reference: Tensor) -> _Group:
-    ordered, order = torch.sort(reference, stable=True)
-    query, reference = query.contiguous(), reference.contiguous()
-    first = torch.searchsorted(ordered, query)
-    count = torch.searchsorted(ordered, query, right=True) - first
-    is_found = (count > 0) & (query != DISTRACTOR)
-    codes = torch.searchsorted(ordered, reference).int()
-    return _Group(order, first, count, torch.where(is_found, first, -1).int(), codes)
+    @property
+    def reference(self) -> Tensor:
+        """``(M,)`` int32 codes."""
+        return torch.searchsorted(self._ordered, self._reference).int()

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from lookalike.ops.line_sums import many, many_pairs
-from lookalike.ops.positives import ARRAYS, TABLE, Positives, RowPositives
+from lookalike.ops.positives import Positives, RowPositives
 from lookalike.ops.ranks import Ranked, Steps
+from lookalike.ops.sizes import sizes
 from lookalike.ops.step_sums import step_slopes_, step_sums, step_sums_and_slopes
-
-# Positives, of all rows, that are ranked at a time, where there are many.
-ENTRIES = TABLE // ARRAYS
 
 
 class RankedRows:
@@ -46,7 +44,7 @@ class RankedRows:
 
     def __call__(self, scores: Tensor, start: int, weights: Tensor | None) -> Tensor:
         """``1 - score`` of each row, 0 where there is no positive."""
-        step = max(1, ENTRIES // self.positives.largest)
+        step = max(1, sizes(scores.device).entries // self.positives.largest)
         losses = [
             self._few(part, start + first, None if weights is None else weights[first:][:step])
             for first, part in zip(range(0, len(scores), step), scores.split(step), strict=True)
@@ -102,8 +100,9 @@ class RankedRows:
                 else step_sums_and_slopes(scores, reach, self.steps.lower)
             )
             below.requires_grad_(weights is not None)
-            level = None if self.positives.levels == 1 else positives.level
-            losses = 1 - self.score(Ranked(pivots, below, mask, level, self.steps))
+            levels = self.positives.levels
+            level = None if levels == 1 else positives.level
+            losses = 1 - self.score(Ranked(pivots, below, mask, level, self.steps, levels))
             if weights is None:
                 return losses
             # Of a scalar: handed `grad_outputs`, torch imports seconds of symbolic algebra.

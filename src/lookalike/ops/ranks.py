@@ -59,6 +59,7 @@ class Ranked:
         mask: ``(c, P)`` False on padding.
         level: ``(c, P)`` how many label columns agree with the query's; None means all the same.
         steps: which step which item takes.
+        levels: the number of label columns, which no level exceeds.
     """
 
     pivots: Tensor
@@ -66,6 +67,7 @@ class Ranked:
     mask: Tensor
     level: Tensor | None
     steps: Steps
+    levels: int = 1
 
     def rank(self) -> Tensor:
         """``(c, P)`` ranks, from 1 up, differentiable in ``pivots`` and ``below``."""

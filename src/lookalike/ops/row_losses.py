@@ -7,6 +7,7 @@ embeddings and the memory they need, is here, once for all rank losses.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, Protocol
 
 import torch
@@ -14,10 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lookalike.ops import native_kernels, paths
-
-# The whole score matrix is kept where it fits in this (one product fewer), else rows stream by.
-RESIDENT_BYTES = 256 << 20
-CHUNK_BYTES = 8 << 20
+from lookalike.ops.sizes import sizes
 
 
 class RowFunction(Protocol):
@@ -149,20 +147,22 @@ def _sweep(
             weights = None
         other = query if reference is None else reference
         size = len(query) * len(other) * query.element_size()
-        if weights is not None and reference is None and chunk is None and size <= RESIDENT_BYTES:
+        fits = size <= sizes(query.device).resident
+        if weights is not None and reference is None and chunk is None and fits:
+            # One product fewer than where rows stream by.
             return *_resident(query, rows, weights), None
         return _streaming(query, other, reference is None, rows, weights, chunk, wanted)
 
 
-def _chunk_of(width: int, item: int) -> int:
-    return max(16, CHUNK_BYTES // max(1, width * item))
+def _chunk_of(width: int, like: Tensor) -> int:
+    return max(16, sizes(like.device).chunk // max(1, width * like.element_size()))
 
 
 def _resident(query: Tensor, rows: RowFunction, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Two products: the scores, overwritten by their derivative, and its symmetric part."""
     scores = query @ query.T
     losses = query.new_empty(len(query))
-    step = _chunk_of(len(query), query.element_size())
+    step = _chunk_of(len(query), query)
     for start in range(0, len(query), step):
         part = slice(start, start + step)
         losses[part] = rows(scores[part], start, weights[part])
@@ -184,7 +184,7 @@ def _streaming(
     by_reference = torch.zeros_like(reference) if weights is not None and wanted[1] else None
     if is_self:
         by_reference = by_query
-    step = chunk or _chunk_of(len(reference), query.element_size())
+    step = chunk or _chunk_of(len(reference), query)
     for start in range(0, len(query), step):
         part = slice(start, start + step)
         scores = query[part] @ reference.T
@@ -196,11 +196,13 @@ def _streaming(
     return losses, by_query, None if is_self else by_reference
 
 
-def add_transpose_(square: Tensor, block: int = 512) -> Tensor:
+def add_transpose_(square: Tensor) -> Tensor:
     """``square += square.T``, in place, block by block."""
     if native_kernels.suits(square):
         return native_kernels.add_transpose_(square)
-    n = len(square)
+    if paths.triton_suits(square):
+        return import_module("lookalike.ops.triton_kernels").add_transpose_(square)
+    n, block = len(square), sizes(square.device).block
     for top in range(0, n, block):
         for left in range(top, n, block):
             upper = square[top : top + block, left : left + block]

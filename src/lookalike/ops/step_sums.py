@@ -54,20 +54,25 @@ class Known(NamedTuple):
 
     Attributes:
         slopes: ``(c, P)``, ``sum_j step'(scores[b, j] - pivots[b, i])``.
-        order: ``(c, M)`` int32, the columns of the scores in falling order.
+        order: ``(c, M)`` int32, the columns of the scores in falling order, where they were
+            sorted.
     """
 
     slopes: Tensor
-    order: Tensor
+    order: Tensor | None = None
 
 
 def step_sums_and_slopes(
     scores: Tensor, pivots: Tensor, step: SoftStep
 ) -> tuple[Tensor, Known | None]:
     """:func:`step_sums`, and what it costs little more to know of the slopes, else None."""
-    if pivots.shape[1] >= many(scores) and native_kernels.suits(scores):
-        sums, *known = native_kernels.line_sums_and_slopes(scores, pivots, step)
-        return sums, Known(*known)
+    if pivots.shape[1] >= many(scores):
+        if native_kernels.suits(scores):
+            sums, *known = native_kernels.line_sums_and_slopes(scores, pivots, step)
+            return sums, Known(*known)
+    elif paths.triton_suits(scores):
+        sums, slopes = _triton().step_sums_and_slopes(scores, pivots, step)
+        return sums, Known(slopes)
     return step_sums(scores, pivots, step), None
 
 
@@ -88,11 +93,17 @@ def step_slopes_(
     """
     if pivots.shape[1] >= many(scores):
         if native_kernels.suits(scores):
-            if known is None:
-                known = Known(*native_kernels.line_sums_and_slopes(scores, pivots, step)[1:])
-            native_kernels.line_slopes_(scores, pivots, weights, known.order, step)
-            return known.slopes
+            if known is None or known.order is None:
+                _, slopes, order = native_kernels.line_sums_and_slopes(scores, pivots, step)
+            else:
+                slopes, order = known.slopes, known.order
+            native_kernels.line_slopes_(scores, pivots, weights, order, step)
+            return slopes
         return _line_slopes_(scores, pivots, weights, step)
+    if paths.triton_suits(scores):
+        slopes = (known or Known(_triton().step_sums_and_slopes(scores, pivots, step)[1])).slopes
+        _triton().step_slopes_(scores, pivots, weights, step)
+        return slopes
     kernels = _kernels(scores)
     if kernels:
         return kernels.step_slopes_(scores, pivots, weights, step)
@@ -102,10 +113,14 @@ def step_slopes_(
 def _kernels(scores: Tensor) -> ModuleType | None:
     """The module with kernels for such scores, or None for plain torch."""
     if paths.triton_suits(scores):
-        return import_module("lookalike.ops.triton_kernels")
+        return _triton()
     if native_kernels.suits(scores):
         return native_kernels
     return import_module("lookalike.ops.compiled_kernels") if paths.compiles() else None
+
+
+def _triton() -> ModuleType:
+    return import_module("lookalike.ops.triton_kernels")
 
 
 def _line_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> Tensor:

@@ -14,7 +14,8 @@ import triton.language as tl
 from torch import Tensor
 
 PIVOTS = 4
-_SHAPE: dict[str, Any] = {"columns": 1024, "pivots_at_once": PIVOTS}
+# A thread keeps 16 pairs of counts in its registers.
+_SHAPE: dict[str, Any] = {"columns": 512, "pivots_at_once": PIVOTS}
 
 
 def counts(scores: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,7 +31,8 @@ def counts(scores: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """
     width, depth = scores.shape[1], low.shape[1]
     above, reach = (torch.empty(low.shape, dtype=torch.int64, device=low.device) for _ in range(2))
-    _count[(len(scores), triton.cdiv(depth, PIVOTS))](
+    groups = triton.cdiv(depth, PIVOTS)
+    _count[(len(scores) * groups,)](
         scores,
         low.contiguous(),
         high.contiguous(),
@@ -39,6 +41,7 @@ def counts(scores: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         width,
         scores.stride(0),
         depth,
+        groups,
         **_SHAPE,
     )
     return above, reach
@@ -54,21 +57,23 @@ def _count(
     width,
     stride,
     depth,
+    groups,
     columns: tl.constexpr,
     pivots_at_once: tl.constexpr,
 ):
-    """One program: a row and a few of its bounds."""
-    row = tl.program_id(0).to(tl.int64)
-    which = tl.program_id(1) * pivots_at_once + tl.arange(0, pivots_at_once)
+    """One program: a row and a few of its bounds; its neighbours read the same row."""
+    row = (tl.program_id(0) // groups).to(tl.int64)
+    which = tl.program_id(0) % groups * pivots_at_once + tl.arange(0, pivots_at_once)
     real = which < depth
     bottom = tl.load(low + row * depth + which, mask=real, other=float("inf"))
     top = tl.load(high + row * depth + which, mask=real, other=float("inf"))
-    over = tl.zeros([pivots_at_once], dtype=tl.int64)
-    within = tl.zeros([pivots_at_once], dtype=tl.int64)
+    # Added up across the threads once, at the end.
+    over = tl.zeros([pivots_at_once, columns], dtype=tl.int32)
+    within = tl.zeros([pivots_at_once, columns], dtype=tl.int32)
     for first in range(0, width, columns):
         column = first + tl.arange(0, columns)
         score = tl.load(scores + row * stride + column, mask=column < width, other=float("-inf"))
-        over += tl.sum((score[None, :] > top[:, None]).to(tl.int64), axis=1)
-        within += tl.sum((score[None, :] >= bottom[:, None]).to(tl.int64), axis=1)
-    tl.store(above + row * depth + which, over, mask=real)
-    tl.store(reach + row * depth + which, within, mask=real)
+        over += (score[None, :] > top[:, None]).to(tl.int32)
+        within += (score[None, :] >= bottom[:, None]).to(tl.int32)
+    tl.store(above + row * depth + which, tl.sum(over, axis=1).to(tl.int64), mask=real)
+    tl.store(reach + row * depth + which, tl.sum(within, axis=1).to(tl.int64), mask=real)
