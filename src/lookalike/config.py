@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+BATCH_SIZE = 64  # where none is said, and the sampler can fill so many
+
 
 @dataclass
 class ModelConfig:
@@ -215,7 +217,8 @@ class Config:
     # gradients in double precision, to compare two trainings digit for digit
     precision: str = "auto"
     epochs: int = 20
-    batch_size: int = 64  # over all processes
+    # over all processes; null: 64, or as many as the sampler can fill from the training classes
+    batch_size: int | None = None
     # images that pass the network at a time on one process, the loss still seeing the whole
     # batch; null: all; auto: as many as free memory holds
     micro_batch: int | str | None = None

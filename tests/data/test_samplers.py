@@ -2,13 +2,17 @@ from collections import Counter
 from itertools import chain
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lookalike.compose import compose
 from lookalike.data.samplers import HierarchicalSampler, MPerClassSampler, RandomSampler
 from lookalike.data.samplers.base import draws
+from lookalike.data.table import Table
 from lookalike.errors import ConfigError, DataError
+from lookalike.training.build import build_sampler
 
 
 def labels_of(sizes):
@@ -234,3 +238,33 @@ def test_random_limits_an_epoch_to_other_pictures_each_time():
     assert set(seen) == set(range(100))
     with pytest.raises(ConfigError, match="sampler.limit: 4 is below batch_size=8"):
         RandomSampler(100, batch_size=8, limit=4)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize(
+    ("sampler", "arguments"),
+    [
+        (MPerClassSampler, {"m": 4}),
+        (MPerClassSampler, {"m": 5, "singletons": "drop"}),
+        (HierarchicalSampler, {"m": 3}),
+        (RandomSampler, {"views": 2}),
+        (RandomSampler, {"limit": 20}),
+    ],
+)
+def test_the_batch_that_fits_can_be_built(sampler, arguments, world):
+    labels = np.stack([np.repeat(np.arange(6), 7), np.repeat(np.arange(3), 14)], axis=1)
+    size = sampler.fitting(labels, 64, world=world, **arguments)
+    built = sampler(labels, batch_size=size, world=world, **arguments)
+    assert 16 <= size <= 64 and len(built) >= 1
+    assert sampler.fitting(labels, 24, world=world, **arguments) <= 24
+
+
+def test_a_run_that_says_no_batch_size_takes_what_its_classes_fill_and_says_so():
+    frame = pd.DataFrame({"path": [f"{i}.png" for i in range(24)], "label": np.arange(24) // 4})
+    config = compose()
+    sampler = build_sampler(config, Table.from_frame(frame.assign(split="train")))
+    assert config.batch_size == sampler.batch_size == 24
+    assert "batch_size=24, not the usual 64" in sampler.notes[-1]
+    asked = compose(["batch_size=64"])
+    with pytest.raises(ConfigError, match="needs 16 classes, but there are 6; lower batch_size"):
+        build_sampler(asked, Table.from_frame(frame.assign(split="train")))

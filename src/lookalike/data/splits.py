@@ -15,6 +15,11 @@ from lookalike.ops.labels import is_absent
 
 TestClasses: TypeAlias = float | str | Sequence[str]
 
+# Beside a drawn split: why classes are set aside at all, and how not to.
+_UNSEEN = (
+    "; tested are classes that training never sees, as new ones come to a search"
+    " (dataset.test_classes=0: train on all)"
+)
 FoldBy = Literal["class", "class_within_super", "super", "picture"]
 
 
@@ -92,7 +97,7 @@ def class_disjoint(
         count = _count(test_classes, len(classes))
         order = np.random.default_rng([seed, len(classes)]).permutation(len(classes))
         chosen = {classes[i] for i in order[:count]}
-        how = f"drawn with seed {seed}" if count else "none held out"
+        how = f"drawn with seed {seed}{_UNSEEN}" if count else "none held out"
         how = "all of them" if count and count == len(classes) else how
     else:
         known = {str(c): c for c in classes}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lookalike import components, distributed
-from lookalike.config import Config
+from lookalike.config import BATCH_SIZE, Config
 from lookalike.data.samplers.base import BatchSampler
 from lookalike.data.table import Table
 from lookalike.errors import ConfigError
@@ -16,10 +16,14 @@ from lookalike.losses.matryoshka import matryoshka
 def build_sampler(
     config: Config, training: Table, given: BatchSampler | None = None
 ) -> BatchSampler:
-    """The batches of a run's epochs, unless the caller gave them."""
+    """The batches of a run's epochs, unless the caller gave them.
+
+    Where the configuration says no batch size, it is given the largest that can be filled.
+    """
     if given is not None:
         return given
-    return components.build(
+    adapted = config.batch_size is None and _settle_batch(config, training)
+    sampler = components.build(
         "sampler",
         config.sampler,
         labels=training.labels,
@@ -28,6 +32,25 @@ def build_sampler(
         rank=distributed.rank(),
         world=distributed.world_size(),
     )
+    if adapted:
+        sampler.notes = (
+            *sampler.notes,
+            f"batch_size={config.batch_size}, not the usual {BATCH_SIZE}: what this data can fill",
+        )
+    return sampler
+
+
+def _settle_batch(config: Config, training: Table) -> bool:
+    """Say the batch size that nobody said; whether it is another than usual."""
+    component = components.check("sampler", config.sampler)
+    fitting = getattr(component, "fitting", None)  # a sampler of others' own may lack it
+    config.batch_size = BATCH_SIZE
+    if fitting is not None:
+        arguments = {key: value for key, value in config.sampler.items() if key != "name"}
+        config.batch_size = fitting(
+            training.labels, BATCH_SIZE, world=distributed.world_size(), **arguments
+        )
+    return config.batch_size != BATCH_SIZE
 
 
 def build_loss(config: Config, training: Table, width: int) -> torch.nn.Module:

@@ -47,7 +47,7 @@ def check(config: Config) -> None:
             f"model.embedding_size={config.model.embedding_size}: a width of at least 1; write "
             "null for the pooled features themselves."
         )
-    if config.batch_size % distributed.world_size():
+    if (config.batch_size or 0) % distributed.world_size():
         raise ConfigError(
             f"batch_size={config.batch_size} does not divide over "
             f"{counted(distributed.world_size(), 'process', 'processes')}."

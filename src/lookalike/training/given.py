@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lookalike.components import OBJECT
-from lookalike.config import Config, ModelConfig
+from lookalike.config import BATCH_SIZE, Config, ModelConfig
 from lookalike.runs import Run
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Given:
             config.loss = _object(self.loss)
         if self.sampler is not None:
             config.sampler = _object(self.sampler)
-            config.batch_size = getattr(self.sampler, "batch_size", config.batch_size)
+            config.batch_size = getattr(self.sampler, "batch_size", config.batch_size or BATCH_SIZE)
         if self.optimizer is not None:
             config.optimizer = replace(config.optimizer, name=OBJECT)
         if self.table is not None and config.run is not None:

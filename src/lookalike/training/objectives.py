@@ -201,6 +201,7 @@ def _coupled_loader(
     config: Config, tutor: Tutor, training: Table, sampler: Sampler[list[int]]
 ) -> Loader:
     c = config.distillation
+    assert config.batch_size is not None  # settled with the sampler
     share = config.batch_size // distributed.world_size()
     if c.mixup and distributed.is_active() and share % c.group:
         raise ConfigError(

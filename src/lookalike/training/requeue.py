@@ -17,7 +17,12 @@ from lookalike.runs import Run
 
 Resume = bool | Literal["auto"]
 
-DECIDED = ("interpolate", "dataset.hold_out", "dataset.hold_out_seed")  # by a run, if not said
+DECIDED = (
+    "batch_size",
+    "interpolate",
+    "dataset.hold_out",
+    "dataset.hold_out_seed",
+)  # by a run, if not said
 # What a resumed run may change: nothing of it touches the numbers.
 RESUMABLE = ("run", "workers", "device", "checkpoint", "tracker", "tracker_options")
 

@@ -203,6 +203,7 @@ class Training:
     def _choose_micro_batch(self, progress: Progress) -> None:
         """How many images pass the network at a time; a resumed run keeps what it found."""
         if progress.micro_batch is None and self.frozen is None:
+            assert self.config.batch_size is not None  # settled with the sampler
             local = self.config.batch_size // distributed.world_size()
             self.model.train()
             progress.micro_batch = acceleration.micro_batch(self.config, self.step, local)

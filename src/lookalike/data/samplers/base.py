@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from math import lcm
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,6 +48,18 @@ class BatchSampler(NamedArguments, Sampler[list[int]], ABC):
         self.batch = 0
         self.notes: tuple[str, ...] = ()
 
+    @classmethod
+    def fitting(cls, labels: Any, most: int, *, world: int = 1, **arguments: Any) -> int:
+        """The largest batch, of at most ``most`` images, that this sampler can fill.
+
+        Args:
+            labels: as the constructor takes them.
+            most: images that are wanted.
+            world: processes over which the batch must divide.
+            arguments: others of the constructor.
+        """
+        return multiple_below(most, world)
+
     @abstractmethod
     def plan(self, epoch: int) -> Plan:
         """Every global batch of an epoch as row numbers, the same on every process."""
@@ -79,6 +92,16 @@ class BatchSampler(NamedArguments, Sampler[list[int]], ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'; '.join(self.notes)})"
+
+
+def multiple_below(most: int, *units: int) -> int:
+    """The largest multiple of all units that is no larger; where there is none, ``most`` itself.
+
+    >>> multiple_below(64, 5, 2), multiple_below(3, 4)
+    (60, 3)
+    """
+    step = lcm(*units)
+    return most // step * step or most
 
 
 def draws(plan: Plan) -> list[np.ndarray]:

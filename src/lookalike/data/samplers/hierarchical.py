@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.data.samplers.base import BatchSampler, check_m, label_column
+from lookalike.data.samplers.base import BatchSampler, check_m, label_column, multiple_below
 from lookalike.data.samplers.class_rows import ClassRows
 from lookalike.errors import ConfigError, counted
 
@@ -88,6 +88,20 @@ class HierarchicalSampler(BatchSampler):
             f" {len(self.members)} super-classes × {batches_per_super_pair}",
             *([repeating.format(small, self.per_super)] if small else []),
         )
+
+    @classmethod
+    def fitting(
+        cls,
+        labels: Any,
+        most: int,
+        *,
+        world: int = 1,
+        m: int | None = 4,
+        supers: int = 2,
+        **arguments: Any,
+    ) -> int:
+        """The largest batch of at most ``most`` images, a multiple of ``supers · m``."""
+        return multiple_below(most, (m or 1) * supers, world)
 
     def __len__(self) -> int:
         return self.batches or len(self.tuples) * self.batches_per_super_pair

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lookalike.data.samplers.base import BatchSampler, check_m, label_column
+from lookalike.data.samplers.base import BatchSampler, check_m, label_column, multiple_below
 from lookalike.data.samplers.class_rows import ClassRows, class_passes
 from lookalike.errors import ConfigError, counted
 
@@ -81,6 +81,26 @@ class MPerClassSampler(BatchSampler):
             f" each of {counted(count, 'class', 'classes')} comes {turns:.1f} times",
             *self.classes.notes(m),
         )
+
+    @classmethod
+    def fitting(
+        cls,
+        labels: Any,
+        most: int,
+        *,
+        world: int = 1,
+        m: int = 4,
+        level: int = 0,
+        singletons: Literal["repeat", "drop", "refuse"] = "repeat",
+        **arguments: Any,
+    ) -> int:
+        """The largest batch of at most ``most`` images: no more classes than there are.
+
+        >>> MPerClassSampler.fitting([0, 0, 1, 1, 2], 64, m=2)
+        6
+        """
+        count = len(ClassRows(label_column(labels, level), singletons))
+        return multiple_below(min(most, count * m), m, world)
 
     def __len__(self) -> int:
         return self.batches

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.data.samplers.base import BatchSampler, check_m
+from lookalike.data.samplers.base import BatchSampler, check_m, multiple_below
 from lookalike.errors import ConfigError, counted
 
 
@@ -52,12 +52,27 @@ class RandomSampler(BatchSampler):
             raise ConfigError("sampler.drop_last: several processes need whole batches; set true")
         if self.length < batch_size and drop_last:
             raise ConfigError(
-                f"sampler: {counted(self.length, 'picture does', 'pictures do')} not fill one batch"
+                f"sampler: {counted(self.length, 'image does', 'images do')} not fill one batch"
                 f" of {batch_size}; lower batch_size"
             )
         left = self.length % batch_size if drop_last else 0
         dropped = f", {counted(left, 'image')} left out" if left else ""
         self.notes = (f"{counted(len(self), 'batch', 'batches')} an epoch, random{dropped}",)
+
+    @classmethod
+    def fitting(
+        cls,
+        labels: Any,
+        most: int,
+        *,
+        world: int = 1,
+        views: int = 1,
+        limit: int | None = None,
+        **arguments: Any,
+    ) -> int:
+        """The largest batch of at most ``most`` images: no more than an epoch has."""
+        images = labels if isinstance(labels, int) else len(labels)
+        return multiple_below(min(most, min(images, limit or images) * views), views, world)
 
     def __len__(self) -> int:
         whole = self.length // self.batch_size
