@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, cast, get_origin
+from typing import TYPE_CHECKING, Any, cast, get_origin
 
 from lookalike import (
     components,
@@ -21,22 +21,21 @@ from lookalike import (
     documents,
     ranges,
     recipe_body,
+    recipe_files,
     stored_config,
     texts,
     trust,
 )
+from lookalike.choices import CONF, GROUPS, OPEN_GROUPS, choices, given_node
 from lookalike.config import Config
 from lookalike.errors import ConfigError, suggest
 from lookalike.files import write_text
 from lookalike.hydra_errors import first_line
 from lookalike.typed_paths import expand, expand_paths
 
-CONF = Path(__file__).parent / "conf"
-OPEN_GROUPS = tuple(components.ROOMS)
-_OPTIONS = {f.name for f in fields(Config)}  # beside the groups, conf/ holds search spaces
-GROUPS = tuple(sorted(p.name for p in CONF.iterdir() if p.name in _OPTIONS))
-_VECTORS = (".npy", ".safetensors")
-_TABLES = (".csv", ".parquet", ".tsv", ".pq")
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
 _LOG = logging.getLogger("lookalike")
 
 
@@ -61,15 +60,6 @@ class Override:
         return cls(text, prefix, key, value)
 
 
-def choices(group: str) -> list[str]:
-    """What a group offers by name: the files of ``conf/GROUP`` and the room's public names."""
-    folder = CONF / group
-    names = {str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml")}
-    if group in OPEN_GROUPS:
-        names |= set(components.public_names(group))
-    return sorted(names - {"none", "default"})
-
-
 def check_words(overrides: Sequence[str]) -> None:
     """Refuse what is wrong by its words alone, without importing anything heavy.
 
@@ -79,10 +69,10 @@ def check_words(overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: as :func:`compose`.
     """
-    for override in map(Override.parse, overrides):
+    for override in _one_recipe([Override.parse(text) for text in overrides]):
         _check_key(override)
         if override.key in GROUPS:
-            _given_node(override.key, override.value)
+            given_node(override.key, override.value)
 
 
 def compose(overrides: Sequence[str] = ()) -> Config:
@@ -99,17 +89,31 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     >>> compose(["loss.tau=0.02", "epochs=3"]).loss["tau"]
     0.02
     """
-    parsed = [Override.parse(text) for text in overrides]
+    parsed = _one_recipe([Override.parse(text) for text in overrides])
     _check_keys(parsed)
     config = _hydra(parsed)
     recipe = [o.value for o in parsed if o.key == "recipe" and not o.prefix]
-    config.recipe = recipe[-1] if recipe and recipe[-1] != "none" else None
+    from_file = bool(recipe) and recipe_files.is_file_name(recipe[-1])
+    config.recipe = recipe[-1] if recipe and recipe[-1] != "none" and not from_file else None
     for group in OPEN_GROUPS:
         if getattr(config, group) or group not in components.OPTIONAL:
             components.check(group, getattr(config, group))
     _keep_texts(config, parsed)
     ranges.check(config)
+    if from_file:  # what a file says is literal; what was typed beside it is not
+        return expand_paths(config, {override.key for override in parsed})
     return expand_paths(config)
+
+
+def _one_recipe(parsed: list[Override]) -> list[Override]:
+    """The words with ``config=FILE``, which begins as a run began, as the recipe that it is."""
+    given = [o for o in parsed if o.key in ("recipe", "config")]
+    if len(given) > 1 and any(o.key == "config" for o in given):
+        raise ConfigError(f"{' '.join(o.text for o in given)}: a run begins with one of them.")
+    for override in given:
+        if override.key == "config":
+            recipe_files.find("config", override.value)
+    return [replace(o, key="recipe") if o.key == "config" else o for o in parsed]
 
 
 def to_yaml(config: Config) -> str:
@@ -190,6 +194,10 @@ def _check_keys(parsed: Sequence[Override]) -> None:
         _check_key(override)
 
 
+def _check_name(key: str) -> None:
+    _check_key(Override(f"{key}=…", "", key, "…"))
+
+
 def _check_key(override: Override) -> None:
     head, _, rest = override.key.partition(".")
     if override.prefix == "~" or "@" in override.key or ":" in override.key:
@@ -199,6 +207,7 @@ def _check_key(override: Override) -> None:
         )
     known = {f.name for f in fields(Config)} | set(GROUPS)
     if head not in known:
+        known.add("config")
         raise ConfigError(f"{override.key}: no such option. {suggest(head, known)}")
     node: Any = Config
     path = ""
@@ -220,43 +229,6 @@ def _field_type(owner: Any, name: str) -> Any:
     return get_type_hints(owner)[name]
 
 
-# ── choices that conf/ does not list: public names, import paths, folders, timm names ──────────
-
-
-def _given_node(group: str, value: str) -> dict[str, Any] | None:
-    """The node of a choice that is not a file of ``conf/``, or None when it is one."""
-    if len(value) < 200 and (CONF / group / f"{value}.yaml").is_file():
-        return None
-    if group == "dataset" and (node := _dataset_path(value)):
-        return node
-    if group == "model":
-        return {"backbone": value}
-    if group == "optimizer" and value.isidentifier():
-        return {"name": value}
-    if group in OPEN_GROUPS and ("." in value or components.is_public(group, value)):
-        return {"name": value}
-    raise ConfigError(
-        f"{group}={value}: there is no such {group}. {suggest(value, choices(group))}"
-    )
-
-
-def _dataset_path(value: str) -> dict[str, Any] | None:
-    path = Path(expand("dataset", value))
-    if len(path.name) > 255 or "\0" in value:
-        raise ConfigError(f"dataset={value[:40]}…: no file or folder can be called so.")
-    if path.suffix.lower() in _TABLES:
-        return {"name": "table_file", "root": str(path)}
-    if path.suffix.lower() in _VECTORS:
-        return {"name": "embedding_file", "root": str(path)}
-    if (path / "cache.json").is_file():  # of `lookalike data cache`
-        return {"name": "cached", "root": str(path)}
-    if path.is_dir():
-        return {"name": "folder", "root": str(path)}
-    if "/" in value:
-        raise ConfigError(f"dataset={value}: there is no such folder, and no dataset of that name.")
-    return None
-
-
 # ── Hydra ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -274,7 +246,7 @@ def _hydra(parsed: Sequence[Override]) -> Config:
     words: list[str] = []
     chosen = {o.key: o.value for o in parsed}
     if root := os.environ.get("LOOKALIKE_DATA"):
-        words.append(f"data_root={_quote(root)}")
+        words.append(f"data_root={_quote(expand('LOOKALIKE_DATA', root))}")
     for number, override in enumerate(parsed):
         words.append(_hydra_word(store, number, override, chosen))
     try:
@@ -296,15 +268,17 @@ def _store_public_names(store: Any) -> None:
 def _hydra_word(store: Any, number: int, override: Override, chosen: Mapping[str, str]) -> str:
     head = override.key.partition(".")[0]
     if override.key == "recipe":
-        _given_node("recipe", override.value)
+        given_node("recipe", override.value)
         return _recipe_word(store, number, override.value, chosen)
     if override.key in GROUPS:
-        node = _given_node(override.key, override.value)
+        node = given_node(override.key, override.value)
         if node is None:
             return override.text
         store.store(group=override.key, name=f"given_{number}", node=node)
         return f"{override.key}=given_{number}"
     written = texts.as_written(override.value, _hint(override.key))
+    if override.key == "data_root" and isinstance(written, str):
+        written = expand("data_root", written)  # before a recipe puts it into its own paths
     value = _readable(override.key, override.value) if written is None else _quoted(written)
     if head in OPEN_GROUPS or _is_free(override.key):
         return f"++{override.key}={value}"
@@ -313,13 +287,20 @@ def _hydra_word(store: Any, number: int, override: Override, chosen: Mapping[str
 
 def _recipe_word(store: Any, number: int, name: str, chosen: Mapping[str, str]) -> str:
     """A recipe, without its options for what the person chose otherwise; they are told of those."""
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import OmegaConf
 
-    body = cast("DictConfig", OmegaConf.load(CONF / "recipe" / f"{name}.yaml"))
-    whole = body.copy()
-    fallen = recipe_body.fit(body, chosen, _file)
-    if body == whole:
-        return f"recipe={name}"
+    own = recipe_files.find("recipe", name) if recipe_files.is_file_name(name) else None
+    if own is None:
+        body = cast("DictConfig", OmegaConf.load(CONF / "recipe" / f"{name}.yaml"))
+        whole = body.copy()
+        fallen = recipe_body.fit(body, chosen, _file)
+        if body == whole:
+            return f"recipe={name}"
+    else:
+        found = recipe_files.read(own, GROUPS, _check_name)
+        body = OmegaConf.create(found.body())
+        fallen = recipe_body.fit(body, chosen, _file)
+        _stored_choices(store, own, body, found.named)
     if fallen and distributed.is_main():
         _LOG.warning(
             "note: recipe=%s: its %s fell away beside what you chose; give it again to keep it.",
@@ -328,6 +309,22 @@ def _recipe_word(store: Any, number: int, name: str, chosen: Mapping[str, str]) 
         )
     store.store(group="recipe", name=f"given_{number}", node=body, package="_global_")
     return f"recipe=given_{number}"
+
+
+def _stored_choices(store: Any, path: Path, body: DictConfig, named: Collection[str]) -> None:
+    """Put what a recipe of one's own chooses where Hydra finds it."""
+    lines = []
+    for line in body.pop("defaults"):
+        ((key, value),) = line.items()
+        group = str(key).rpartition("/")[2]
+        try:
+            node = {"name": value} if group in named else given_node(group, value, typed=False)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        if node is not None:
+            store.store(group=group, name="of_recipe", node=node)
+        lines.append({str(key): value if node is None else "of_recipe"})
+    body["defaults"] = lines
 
 
 def _file(group: str, choice: str) -> Any:

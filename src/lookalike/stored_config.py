@@ -42,14 +42,33 @@ def checked(text: str, source: str) -> dict[str, Any]:
         ConfigError: no YAML, no such configuration, or an import path that nobody trusts; names
             file and key.
     """
-    own = trust.is_sealed_text(text, KIND)
+    own = is_own(text)
     content = documents.parse_yaml(text, source, fault=ConfigError)
     if not isinstance(content, dict):
         raise ConfigError(f"{source} is not a configuration of a run.")
     documents.check(content, Config, source, fault=ConfigError)
+    refuse_imports(content, source, own=own)
+    return believed(content, source, own=own)
+
+
+def is_own(text: str) -> bool:
+    """Whether a configuration bears the user's own mark."""
+    return trust.is_sealed_text(text, KIND)
+
+
+def refuse_imports(content: Mapping[str, Any], source: str, *, own: bool) -> None:
+    """Refuse import paths that nobody trusts; one's own file may name any.
+
+    Raises:
+        ConfigError: names file and key.
+    """
+    for where, name in () if own else import_paths(content):
+        trust.refuse_import(name, f"{source}: {where}")
+
+
+def believed(content: dict[str, Any], source: str, *, own: bool) -> dict[str, Any]:
+    """The content with all texts literal, and a stranger's places to write to left out."""
     if not own:
-        for where, name in import_paths(content):
-            trust.refuse_import(name, f"{source}: {where}")
         _forget_places(content, source)
     return {key: _literal(value, own=own) for key, value in content.items()}
 

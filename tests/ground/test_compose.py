@@ -1,8 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from lookalike.compose import Override, choices, compose, from_yaml, to_yaml
+from lookalike.compose import (
+    CONF,
+    Override,
+    check_words,
+    choices,
+    compose,
+    from_yaml,
+    to_yaml,
+    write_config,
+)
 from lookalike.config import ModelConfig
 from lookalike.errors import ConfigError
 
@@ -163,3 +174,74 @@ def test_a_free_mapping_is_given_whole_or_by_its_members():
 def test_override_parsing():
     assert Override.parse("a.b=c=d") == Override("a.b=c=d", "", "a.b", "c=d")
     assert Override.parse("++a=1").prefix == "++"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_as_a_file_and_the_configuration_of_a_run_begin_the_same(recipe, tmp_path):
+    words = ["run=runs/x", "data_root=~/data"]
+    whole = replace(compose([f"recipe={recipe}", *words]), recipe=None)
+    (tmp_path / "mine.yaml").write_text((CONF / "recipe" / f"{recipe}.yaml").read_text())
+    assert compose([f"recipe={tmp_path / 'mine.yaml'}", *words]) == whole
+    write_config(tmp_path / "config.yaml", whole)
+    again = compose([f"config={tmp_path}", "epochs=7"])
+    assert again == replace(whole, run=None, epochs=7)
+
+
+OWN = """
+dataset: photos/labels.csv
+model: conv4
+model.embedding_size: 16
+loss: {name: sup_ap, tau: 1e-2}
+optimizer: {name: sgd}
+optimizer.lr: 1e-2
+"""
+
+
+def test_a_recipe_of_ones_own_is_written_as_one_types(tmp_path, caplog):
+    file = tmp_path / "my.yaml"
+    file.write_text(OWN)
+    config = compose([f"recipe={file}", "epochs=3"])
+    assert config.dataset == {"name": "table_file", "root": "photos/labels.csv"}
+    assert (config.model.backbone, config.model.pretrained) == ("conv4", False)
+    assert config.model.embedding_size == 16 and config.loss == {"name": "sup_ap", "tau": 0.01}
+    assert (config.optimizer.name, config.optimizer.lr, config.epochs) == ("sgd", 0.01, 3)
+    assert config.recipe is None
+    other = compose([f"recipe={file}", "loss=triplet"])
+    assert other.loss == {"name": "triplet"} and "its loss.tau fell away" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("los: triplet", "los: no such option. Did you mean 'loss'?"),
+        ("loss: tripet", "loss=tripet: there is no such loss. Did you mean 'triplet'?"),
+        ("epochs: many", "epochs: expected a whole number, got a text"),
+        ("- epochs", "holds no options"),
+        ("defaults: [x]", "defaults: write `override /loss: smooth_ap`, not x"),
+        ("model: {embedding_size: 4}\nmodel.embedding_size.x: 1", "holds a value already"),
+        ("loss: os.system", "add --trust os"),
+        ("loss: {name: weighted_sum, losses: [{name: os.system}]}", "add --trust os"),
+    ],
+)
+def test_what_a_recipe_of_ones_own_cannot_say_is_refused_by_file_and_key(text, said, tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        compose([f"recipe={file}"])
+    assert str(file) in str(error.value) and said in str(error.value)
+
+
+def test_what_a_file_says_is_not_resolved(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "x")
+    file = tmp_path / "my.yaml"
+    file.write_text("dataset: {name: folder, root: $SECRET/a}\nmodel.weights: '${oc.env:SECRET}'")
+    config = compose([f"recipe={file}"])
+    assert config.dataset["root"] == "$SECRET/a" and config.model.weights == "${oc.env:SECRET}"
+
+
+def test_a_run_begins_with_one_file_that_is_there(tmp_path):
+    for words in (["config=a.yaml"], ["recipe=a.yaml"], [f"config={tmp_path}"]):
+        with pytest.raises(ConfigError, match="there is no such file. Name a YAML file"):
+            check_words(words)
+    with pytest.raises(ConfigError, match="a run begins with one of them"):
+        compose(["recipe=demo", f"config={tmp_path}"])

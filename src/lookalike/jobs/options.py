@@ -50,6 +50,7 @@ Overrides = Annotated[
     typer.Argument(
         metavar="[OPTION=VALUE]...",
         help="Groups and options, e.g. dataset=cub loss=smooth_ap optimizer.lr=1e-4. "
+        "recipe=my.yaml reads them from a file, config=runs/x from a run. "
         "`lookalike config` prints them all.",
         show_default=False,
         callback=_checked,
