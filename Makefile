@@ -1,6 +1,6 @@
-# Six words: setup, demo, test, check, bench, docs. Each does the set-up it needs.
+# Seven words: setup, demo, test, check, bench, gpu, docs. Each does the set-up it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sanitize bench docs lock clean
+.PHONY: help setup demo test check sanitize bench gpu docs lock clean
 SHELL := /bin/sh
 
 PYTHON ?= python3
@@ -20,6 +20,7 @@ help:
 	@echo "make check   format, lint, types, layers, spelling"
 	@echo "make sanitize  run the native kernels' tests under AddressSanitizer and UBSan"
 	@echo "make bench   measure losses, evaluation and engine beside their floors"
+	@echo "make gpu     every check and figure of a GPU, in eight minutes (SMOKE=1: tiny, on the CPU)"
 	@echo "make docs    build the documentation into site/"
 
 setup: $(STAMP)
@@ -58,6 +59,10 @@ bench: setup
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/engine.py
+
+# Without a set-up: a bare machine uses its own Python and what scripts/pack_gpu.sh packed.
+gpu:
+	@PYTHON="$(BIN)/python" SMOKE="$(SMOKE)" sh scripts/gpu.sh $(ARGS)
 
 docs: setup
 	$(BIN)/zensical build

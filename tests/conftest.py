@@ -16,6 +16,24 @@ REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 
 
+def pytest_configure(config):
+    """Before test files are read, for they hold tensors too."""
+    if os.environ.get("LOOKALIKE_TEST_DEVICE", "cpu") != "cpu":
+        import on_device
+
+        on_device.start()
+
+
+def pytest_collection_modifyitems(config, items):
+    """What is of the CPU by nature stays there."""
+    name = os.environ.get("LOOKALIKE_TEST_DEVICE", "cpu")
+    for item in items if name != "cpu" else ():
+        mark = item.get_closest_marker("cpu")
+        if mark is not None:
+            reason = f"on the CPU alone: {mark.args[0]}"
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 def _pictures() -> Path | None:
     """The folder of real data sets: $LOOKALIKE_DATA, or ``shared/data`` beside the project."""
     candidates = [REPOSITORY.parent / "shared" / "data", REPOSITORY / "shared" / "data"]
@@ -39,6 +57,14 @@ def data_root() -> Path:
     if found is None:
         pytest.skip("the real images are absent: set LOOKALIKE_DATA to their folder")
     return found
+
+
+@pytest.fixture(scope="session")
+def device():
+    """The device that LOOKALIKE_TEST_DEVICE names, else the CPU."""
+    import on_device
+
+    return on_device.device()
 
 
 @pytest.fixture(scope="session")

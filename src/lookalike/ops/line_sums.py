@@ -27,12 +27,17 @@ MANY_PAIRS = {"native": 96, "cpu": 384, "cuda": 512}
 
 def many(scores: Tensor) -> int:
     """From how many pivots on the sums of this room pay, against scores like these."""
-    return MANY["native" if native_kernels.suits(scores) else scores.device.type]
+    return _of_device(MANY, scores)
 
 
 def many_pairs(pivots: Tensor) -> int:
     """The same for pairs of pivots."""
-    return MANY_PAIRS["native" if native_kernels.suits(pivots) else pivots.device.type]
+    return _of_device(MANY_PAIRS, pivots)
+
+
+def _of_device(table: dict[str, int], scores: Tensor) -> int:
+    kind = "native" if native_kernels.suits(scores) else scores.device.type
+    return table.get(kind, table["cuda"])  # other accelerators: as CUDA
 
 
 @dataclass(frozen=True)
