@@ -10,7 +10,7 @@ from lookalike.ops import paths
 from lookalike.ops.exact_ranks import exact_counts, tile_type
 from lookalike.ops.exact_ranks_torch import best_scores_torch, exact_counts_torch
 from lookalike.ops.exact_scores import exact_scores
-from lookalike.ops.tiles import Pairs, Vectors, error_bound, score_tile
+from lookalike.ops.tiles import Pairs, Vectors, error_bound, full_precision, score_tile
 from lookalike.ops.topk import exact_topk
 
 PATHS = ["0", *(paths._instruction_sets() if paths.native() is not None else [])]
@@ -212,3 +212,16 @@ def test_exact_tiles_are_exact_in_every_entry(shape, path, monkeypatch):
     rows, columns = np.divmod(np.arange(queries * items), items)
     assert tile.scores.flatten().tolist() == exact_scores(q, g, rows, columns).tolist()
     assert not tile.error.any()
+
+
+def test_products_are_float32_whatever_switch_was_set():
+    """The switch of one backend alone makes torch's switch for all fail."""
+    matmul, before = torch.backends.cuda.matmul, torch.backends.cuda.matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    try:
+        with full_precision():
+            assert matmul.fp32_precision == "ieee"
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = before

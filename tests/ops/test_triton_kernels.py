@@ -52,6 +52,17 @@ for kind in (torch.float32, torch.float64):
     assert torch.equal(reach, (scores[:, None] >= low[..., None]).sum(dim=2))
     found = exact_ranks_torch._compare(scores, low, high)
     assert torch.equal(found[0], above) and torch.equal(found[1], reach)
+import numpy as np
+from lookalike.ops.exact_scores import exact_scores
+for kind in (torch.float32, torch.float64):
+    query, gallery = torch.randn(5, 33).to(kind), torch.randn(7, 33).to(kind)
+    rows, items = torch.randint(5, (200,)), torch.randint(7, (200,))
+    found = exact_ranks_torch.exact_dots(query, gallery, rows, items)
+    exact = exact_scores(*(t.numpy() for t in (query, gallery, rows, items)))
+    assert np.array_equal(found.numpy(), exact)
+for side in (1, 64, 65, 200):
+    square = torch.randn(side, side)
+    assert torch.equal(triton_kernels.add_transpose_(square.clone()), square + square.T)
 print("ok")
 """
 

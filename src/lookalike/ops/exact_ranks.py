@@ -22,6 +22,8 @@ from lookalike.ops.tiles import Pairs, ScoredTile, Vectors
 
 _MANY = 32  # relevant items a query, without native code
 _FEW = 8  # relevant items of a row searched one by one; more share one binary search
+# Compute capabilities of cards that multiply in float64 at the rate of float32: A100, H100, B200.
+_WIDE_CARDS = {(8, 0), (9, 0), (10, 0)}
 _SORT = 24  # relevant items of a row from which one sort is cheaper than two counts for each
 
 
@@ -45,9 +47,10 @@ class Counts:
 def tile_type(vectors: torch.dtype, device: torch.device, relevant: float) -> torch.dtype:
     """The type of tile that ranks with the least work: int32, float32 or float64.
 
-    Native code takes int32. Without it, where a query has tens of relevant items, nearly every
-    other item lies within the float32 error of one of them; scoring those again one by one costs
-    more than a float64 product.
+    Native code takes int32. A card that multiplies in float64 as fast as in float32 takes float64,
+    which leaves next to nothing to be scored again. Without either, where a query has tens of
+    relevant items, nearly every other item lies within the float32 error of one of them; scoring
+    those again one by one costs more than a float64 product.
 
     Args:
         vectors: the type of the vectors; float64 ones need a float64 tile.
@@ -58,6 +61,8 @@ def tile_type(vectors: torch.dtype, device: torch.device, relevant: float) -> to
         return torch.float64
     if device.type == "cpu" and paths.native() is not None:
         return torch.int32
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) in _WIDE_CARDS:
+        return torch.float64
     return torch.float64 if relevant > _MANY else torch.float32
 
 

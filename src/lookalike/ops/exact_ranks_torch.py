@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 
 import torch
 
 from lookalike.ops import paths
+from lookalike.ops.sizes import sizes
 from lookalike.ops.tiles import Pairs
 
 _PAIRS = 2**19  # pairs of vectors gathered at a time
 _FEW = 32  # relevant items a query compared with the tile one by one; more share one sort
+_CLOSE_BYTES = 40  # for each score of a row that is looked at again
+_FEW_IN_TRITON = 512  # the same where one reading of a row serves several of them
 
 
 def exact_dots(
@@ -24,6 +28,8 @@ def exact_dots(
         rows: ``(m,)`` rows of ``query``.
         items: ``(m,)`` rows of ``gallery``.
     """
+    if paths.triton_counts(query):
+        return _triton().exact_dots(query, gallery, rows, items)
     total = torch.zeros(len(rows), dtype=torch.float64, device=query.device)
     for part in torch.arange(len(rows), device=query.device).split(_PAIRS):
         one, other, sums = query[rows[part]], gallery[items[part]], total[part[0] : part[-1] + 1]
@@ -55,13 +61,16 @@ def exact_counts_torch(
     result = torch.zeros((3, len(rows)), dtype=torch.int64, device=device)
     if len(rows) == 0:
         return result
-    few = int(relevant.counts.max()) <= _FEW
-    centre = exact_dots(query, gallery, rows, items) if few else scores[rows, items].double()
-    radius = error[rows] * (1 if few else 2)
+    most = int(relevant.counts.max())
+    few = most <= (_FEW_IN_TRITON if paths.triton_counts(scores) else _FEW)
+    # Bands around exact scores are half as wide: worth their price where many lie within.
+    exactly = few and scores.dtype == torch.float32
+    centre = exact_dots(query, gallery, rows, items) if exactly else scores[rows, items].double()
+    radius = error[rows] * (1 if exactly else 2)
     low, high = _outside(centre, radius, scores.dtype)
     places = torch.arange(len(rows), device=device)
     places = places - torch.from_numpy(relevant.starts[:-1]).to(device)[rows]
-    shape = (len(scores), int(relevant.counts.max()))
+    shape = (len(scores), most)
     table = [torch.full(shape, torch.inf, dtype=scores.dtype, device=device) for _ in range(2)]
     for bound, values in zip(table, (low, high), strict=True):
         bound[rows, places] = values
@@ -69,7 +78,7 @@ def exact_counts_torch(
     result[0] = above[rows, places]
     unsure = (reach - above)[rows, places] > 1
     if bool(unsure.any()):
-        close = _close(scores, table, rows, places, unsure)
+        close = _close(scores, table, rows[unsure], places[unsure])
         _settle(result, unsure, close, scores, high, rows, items, query, gallery)
     return result
 
@@ -101,10 +110,14 @@ def _compare(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Items above each band, and items above its lower end: by Triton, or a column at a time."""
     if paths.triton_counts(scores):
-        return import_module("lookalike.ops.triton_counts").counts(scores, low, high)
+        return _triton().counts(scores, low, high)
     above = [(scores > bound[:, None]).sum(dim=1) for bound in high.T]
     reach = [(scores >= bound[:, None]).sum(dim=1) for bound in low.T]
     return torch.stack(above, dim=1), torch.stack(reach, dim=1)
+
+
+def _triton() -> ModuleType:
+    return import_module("lookalike.ops.triton_counts")
 
 
 def _search(
@@ -118,29 +131,34 @@ def _search(
 
 
 def _close(
-    scores: torch.Tensor,
-    table: list[torch.Tensor],
-    rows: torch.Tensor,
-    places: torch.Tensor,
-    unsure: torch.Tensor,
+    scores: torch.Tensor, table: list[torch.Tensor], rows: torch.Tensor, places: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Row and item of every score inside a band that float32 could not settle."""
-    low, high = (torch.full_like(bound, torch.inf) for bound in table)
+    """Row and item of every score inside a band that the tile could not settle.
+
+    Args:
+        scores: ``(b, n)``.
+        table: the lower and the upper ends of all bands, ``(b, p)`` each.
+        rows: ``(u,)``, rising, of the bands in question.
+        places: ``(u,)`` their columns in the table.
+    """
+    # Most rows have none: only the others are looked at again.
+    few, row = rows.unique_consecutive(return_inverse=True)
+    low, high = (torch.full_like(bound[: len(few)], torch.inf) for bound in table)
     for mine, bound in zip((low, high), table, strict=True):
-        mine[rows[unsure], places[unsure]] = bound[rows[unsure], places[unsure]]
-    if low.shape[1] <= _FEW:
-        inside = torch.zeros_like(scores, dtype=torch.bool)
-        for a, b in zip(low.T, high.T, strict=True):
-            inside |= (scores >= a[:, None]) & (scores <= b[:, None])
-        found = inside.nonzero(as_tuple=True)
-        return found[0], found[1]
+        mine[row, places] = bound[rows, places]
+    # Bands of a row are equally wide, so both ends have one order. Of those that start below an
+    # item only the last can still hold it, unless none does.
     low, high = low.sort(dim=1).values, high.sort(dim=1).values
+    step = max(1, sizes(scores.device).chunk // (_CLOSE_BYTES * max(1, scores.shape[1])))
     parts = []
-    for i in rows[unsure].unique().tolist():
-        # Of the bands that start below an item only the last can still hold it, unless none does.
-        last = torch.searchsorted(low[i], scores[i], right=True) - 1
-        items = ((last >= 0) & (scores[i] <= high[i][last.clamp(min=0)])).nonzero()[:, 0]
-        parts.append((torch.full_like(items, i), items))
+    for numbers, bottom, top in zip(
+        few.split(step), low.split(step), high.split(step), strict=True
+    ):
+        own = scores[numbers]
+        last = torch.searchsorted(bottom, own, right=True).sub_(1)
+        inside = (own <= top.gather(1, last.clamp(min=0))) & (last >= 0)
+        row, item = inside.nonzero(as_tuple=True)
+        parts.append((numbers[row], item))
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
 

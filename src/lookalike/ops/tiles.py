@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 
 from lookalike.ops import paths
 from lookalike.ops.scratch import Scratch
+from lookalike.ops.sizes import sizes
 
 UNIT_ROUNDOFF = 2.0**-24  # float32, round to nearest
 DEFAULT_BYTES = 68 * 2**20
@@ -187,8 +189,14 @@ def tile_rows(
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Products in true float32, whatever autocast or the TF32 switches say, and no gradient."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    # Of each backend alone: torch's switch for all fails where one has been set by itself.
+    backends: tuple[Any, ...] = (
+        torch.backends.cuda.matmul,
+        torch.backends.mkldnn.matmul,  # pyright: ignore[reportAttributeAccessIssue]
+    )
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = "ieee"
     try:
         with (
             torch.no_grad(),
@@ -197,7 +205,8 @@ def full_precision() -> Iterator[None]:
         ):
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
 
 
 def score_tile(
@@ -233,9 +242,11 @@ def score_tile(
             torch.mm(query.fast, gallery.fast.T, out=tile)
         else:
             wide = query.fast.to(tile.dtype)
-            for start in range(0, len(gallery.fast), _WIDENED):
-                part = gallery.fast[start : start + _WIDENED].to(tile.dtype)
-                tile[:, start : start + _WIDENED] = wide @ part.T
+            chunk = sizes(tile.device).chunk // (tile.itemsize * size)
+            step = _WIDENED if tile.device.type == "cpu" else max(1, chunk)
+            for start in range(0, len(gallery.fast), step):
+                part = gallery.fast[start : start + step].to(tile.dtype)
+                torch.mm(wide, part.T, out=tile[:, start : start + step])
     error = error_bound(query.norms, gallery.longest, size, tile.dtype)
     return ScoredTile(tile, error, ones, doubt)
 

@@ -1,4 +1,4 @@
-"""How many scores lie above each of a few bounds, in Triton, for tiles on CUDA.
+"""Counts of scores above bounds, and exact dot products, in Triton, for tiles on CUDA.
 
 Imported only when a tensor asks for it: importing Triton takes seconds, and it may be missing.
 """
@@ -14,6 +14,8 @@ import triton.language as tl
 from torch import Tensor
 
 PIVOTS = 4
+# The product of two float64 numbers is rounded before it is added, as on a CPU.
+_PAIRS: dict[str, Any] = {"block": 128, "enable_fp_fusion": False}
 # A thread keeps 16 pairs of counts in its registers.
 _SHAPE: dict[str, Any] = {"columns": 512, "pivots_at_once": PIVOTS}
 
@@ -45,6 +47,38 @@ def counts(scores: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         **_SHAPE,
     )
     return above, reach
+
+
+def exact_dots(query: Tensor, gallery: Tensor, rows: Tensor, items: Tensor) -> Tensor:
+    """As :func:`lookalike.ops.exact_ranks_torch.exact_dots`."""
+    found = torch.empty(len(rows), dtype=torch.float64, device=query.device)
+    if len(rows):
+        _dots[(triton.cdiv(len(rows), _PAIRS["block"]),)](
+            query.contiguous(),
+            gallery.contiguous(),
+            rows.contiguous(),
+            items.contiguous(),
+            found,
+            len(rows),
+            query.shape[1],
+            **_PAIRS,
+        )
+    return found
+
+
+@triton.jit
+def _dots(query, gallery, rows, items, found, number, width, block: tl.constexpr):
+    """One program: some pairs, one a thread, their products added one dimension after the other."""
+    pair = tl.program_id(0) * block + tl.arange(0, block)
+    real = pair < number
+    one = query + tl.load(rows + pair, mask=real, other=0).to(tl.int64) * width
+    other = gallery + tl.load(items + pair, mask=real, other=0).to(tl.int64) * width
+    total = tl.zeros([block], dtype=tl.float64)
+    for dimension in range(width):
+        a = tl.load(one + dimension, mask=real, other=0.0).to(tl.float64)
+        b = tl.load(other + dimension, mask=real, other=0.0).to(tl.float64)
+        total += a * b
+    tl.store(found + pair, total, mask=real)
 
 
 @triton.jit
