@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 from lookalike import cli
 from lookalike.errors import ConfigError, DataError, RunError
+from lookalike.evaluation import seeds
 from lookalike.evaluation.comparison import corrected_together, holm
 from lookalike.jobs import compare, train
 from lookalike.metrics import evaluate
@@ -66,7 +68,7 @@ def test_equal_tests_are_counted_once():
 
 
 def test_figures_are_those_of_the_reports(finished, other):
-    result = compare.run([finished, other], as_json=True)
+    result = compare.run([finished, other], metrics=["all"], as_json=True)
     assert (result["baseline"], list(result["runs"])) == ("toy", ["seeded"])
     mine, theirs = (
         json.loads((run / "evaluation" / "test" / "report.json").read_text())["values"]
@@ -96,6 +98,80 @@ def test_a_real_difference_is_told_from_none(finished, perfect, tmp_path):
     worse = compare.run([perfect, finished], over="queries", metrics=["map_at_r"], as_json=True)
     one = worse["runs"]["toy"]["differences"]["mean_average_precision_at_r_level0"]
     assert (one["verdict"], one["better"]) == ("worse", 0)
+
+
+def test_five_lead_where_none_are_named(finished, other):
+    result = compare.run([finished, other], as_json=True)
+    named = ["recall_at_1", "mean_average_precision_at_r", "mean_average_precision", "r_precision"]
+    differences = list(result["runs"]["seeded"]["differences"])
+    assert differences[:4] == [f"{name}_level0" for name in named] and len(differences) == 5
+    assert "5 tests" in result["method"][3]
+
+
+def test_an_interval_over_seeds_is_that_of_scipy():
+    values = [[0.5, 0.52, 0.47], [0.55, 0.58]]
+    mean, *ends = seeds.interval(values[0])
+    found = stats.ttest_1samp(values[0], 0).confidence_interval(0.95)
+    assert [mean, *ends] == pytest.approx([np.mean(values[0]), found.low, found.high])
+    assert np.isnan(seeds.interval([0.5])[1:]).all()
+    entries = {"a": np.linspace(-1, 1.2, 50)}, {"a": np.linspace(-1, 1.3, 50)}
+    one = compare_entries(*entries, permutations=999)
+    before = one.differences["a"]
+    both = seeds.with_seeds(one, {"a": values[0]}, {"a": values[1]}).differences["a"]
+    welch = stats.ttest_ind(values[1], values[0], equal_var=False)
+    limits = welch.confidence_interval(0.95)
+    assert both.p_value == pytest.approx(max(before.p_value, welch.pvalue))
+    own, other = before.high - before.difference, (limits.high - limits.low) / 2
+    assert both.high - both.difference == pytest.approx(np.hypot(own, other))
+    alone = seeds.with_seeds(one, {"a": values[0]}, {"a": [0.5]})
+    assert alone.differences["a"] == before, "one run says nothing of seeds"
+
+
+def test_runs_that_differ_in_their_seed_alone_go_together(finished, other, tmp_path):
+    def copy(name: str, seed: int, **changes) -> Path:
+        folder = shutil.copytree(finished, tmp_path / name)
+        changes |= {"seed": seed}
+        lines = (folder / "config.yaml").read_text().splitlines()
+        kept = [line for line in lines if line.partition(":")[0] not in changes]
+        text = "\n".join([*kept, *(f"{k}: {v}" for k, v in changes.items())])
+        (folder / "config.yaml").write_text(text)
+        return folder
+
+    a0, a1, b = copy("a0", 0), copy("a1", 1), copy("b", 0, epochs=9)
+    found = seeds.group([b, a0, a1])
+    assert [list(one.runs) for one in found] == [[b], [a0, a1]]
+    assert len(seeds.group([a0, a1])) == 2, "then the seeds are what is compared"
+    again = copy("again", 0)
+    assert [list(one.runs) for one in seeds.group([a0, again, b])] == [[a0], [again], [b]]
+    result = compare.run([other, a0, a1], as_json=True)
+    assert result["seeds"] == {"seeded": 1, "a0": 2}
+    assert "a0: 2 runs that differ in their seed alone" in result["method"][-2]
+    single = compare.run([other, a0], as_json=True)["runs"]["a0"]["differences"]
+    assert result["runs"]["a0"]["differences"] == single, "copies have the same mean"
+
+
+@pytest.mark.slow
+def test_several_seeds_are_trained_and_told_together(toy, tmp_path, capsys):
+    words = [*toy, "epochs=1", "seed=[0,3]", f"run={tmp_path / 'x'}"]
+    base = train.run(words, quiet=True)
+    about = json.loads((base / "seeds.json").read_text())
+    values = about["splits"]["test"]["recall_at_1_level0"]
+    reports = [base / f"seed-{n}" / "evaluation" / "test" / "report.json" for n in (0, 3)]
+    figures = [json.loads(f.read_text())["values"]["recall_at_1_level0"] for f in reports]
+    assert values["values"] == figures and values["mean"] == pytest.approx(np.mean(figures))
+    page = (base / "report.html").read_text()
+    assert 'href="seed-3/report.html"' in page and "interval over seeds" in page
+    with pytest.raises(RunError, match=r"is not empty. Go on with its seeds with --resume=auto"):
+        train.run(words, quiet=True)
+    capsys.readouterr()
+    assert train.run(words, auto_resume=True, quiet=True) == base
+    assert capsys.readouterr().out.count("is finished; nothing is left to do") == 2
+    result = compare.run([base / "seed-0", base], as_json=True)
+    assert result["seeds"] == {"seed-0": 1, "x": 2}
+    with pytest.raises(ConfigError, match="write different whole numbers"):
+        train.run([*toy, "seed=[0,0]"])
+    with pytest.raises(ConfigError, match="--trace follows one run"):
+        train.run(words, trace=tmp_path / "t.jsonl")
 
 
 def test_few_classes_are_said_to_be_too_few(finished, perfect):

@@ -119,3 +119,5 @@ def test_terminal_table_fits_80_columns():
     for cell in ("0.500", "0.625", "+0.125", "+0.050 to +0.200", "<0.001", "better"):
         assert cell in row
     assert max(map(len, lines)) <= 80
+    heads = next(line for line in lines if line.startswith("Metric")).split()
+    assert heads == ["Metric", "baseline", "run", "Change", "Interval", "(Holm)", "Verdict"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,21 @@ import numpy as np
 from lookalike.compose import read_config
 from lookalike.config import EvaluationConfig
 from lookalike.errors import ConfigError, DataError, counted
+from lookalike.evaluation import seeds
 from lookalike.evaluation.evaluator import SplitResult
 from lookalike.evaluation.metric_selection import check_metrics
 from lookalike.evaluation.saved import change_sheets, changed_queries, load, require_same_rows
 from lookalike.files import write_text, write_with
-from lookalike.metrics.compare import Comparison, compare_reports
+from lookalike.metrics.compare import Comparison, compare_entries
 from lookalike.report.comparison import ComparedRun, ComparisonReport, MetricDifference
 from lookalike.report.comparison_page import render_comparison, render_markdown
+from lookalike.report.figures import headlines
 from lookalike.report.sheets import contact_sheet
 from lookalike.runs import Run, environment
 
 _ALPHA = 0.05
+_LEADING = 5  # metrics tested where none are named
+_ALL = "all"
 _PERMUTATIONS = 10_000  # at least
 
 
@@ -37,9 +41,11 @@ def compare_runs(
     first run.
 
     Args:
-        folders: two run folders or more; the first is the baseline.
+        folders: two run folders or more, or folders of several seeds; the first is the baseline.
+            Runs that differ in their seed alone stand for one another.
         split: what all were evaluated on.
-        metrics: names or aliases; none for those of the first run's evaluation.
+        metrics: names or aliases; none for the leading ones of the first run's evaluation, "all"
+            for all of it.
         over: "classes" draws and exchanges whole classes, "queries" single queries.
 
     Returns:
@@ -50,29 +56,43 @@ def compare_runs(
         RunError: no run there, or one that was not evaluated on the split.
         DataError: the runs were measured on different rows.
     """
-    names = _names(folders)
-    c = _settings(folders[0], metrics)
-    first, *others = (load(folder, split, c) for folder in folders)
-    for one, name in zip(others, names[1:], strict=True):
-        require_same_rows(first.table, one.table, (names[0], name))
-    shown = _shown(first)
+    groups = _named(folders)
+    names = list(groups)
+    c = _settings(groups[names[0]][0], metrics)
+    measured = {name: [load(run, split, c) for run in runs] for name, runs in groups.items()}
+    first = measured[names[0]][0]
+    for name, group in measured.items():
+        for one, folder in zip(group, groups[name], strict=True):
+            if one is not first:
+                called = name if len(group) == 1 else str(folder)
+                require_same_rows(first.table, one.table, (names[0], called))
+    shown = _shown(first, metrics)
     # No p-value is below 1 / exchanges: the more tests to correct for, the more exchanges.
-    exchanges = max(_PERMUTATIONS, 100 * len(shown) * len(others))
+    exchanges = max(_PERMUTATIONS, 100 * len(shown) * (len(names) - 1))
     found = [
-        compare_reports(
-            first.report,
-            one.report,
-            metrics=shown,
-            over=over,
-            level=first.level,
-            permutations=exchanges,
-        )
-        for one in others
+        _compare(measured[names[0]], measured[name], shown, over, exchanges) for name in names[1:]
     ]
-    tests, runs = _compared(names, [first, *others], found)
-    report = _report(names[0], first, runs, _method(names[0], over, tests, exchanges))
+    tests, runs = _compared(names, list(measured.values()), found)
+    method = [*_method(names[0], over, tests, exchanges), *seeds.words(groups)]
+    report = _report(names[0], first, runs, method)
     report = replace(report, notes=_notes(report, over, tests))
-    return report, _result(report, found, [first, *others])
+    return report, _result(report, found, [group[0] for group in measured.values()], groups)
+
+
+def _compare(
+    a: Sequence[SplitResult], b: Sequence[SplitResult], shown: Sequence[str], over: str, draws: int
+) -> Comparison:
+    """Two groups of runs on the same queries; those of a group differ in their seeds."""
+    groups = a[0].report.resampled(over, a[0].level)
+    means = [{n: _over_seeds([x.report.per_query[n] for x in runs]) for n in shown}
+             for runs in (a, b)]  # fmt: skip
+    one = compare_entries(means[0], means[1], groups=groups, permutations=draws)
+    figures = [{n: [x.report.values[n] for x in runs] for n in shown} for runs in (a, b)]
+    return seeds.with_seeds(one, figures[0], figures[1])
+
+
+def _over_seeds(entries: Sequence[np.ndarray]) -> np.ndarray:
+    return np.mean(entries, axis=0) if len(entries) > 1 else entries[0]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -107,24 +127,27 @@ def corrected_together(found: Sequence[Comparison]) -> tuple[int, list[dict[str,
     return len(p_values), [{name: corrected[key] for name, key in own.items()} for own in keys]
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' own names, or their paths where two folders are called the same."""
-    if len(folders) < 2:
-        raise ConfigError(
-            f"compare takes two runs or more, got {len(folders)}: lookalike compare runs/a runs/b"
-        )
+def _named(folders: Sequence[Path]) -> dict[str, Sequence[Path]]:
+    """Name → runs of each group: the folder's own name, or its path where two are called so."""
     places = [folder.resolve() for folder in folders]
     for place, folder in enumerate(folders):
         if places[place] in places[:place]:
             raise ConfigError(f"{folder} is named twice; a run does not differ from itself")
-    names = [place.name for place in places]
-    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    groups = seeds.group(folders)
+    if len(groups) < 2:
+        raise ConfigError(
+            f"compare takes two runs or more, got {len(groups)}: lookalike compare runs/a runs/b"
+        )
+    names = [group.folder.resolve().name for group in groups]
+    if len(set(names)) < len(names):
+        names = [str(group.folder) for group in groups]
+    return {name: group.runs for name, group in zip(names, groups, strict=True)}
 
 
 def _settings(folder: Path, metrics: Sequence[str]) -> EvaluationConfig:
     """How the first run was evaluated, or the metrics asked for."""
     config = read_config(Run.open(folder).config).evaluation
-    if not metrics:
+    if not metrics or list(metrics) == [_ALL]:
         return config
     chosen = replace(config, metrics=list(metrics), exclude=[])
     try:
@@ -134,17 +157,20 @@ def _settings(folder: Path, metrics: Sequence[str]) -> EvaluationConfig:
     return chosen
 
 
-def _shown(first: SplitResult) -> list[str]:
-    """The metrics in which any query counts; those of no query cannot be paired."""
+def _shown(first: SplitResult, asked: Sequence[str]) -> list[str]:
+    """The metrics to test, in which any query counts; those of no query cannot be paired.
+
+    Unless others are asked for, a report's leading few: the more tests, the less each can show.
+    """
     entries, values = first.report.per_query, first.report.values
     kept = [name for name in entries if not np.isnan(values[name])]
     if not kept:
         raise DataError(f"split '{first.split}': no query counts in any metric; none has a match")
-    return kept
+    return kept if asked else headlines(kept, _LEADING)
 
 
 def _compared(
-    names: Sequence[str], measured: Sequence[SplitResult], found: Sequence[Comparison]
+    names: Sequence[str], measured: Sequence[Sequence[SplitResult]], found: Sequence[Comparison]
 ) -> tuple[int, list[ComparedRun]]:
     """How many tests there were, and each run beside the first."""
     tests, corrected = corrected_together(found)
@@ -166,9 +192,16 @@ def _compared(
             )
             for metric, d in one.differences.items()
         ]
-        sheets = change_sheets(measured[0], other, (names[0], name), one)
+        before, after = measured[0][0], other[0]  # of several seeds, the first is shown
+        sheets = change_sheets(before, after, (names[0], name), _of(before, after, one))
         runs.append(ComparedRun(name=name, differences=differences, sheets=sheets))
     return tests, runs
+
+
+def _of(before: SplitResult, after: SplitResult, one: Comparison) -> Comparison:
+    """The comparison with the changes of two runs, in place of those of their groups."""
+    changes = {n: after.report.per_query[n] - before.report.per_query[n] for n in one.entries}
+    return replace(one, entries=changes)
 
 
 def _report(
@@ -207,7 +240,7 @@ def _method(baseline: str, over: str, tests: int, exchanges: int) -> list[str]:
             f"p (Holm): corrected for the {counted(tests, 'test')} of this comparison, every"
             " metric of every "
             "run; metrics that agree on every query are one test. A difference is called real "
-            f"where it is at most {_ALPHA}. --metric, chosen beforehand, makes fewer tests."
+            f"where it is at most {_ALPHA}. --metric NAME tests others, --metric all every one."
         )
     else:
         lines.append(f"One test, so p needs no correction; real means at most {_ALPHA}.")
@@ -230,7 +263,10 @@ def _notes(report: ComparisonReport, over: str, tests: int) -> list[str]:
 
 
 def _result(
-    report: ComparisonReport, found: Sequence[Comparison], measured: Sequence[SplitResult]
+    report: ComparisonReport,
+    found: Sequence[Comparison],
+    measured: Sequence[SplitResult],
+    groups: Mapping[str, Sequence[Path]],
 ) -> dict[str, Any]:
     """Everything for JSON; NaN cannot occur, since metrics without a counting query are out."""
     runs = {}
@@ -242,10 +278,11 @@ def _result(
         runs[compared.name] = {
             "differences": differences,
             "words": report.in_words(compared),
-            "changed": changed_queries(measured[0], other, one),
+            "changed": changed_queries(measured[0], other, _of(measured[0], other, one)),
         }
     return {
         "baseline": report.baseline,
+        "seeds": {name: len(runs) for name, runs in groups.items()},
         "split": report.split,
         "counts": dict(report.counts),
         "method": list(report.method),

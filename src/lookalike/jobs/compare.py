@@ -17,7 +17,7 @@ def run(
         list[Path],
         typer.Argument(
             metavar="RUN",
-            help="Two or more run folders; the first is the baseline.",
+            help="Two or more run folders, or folders of several seeds; the first is the baseline.",
             callback=there("Give run folders."),
         ),
     ],
@@ -27,7 +27,8 @@ def run(
         list[str] | None,
         typer.Option(
             "--metric",
-            help="Metric to compare; repeatable. Default: those of the first run's evaluation.",
+            help="Metric to compare; repeatable. Default: the five that lead the first run's "
+            "report; all: every one of its evaluation.",
         ),
     ] = None,
     over: Unit = "classes",

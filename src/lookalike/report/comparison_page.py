@@ -25,15 +25,21 @@ from lookalike.report.tables import Cell, Column, ReportTable, TableRow
 if TYPE_CHECKING:
     from rich.console import Group
 
+_NAME = 8  # characters of a run's name that a terminal's column holds
+
 
 def difference_table(report: ComparisonReport, run: ComparedRun) -> ReportTable:
     """A row a metric. A terminal has no room for two of the columns, nor for long verdicts."""
-    # Figures stay whole; the names of metrics and of runs are what goes on below.
+    # Figures stay whole; the names of metrics are what goes on below.
     return ReportTable(
         columns=[
             Column("Metric", numeric=False),
-            Column(report.baseline, width=5),
-            Column(run.name, width=5),
+            Column(report.baseline, only="page"),
+            Column(run.name, only="page"),
+            *(
+                Column(name, width=max(5, len(name)), only="terminal")
+                for name in _short_names(report, run)
+            ),
             Column("Change", width=6),
             Column("Interval", width=16),
             Column("p", only="page"),
@@ -48,13 +54,18 @@ def difference_table(report: ComparisonReport, run: ComparedRun) -> ReportTable:
     )
 
 
+def _short_names(report: ComparisonReport, run: ComparedRun) -> tuple[str, str]:
+    """Heads that a terminal need not break; the caption has the names."""
+    names = report.baseline, run.name
+    return names if max(map(len, names)) <= _NAME else ("baseline", "run")
+
+
 def _row(one: MetricDifference, levels: Sequence[str]) -> TableRow:
     real = one.verdict in ("better", "worse")
     return TableRow(
         [
             Cell(metric_title(one.metric, levels), tip=one.metric),
-            format_value(one.baseline),
-            format_value(one.value),
+            *(2 * [format_value(one.baseline), format_value(one.value)]),
             Cell(format_difference(one.difference), strong=real),
             format_range(one.interval),
             format_p(one.p_value),

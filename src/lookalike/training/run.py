@@ -143,7 +143,7 @@ def _prepare(
         return found, read_config(found.config, overrides)
     config = compose(overrides)
     check(config)
-    chosen: str = distributed.broadcast_object(config.run or str(next_folder(_stem(config))))
+    chosen: str = distributed.broadcast_object(config.run or str(next_folder(stem(config))))
     config.run, folder = chosen, Run(chosen)
     folder.refuse_if_taken(overwrite=overwrite)
     return folder, _described(given, config)
@@ -157,6 +157,7 @@ def _described(given: Given, config: Config) -> Config:
     return settled(resolved(for_vectors(given.describe(config))))
 
 
-def _stem(config: Config) -> str:
+def stem(config: Config) -> str:
+    """What a run is called that nobody names: data, loss, network."""
     words = (config.dataset["name"], config.loss["name"], config.model.backbone)
     return "-".join(str(word).rpartition(".")[2] for word in words)
