@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from lookalike.losses.arguments import cosine, number
-from lookalike.losses.inputs import Pairing
-from lookalike.losses.pairs import Mined, PairLoss, Pairs, apply, mean_nonzero
+from lookalike.losses.pairs import RowPairLoss, Shares, mean_active, sum_and_active
 from lookalike.ops.distances import Distance
 
 
-class Calibration(PairLoss):
+class Calibration(RowPairLoss):
     """Calibration loss: the same score means the same thing for every query.
 
     ::
@@ -56,12 +56,12 @@ class Calibration(PairLoss):
         self.pos_margin = check(type(self).__name__, "pos_margin", pos_margin)
         self.neg_margin = check(type(self).__name__, "neg_margin", neg_margin)
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+    def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
+        """Of each query, positives' sum and how many are active, and the same of negatives."""
+        near = sum_and_active((self.pos_margin - matrix).relu(), pairs.positive)
+        far = sum_and_active((matrix - self.neg_margin).relu(), pairs.negative)
+        return torch.stack([*near, *far], dim=1)
+
+    def total(self, terms: Tensor) -> Tensor:
         """See the class."""
-        positive, negative = apply(
-            self.similarities(batch),
-            pairs,
-            lambda s: (self.pos_margin - s).relu(),
-            lambda s: (s - self.neg_margin).relu(),
-        )
-        return mean_nonzero(positive) + mean_nonzero(negative)
+        return mean_active(*terms[:, :2].T) + mean_active(*terms[:, 2:].T)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from lookalike.losses.arguments import between, positive
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import FLOOR
-from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks
+from lookalike.losses.pairs import Every, Mined, PairLoss, as_masks
 
 
 class Circle(PairLoss):
@@ -45,7 +45,7 @@ class Circle(PairLoss):
         self.m = between("Circle", "m", m, -1, 1)
         self.gamma = positive("Circle", "gamma", gamma)
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
         """See the class."""
         scores = self.similarities(batch)
         masks, fixed = as_masks(pairs, scores.shape), scores.detach()

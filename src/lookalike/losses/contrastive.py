@@ -9,13 +9,14 @@ from torch import Tensor
 
 from lookalike.losses.arguments import between, cosine, one_of
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.pairs import Mined, PairLoss, Pairs, apply, mean_nonzero
+from lookalike.losses.pairs import RowPairLoss, Shares, above_zero, mean_active, sum_and_active
 from lookalike.ops.distances import Distance
+from lookalike.ops.row_terms import Sides
 
 Reduction = Literal["sum", "mean", "active", "anchor_mean"]
 
 
-class Contrastive(PairLoss):
+class Contrastive(RowPairLoss):
     """Contrastive loss on Euclidean distances.
 
     ::
@@ -65,40 +66,50 @@ class Contrastive(PairLoss):
         self.reduction = reduction
         self.eps = eps
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
-        """See the class."""
-        positive, negative = apply(
-            self._squared(batch),
-            pairs,
-            lambda square: square / 2,
-            lambda square: (self.margin - square.sqrt()).relu().square() / 2,
-        )
-        if self.reduction == "active":
-            return mean_nonzero(positive) + mean_nonzero(negative)
-        if self.reduction == "anchor_mean":
-            return anchor_mean(positive, negative, pairs, len(batch.query))
-        total = positive.sum() + negative.sum()
-        return total if self.reduction == "sum" else total / max(1, _count(pairs))
+    def sides(self, batch: Pairing) -> Sides:
+        """Squared lengths, so that they and the products make ‖q - r + eps‖²."""
+        found = super().sides(batch)
+        if self.distance != "euclidean" or not found:
+            return found
+        of_query, of_reference = found
+        moved = 2 * self.eps * batch.query.sum(dim=1) + batch.query.shape[1] * self.eps**2
+        return of_query + moved, of_reference - 2 * self.eps * batch.reference.sum(dim=1)
 
-    def _squared(self, batch: Pairing) -> Tensor:
-        """``(B, M)`` squared distances."""
+    def of_products(self, batch: Pairing, products: Tensor, *sides: Tensor) -> Tensor:
+        """Similarities; for the Euclidean distance its square, less than zero."""
         if self.distance != "euclidean":
-            distances = -self.similarities(batch)
-            if self.distance == "cosine":
-                distances = 1 + distances
-            return distances.clamp_min(self.eps).square()
-        query = batch.query + self.eps
-        reference = batch.reference
-        squared = (
-            query.square().sum(dim=1)[:, None]
-            + reference.square().sum(dim=1)[None, :]
-            - 2 * query @ reference.T
-        )
-        # Equal vectors are eps apart in every component, whatever rounding makes of the sum above.
-        return squared.clamp_min(query.shape[1] * self.eps**2)
+            return super().of_products(batch, products, *sides)
+        squared = 2 * products - (sides[0][:, None] + sides[1][None, :])
+        # Equal vectors are eps apart in every component, whatever rounding makes of this sum.
+        return squared.clamp_max(-batch.query.shape[1] * self.eps**2)
+
+    def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
+        """Of each query: positives' sum and active ones, negatives', and how many pairs it has."""
+        square, distance = self._distances(matrix)
+        near = sum_and_active(square / 2, pairs.positive)
+        far = sum_and_active((self.margin - distance).relu().square() / 2, pairs.negative)
+        count = (pairs.positive + pairs.negative).sum(dim=1)
+        return torch.stack([*near, *far, count], dim=1)
+
+    def total(self, terms: Tensor) -> Tensor:
+        """See the class."""
+        near, near_active, far, far_active, count = terms.T
+        if self.reduction == "active":
+            return mean_active(near, near_active) + mean_active(far, far_active)
+        sums = near + far
+        if self.reduction == "anchor_mean":  # a query without any pair counts 0
+            return (sums / count.clamp_min(1)).sum() / max(1, len(count))
+        return sums.sum() if self.reduction == "sum" else sums.sum() / count.sum().clamp_min(1)
+
+    def _distances(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared distances and distances."""
+        if self.distance == "euclidean":
+            return -matrix, (-matrix).sqrt()
+        distances = (1 - matrix if self.distance == "cosine" else -matrix).clamp_min(self.eps)
+        return distances.square(), distances
 
 
-class PairContrastive(PairLoss):
+class PairContrastive(RowPairLoss):
     """Contrastive loss on cosines, with a margin for negatives only.
 
     ::
@@ -137,32 +148,12 @@ class PairContrastive(PairLoss):
         self.margin = cosine("PairContrastive", "margin", margin)
         self.eps = eps
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+    def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
+        """Of each query, its positives' sum and its negatives'."""
+        near = (1 - matrix) * (pairs.positive * above_zero(-matrix, self.eps - 1))
+        far = matrix * (pairs.negative * above_zero(matrix, self.margin))
+        return torch.stack([near.sum(dim=1), far.sum(dim=1)], dim=1)
+
+    def total(self, terms: Tensor) -> Tensor:
         """See the class."""
-        positive, negative = apply(
-            self.similarities(batch),
-            pairs,
-            lambda s: (1 - s).masked_fill(s >= 1 - self.eps, 0.0),
-            lambda s: s.masked_fill(s <= self.margin, 0.0),
-        )
-        return (positive.sum() + negative.sum()) / max(1, batch.query.shape[0])
-
-
-def anchor_mean(positive: Tensor, negative: Tensor, pairs: Pairs | Mined, rows: int) -> Tensor:
-    """The mean over queries of the mean over all their pairs; a query without any counts 0."""
-    if isinstance(pairs, Mined):
-        anchors = torch.cat([pairs.indices[0], pairs.indices[2]])
-        terms = torch.cat([positive, negative])
-        total = terms.new_zeros(rows).index_add(0, anchors, terms)
-        count = terms.new_zeros(rows).index_add(0, anchors, torch.ones_like(terms))
-    else:
-        total = (positive + negative).sum(dim=1)
-        count = (pairs.positive | pairs.negative).sum(dim=1)
-    return (total / count.clamp_min(1)).sum() / max(1, rows)
-
-
-def _count(pairs: Pairs | Mined) -> int:
-    """How many pairs there are."""
-    if isinstance(pairs, Mined):
-        return pairs.indices[0].numel() + pairs.indices[2].numel()
-    return int(pairs.positive.sum() + pairs.negative.sum())
+        return terms.sum() / max(1, len(terms))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from lookalike.losses.arguments import positive as above_zero
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import FLOOR
-from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks
+from lookalike.losses.pairs import Every, Mined, PairLoss, as_masks
 from lookalike.ops.distances import Distance
 
 
@@ -51,7 +51,7 @@ class NTXent(PairLoss):
         super().__init__(level=level, normalize=normalize, distance=distance)
         self.temperature = above_zero("NTXent", "temperature", temperature)
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
         """See the class."""
         logits = self.similarities(batch) / self.temperature
         masks = as_masks(pairs, logits.shape)
@@ -98,7 +98,7 @@ class SupCon(PairLoss):
         super().__init__(level=level, normalize=normalize, distance=distance)
         self.temperature = above_zero("SupCon", "temperature", temperature)
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
         """See the class."""
         logits = self.similarities(batch) / self.temperature
         masks = as_masks(pairs, logits.shape)
@@ -145,7 +145,7 @@ class NCA(PairLoss):
         super().__init__(level=level, normalize=normalize, distance=distance)
         self.scale = above_zero("NCA", "scale", scale)
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
         """See the class."""
         logits = self.scale * self.similarities(batch)
         masks = as_masks(pairs, logits.shape)

@@ -8,7 +8,7 @@ from torch import Tensor
 from lookalike.losses.arguments import between, positive
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import FLOOR
-from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks
+from lookalike.losses.pairs import Every, Mined, PairLoss, as_masks
 from lookalike.ops.distances import Distance
 
 
@@ -54,7 +54,7 @@ class LiftedStructure(PairLoss):
         self.neg_margin = between("LiftedStructure", "neg_margin", neg_margin, 0)
         self.pos_margin = between("LiftedStructure", "pos_margin", pos_margin, 0)
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
         """See the class."""
         distances = -self.similarities(batch)
         masks = as_masks(pairs, distances.shape)
@@ -119,7 +119,7 @@ class RankedList(PairLoss):
         self.T_p = between("RankedList", "T_p", T_p, 0)
         self.imbalance = between("RankedList", "imbalance", imbalance, 0, 1)
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
         """See the class."""
         distances = -self.similarities(batch)
         masks = as_masks(pairs, distances.shape)

@@ -66,7 +66,7 @@ class Miner(NamedArguments, nn.Module, ABC):
         batch = pair(name, embeddings, labels, None, ref_emb, ref_labels, normalize=unit)
         with torch.autocast(batch.query.device.type, enabled=False):
             scores = similarities(self.distance, batch.query, batch.reference)
-            return self.mine(scores, all_pairs(batch, self.level), batch.query.shape[1])
+            return self.mine(scores, all_pairs(batch, self.level).rows(), batch.query.shape[1])
 
     @abstractmethod
     def mine(self, scores: Tensor, pairs: Pairs, width: int) -> tuple[Tensor, ...]:

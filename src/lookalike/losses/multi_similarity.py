@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from lookalike.losses.arguments import between, number, positive
-from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import log_one_plus
-from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks
+from lookalike.losses.pairs import Pairs, RowPairLoss, Shares, above_zero
 from lookalike.ops.distances import Distance
 
 
-class MultiSimilarity(PairLoss):
+class MultiSimilarity(RowPairLoss):
     """Multi-similarity loss: a soft worst positive and a soft worst negative for every query.
 
     ::
@@ -61,15 +60,20 @@ class MultiSimilarity(PairLoss):
         if epsilon is not None:
             between("MultiSimilarity", "epsilon", epsilon, 0)
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
-        """See the class."""
-        scores = self.similarities(batch)
-        masks = as_masks(pairs, scores.shape)
+    def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
+        """Of each query, its two soft maxima; a pair that is listed twice counts once."""
+        positive, negative = (above_zero(share) for share in (pairs.positive, pairs.negative))
         if self.epsilon is not None:
-            masks = informative(scores.detach(), masks, self.epsilon)
-        positive = log_one_plus(-self.alpha * (scores - self.base), masks.positive, 1) / self.alpha
-        negative = log_one_plus(self.beta * (scores - self.base), masks.negative, 1) / self.beta
-        return (positive + negative).sum() / max(1, scores.shape[0])
+            kept = informative(matrix.detach(), Pairs(positive > 0, negative > 0), self.epsilon)
+            positive, negative = kept.positive, kept.negative
+        moved = matrix - self.base
+        near = log_one_plus(-self.alpha * moved, positive, 1) / self.alpha
+        far = log_one_plus(self.beta * moved, negative, 1) / self.beta
+        return (near + far)[:, None]
+
+    def total(self, terms: Tensor) -> Tensor:
+        """See the class."""
+        return terms.sum() / max(1, len(terms))
 
 
 def informative(scores: Tensor, masks: Pairs, epsilon: float) -> Pairs:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from lookalike.calls import NamedArguments
 from lookalike.errors import LookalikeError, counted
 from lookalike.losses.inputs import Pairing, pair
-from lookalike.ops.distances import Distance, similarities
+from lookalike.ops.distances import Distance, lengths, of_products, similarities
 from lookalike.ops.distances import check as check_distance
 from lookalike.ops.labels import DISTRACTOR, same_label
+from lookalike.ops.row_terms import Sides, row_terms
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,75 @@ class Pairs:
 
     positive: Tensor
     negative: Tensor
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How often each pair counts, of some queries.
+
+    Attributes:
+        positive: ``(c, M)`` of the type of the scores, 0 where reference j is no positive.
+        negative: ``(c, M)``.
+    """
+
+    positive: Tensor
+    negative: Tensor
+
+
+@dataclass(frozen=True)
+class Every:
+    """All pairs of some labels, as masks of any few rows.
+
+    Attributes:
+        query: ``(B,)`` labels.
+        reference: ``(M,)``.
+        own: ``(B,)`` the reference that is each query itself, which is in no pair; None: none is.
+    """
+
+    query: Tensor
+    reference: Tensor
+    own: Tensor | None
+    _kept: dict[torch.dtype, Any] = field(default_factory=dict)
+
+    def rows(self, part: slice = slice(None)) -> Pairs:
+        """The pairs of some queries: a distractor -1 is in none but as a negative."""
+        query = self.query[part]
+        same = same_label(query, self.reference)
+        negative = ~same & (query != DISTRACTOR)[:, None]
+        if self.own is not None:
+            own = self.own[part, None]
+            same, negative = same.scatter_(1, own, False), negative.scatter_(1, own, False)
+        return Pairs(same, negative)
+
+    def shares(self, part: slice, like: Tensor) -> Shares:
+        """The same as numbers of the type of ``like``.
+
+        On a CPU labels are compared as numbers of that type, which takes a tenth of the time of
+        making masks and turning them into numbers.
+        """
+        if like.device.type != "cpu":
+            pairs = self.rows(part)
+            return Shares(pairs.positive.to(like.dtype), pairs.negative.to(like.dtype))
+        query, reference = self._numbers(like.dtype)
+        query = query[part, None]
+        positive = torch.eq(query, reference, out=like.new_empty(len(query), len(reference)))
+        negative = torch.rsub(positive, 1.0)
+        if (self.query[part] == DISTRACTOR).any():
+            negative *= ~query.isnan()
+        if self.own is not None:
+            own = self.own[part, None]
+            positive.scatter_(1, own, 0.0)
+            negative.scatter_(1, own, 0.0)
+        return Shares(positive, negative)
+
+    def _numbers(self, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Small numbers in place of the labels; NaN, which equals nothing, for a distractor."""
+        if kind not in self._kept:
+            both = torch.cat([self.query, self.reference])
+            numbers = both.unique(return_inverse=True)[1].to(kind)
+            numbers[both == DISTRACTOR] = torch.nan
+            self._kept[kind] = numbers.split([len(self.query), len(self.reference)])
+        return self._kept[kind]
 
 
 @dataclass(frozen=True)
@@ -62,41 +132,25 @@ class OwnCopies:
 
     columns: Tensor
 
-    def pairs(self, query: Tensor, reference: Tensor) -> Pairs:
+    def pairs(self, query: Tensor, reference: Tensor) -> Every:
         """The pairs of labels ``(B,)`` and ``(M,)``."""
-        pairs = _by_label(query, reference)
-        own = self.columns[:, None]
-        return Pairs(pairs.positive.scatter(1, own, False), pairs.negative.scatter(1, own, False))
+        return Every(query, reference, self.columns)
 
     def indices(self, query: Tensor, reference: Tensor) -> tuple[Tensor, ...]:
         """The same pairs as PML writes them: anchors, positives, anchors, negatives."""
-        pairs = self.pairs(query, reference)
+        pairs = self.pairs(query, reference).rows()
         return (*pairs.positive.nonzero(as_tuple=True), *pairs.negative.nonzero(as_tuple=True))
 
 
-class Form(Protocol):
-    """A function of a matrix entry, applied to whole tensors."""
-
-    def __call__(self, values: Tensor, /) -> Tensor:
-        """The function's value at every entry."""
-        ...
-
-
-def all_pairs(batch: Pairing, level: int) -> Pairs:
+def all_pairs(batch: Pairing, level: int) -> Every:
     """Every pair of a batch at one level; a query and itself are none."""
-    pairs = _by_label(*batch.level(level))
-    if not batch.is_self:
-        return pairs
-    return Pairs(pairs.positive.fill_diagonal_(False), pairs.negative.fill_diagonal_(False))
+    query, reference = batch.level(level)
+    return Every(
+        query, reference, torch.arange(len(query), device=query.device) if batch.is_self else None
+    )
 
 
-def _by_label(query: Tensor, reference: Tensor) -> Pairs:
-    """All pairs of labels ``(B,)`` and ``(M,)``: a distractor -1 is in none but as a negative."""
-    same = same_label(query, reference)
-    return Pairs(same, ~same & (query != DISTRACTOR)[:, None])
-
-
-def chosen(loss: str, batch: Pairing, level: int, indices_tuple: Any) -> Pairs | Mined:
+def chosen(loss: str, batch: Pairing, level: int, indices_tuple: Any) -> Every | Mined:
     """The pairs a call asks for: all, all but own copies, or PML's tuple of pairs or triplets."""
     if indices_tuple is None:
         return all_pairs(batch, level)
@@ -214,10 +268,10 @@ def in_bank(loss: str, indices: Any, own: Tensor) -> tuple[Tensor, ...]:
     return (a1, own[p], own[n]) if mined.triplets else (a1, own[p], a2, own[n])
 
 
-def as_masks(pairs: Pairs | Mined, shape: torch.Size) -> Pairs:
+def as_masks(pairs: Every | Mined, shape: torch.Size) -> Pairs:
     """The pairs as masks; a pair that was listed twice counts once."""
-    if isinstance(pairs, Pairs):
-        return pairs
+    if isinstance(pairs, Every):
+        return pairs.rows()
     a1, p, a2, n = pairs.indices
     positive = torch.zeros(shape, dtype=torch.bool, device=a1.device)
     negative = torch.zeros_like(positive)
@@ -226,20 +280,31 @@ def as_masks(pairs: Pairs | Mined, shape: torch.Size) -> Pairs:
     return Pairs(positive, negative)
 
 
-def apply(matrix: Tensor, pairs: Pairs | Mined, positive: Form, negative: Form) -> list[Tensor]:
-    """One function of the positive entries and one of the negative ones, 0 at all others."""
-    if isinstance(pairs, Mined):
-        a1, p, a2, n = pairs.indices
-        return [positive(matrix[a1, p]), negative(matrix[a2, n])]
-    return [
-        positive(matrix).masked_fill(~pairs.positive, 0.0),
-        negative(matrix).masked_fill(~pairs.negative, 0.0),
-    ]
+def as_shares(pairs: Every | Mined, like: Tensor) -> Shares:
+    """How often each pair of a matrix counts; a pair that was listed twice counts twice."""
+    if isinstance(pairs, Every):
+        return pairs.shares(slice(None), like)
+    a1, p, a2, n = pairs.indices
+    positive, negative = torch.zeros_like(like), torch.zeros_like(like)
+    for matrix, at in ((positive, (a1, p)), (negative, (a2, n))):
+        matrix.index_put_(at, matrix.new_ones(()), accumulate=True)
+    return Shares(positive, negative)
 
 
-def mean_nonzero(terms: Tensor) -> Tensor:
-    """The mean over the strictly positive terms, 0 if there is none."""
-    return terms.sum() / (terms > 0).sum().clamp_min(1)
+def sum_and_active(values: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each row, the sum of its pairs' values and how many of them are above 0, ``(c,)`` each."""
+    above = above_zero(values) * share
+    return (values * share).sum(dim=1), above.sum(dim=1)
+
+
+def above_zero(values: Tensor, bound: Tensor | float = 0.0) -> Tensor:
+    """1 where a value is above a bound, else 0, of the type of the values and without gradient."""
+    return torch.gt(values.detach(), bound, out=torch.empty_like(values))
+
+
+def mean_active(sums: Tensor, active: Tensor) -> Tensor:
+    """The mean over the terms above 0 from what `sum_and_active` gave, 0 if there is none."""
+    return sums.sum() / active.sum().clamp_min(1)
 
 
 class PairLoss(NamedArguments, nn.Module, ABC):
@@ -290,5 +355,53 @@ class PairLoss(NamedArguments, nn.Module, ABC):
             return self.value(batch, chosen(name, batch, self.level, indices_tuple))
 
     @abstractmethod
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
         """The loss itself; every pair loss writes its own."""
+
+
+class RowPairLoss(PairLoss):
+    """A pair loss that needs of each query a few numbers, and then joins those of all queries.
+
+    Rows pass a few at a time, so that no matrix but the scores is made
+    (:mod:`lookalike.ops.row_terms`); with mined pairs, or a distance that is a function, all at
+    once.
+    """
+
+    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
+        """See the class."""
+        distance = self.distance
+        if isinstance(pairs, Mined) or not isinstance(distance, str):
+            matrix = self.similarities(batch)
+            return self.total(self.terms(matrix, as_shares(pairs, matrix)))
+
+        def terms(scores: Tensor, part: slice, *sides: Tensor) -> Tensor:
+            matrix = self.of_products(batch, scores, *sides)
+            return self.terms(matrix, pairs.shares(part, scores))
+
+        reference = None if batch.reference is batch.query else batch.reference
+        return self.total(row_terms(batch.query, reference, terms, self.sides(batch)))
+
+    def similarities(self, batch: Pairing) -> Tensor:
+        """``(B, M)``, larger for nearer."""
+        if isinstance(self.distance, str):
+            products = batch.query @ batch.reference.T
+            return self.of_products(batch, products, *self.sides(batch))
+        return super().similarities(batch)
+
+    def sides(self, batch: Pairing) -> Sides:
+        """What the matrix needs beside products: of the queries, and of the references."""
+        assert isinstance(self.distance, str)
+        return lengths(self.distance, batch.query, batch.reference)
+
+    def of_products(self, batch: Pairing, products: Tensor, *sides: Tensor) -> Tensor:
+        """The entries of the matrix from the products of some rows."""
+        assert isinstance(self.distance, str)
+        return of_products(self.distance, products, *sides)
+
+    @abstractmethod
+    def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
+        """``(c, K)`` numbers of some rows ``(c, M)``, differentiable in them."""
+
+    @abstractmethod
+    def total(self, terms: Tensor) -> Tensor:
+        """The loss from the numbers of all rows, ``(B, K)``."""

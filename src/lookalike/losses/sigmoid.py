@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lookalike.losses.arguments import number, positive
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.pairs import Mined, PairLoss, Pairs, apply
+from lookalike.losses.pairs import Every, Mined, PairLoss, as_shares
 
 
 class PairwiseSigmoid(PairLoss):
@@ -51,9 +51,10 @@ class PairwiseSigmoid(PairLoss):
         self.log_scale = nn.Parameter(torch.tensor(start))
         self.bias = nn.Parameter(torch.tensor(float(number("PairwiseSigmoid", "bias", bias))))
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
         """See the class."""
         scores = self.similarities(batch)
         logits = self.log_scale.to(scores.dtype).exp() * scores + self.bias.to(scores.dtype)
-        near, far = apply(logits, pairs, lambda z: F.softplus(-z), F.softplus)
-        return (near.sum() + far.sum()) / max(1, len(scores))
+        count = as_shares(pairs, scores)
+        terms = F.softplus(-logits) * count.positive + F.softplus(logits) * count.negative
+        return terms.sum() / max(1, len(scores))

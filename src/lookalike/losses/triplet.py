@@ -10,11 +10,24 @@ from torch.nn import functional as F
 
 from lookalike.losses.arguments import between, one_of
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.pairs import Mined, PairLoss, Pairs, as_masks, triplets_of
+from lookalike.losses.pairs import (
+    Every,
+    Mined,
+    Pairs,
+    RowPairLoss,
+    Shares,
+    above_zero,
+    as_masks,
+    triplets_of,
+)
 from lookalike.ops.distances import Distance, similarities
 
 Mining = Literal["all", "semihard", "distance"]
 Reduction = Literal["active", "mean", "anchors", "anchor_mean", "sum"]
+
+
+_FEW = 24  # positives a query that are compared with each negative; more are searched
+_FAR = 1e9  # beyond every score, and finite: 0 times it is 0
 
 
 class Anchors(NamedTuple):
@@ -25,7 +38,7 @@ class Anchors(NamedTuple):
     triplets: Tensor  # how many there are
 
 
-class Triplet(PairLoss):
+class Triplet(RowPairLoss):
     """Triplet margin loss.
 
     ::
@@ -91,14 +104,14 @@ class Triplet(PairLoss):
         if mining == "distance":
             self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
 
-    def value(self, batch: Pairing, pairs: Pairs | Mined) -> Tensor:
+    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
         """See the class."""
+        if isinstance(pairs, Every) and self.mining == "all" and not (self.swap or self.smooth):
+            return super().value(batch, pairs)
         scores = self.similarities(batch)
         listed = self._listed(scores, pairs, batch.query.shape[1])
         if listed is None:
-            return reduce(
-                all_triplets(scores, as_masks(pairs, scores.shape), self.margin), self.reduction
-            )
+            return super().value(batch, pairs)
         others = None
         if self.swap:
             others = (
@@ -109,8 +122,17 @@ class Triplet(PairLoss):
         found = listed_triplets(scores, *listed, self.margin, smooth=self.smooth, others=others)
         return reduce(found, self.reduction)
 
+    def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
+        """Of each anchor, what all its triplets come to; see `Anchors`."""
+        shares = above_zero(pairs.positive), above_zero(pairs.negative)
+        return torch.stack(all_triplets(matrix, *shares, self.margin), dim=1)
+
+    def total(self, terms: Tensor) -> Tensor:
+        """See the class."""
+        return reduce(Anchors(*terms.T), self.reduction)
+
     def _listed(
-        self, scores: Tensor, pairs: Pairs | Mined, width: int
+        self, scores: Tensor, pairs: Every | Mined, width: int
     ) -> tuple[Tensor, Tensor, Tensor] | None:
         """The triplets one by one; None: all there are, which need no list."""
         if isinstance(pairs, Mined) and (pairs.triplets or self.mining == "all"):
@@ -195,47 +217,54 @@ def listed_triplets(
     )
 
 
-def all_triplets(scores: Tensor, masks: Pairs, margin: float, budget: int = 2**22) -> Anchors:
-    """All triplets, in B · M · log P work and B · M memory.
+def all_triplets(scores: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Anchors:
+    """All triplets of some anchors, in c · M · P work for few positives, c · M · log P for many.
 
     The slope of the sum in each score is a count: for a negative, the positives it comes within
-    the margin of; for a positive, the negatives that do. Counts come from one search of each
-    row's sorted positives, and the sum is then linear in the scores.
+    the margin of; for a positive, the negatives that do. The sum is then linear in the scores.
 
     Args:
-        scores: ``(B, M)``, larger for nearer.
-        masks: the pairs.
+        scores: ``(c, M)``, larger for nearer.
+        positive: ``(c, M)``, 1 or 0, of the type of the scores.
+        negative: ``(c, M)``, the same.
         margin: added to every negative's score.
-        budget: entries of the matrix looked at in one go.
     """
-    rows = max(1, budget // max(1, scores.shape[1]))
-    parts = [
-        _all_triplets(*part, margin)
-        for part in zip(
-            scores.split(rows), masks.positive.split(rows), masks.negative.split(rows), strict=True
-        )
-    ]
-    return Anchors(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def _all_triplets(scores: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Anchors:
     fixed = scores.detach()
     counts = positive.sum(dim=1)
     most = int(counts.max()) if counts.numel() else 0
-    triplets = (counts * negative.sum(dim=1)).to(scores.dtype)
+    triplets = counts * negative.sum(dim=1)
     if most == 0:
         return Anchors((scores * 0).sum(dim=1), triplets, triplets)
-    ascending, where = fixed.masked_fill(~positive, torch.inf).topk(most, dim=1, largest=False)
-    beaten = torch.searchsorted(ascending, fixed + margin).masked_fill_(~negative, 0)
-    active = beaten.sum(dim=1).to(scores.dtype)
+    away = torch.add(fixed, 1 - positive, alpha=_FAR)  # the others come after all positives
+    ascending, where = away.topk(most, dim=1, largest=False)
+    count = _count_few if most <= _FEW else _count_many
+    beaten, beating = count(fixed + margin, ascending, negative)
+    active = beaten.sum(dim=1)
+    slope = beaten.scatter_add_(1, where, -beating)
+    # The slopes of a row add up to 0, so its scores may be shifted: by what keeps them small.
+    shift = torch.where(counts > 0, ascending[:, 0], 0.0)[:, None]
+    total = ((scores - shift) * slope).sum(dim=1) + margin * active
+    return Anchors(total, active, triplets)
+
+
+def _count_few(reach: Tensor, ascending: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+    """How many positives each negative beats ``(c, M)``, and how many beat each ``(c, P)``."""
+    beaten, beating = torch.zeros_like(reach), torch.empty_like(ascending)
+    for rank, bound in enumerate(ascending.T):
+        beats = above_zero(reach, bound[:, None]).mul_(negative)
+        beating[:, rank] = beats.sum(dim=1)
+        beaten += beats
+    return beaten, beating
+
+
+def _count_many(reach: Tensor, ascending: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+    """The same through one search of the positives, in ascending order, for each negative."""
+    most = ascending.shape[1]
+    beaten = torch.searchsorted(ascending, reach).masked_fill_(negative == 0, 0)
     by_count = beaten.new_zeros(len(beaten), most + 1).scatter_add_(1, beaten, negative.long())
     # Negatives that beat more than r positives are those that beat the r-th in ascending order.
     beating = by_count.sum(dim=1, keepdim=True) - by_count.cumsum(dim=1)[:, :most]
-    slope = beaten.to(scores.dtype).scatter_add_(1, where, -beating.to(scores.dtype))
-    # The slopes of a row add up to 0, so its scores may be shifted: by what keeps them small.
-    shift = ascending[:, :1].nan_to_num(posinf=0.0)
-    total = ((scores - shift) * slope).sum(dim=1) + margin * active
-    return Anchors(total, active, triplets)
+    return beaten.to(reach.dtype), beating.to(reach.dtype)
 
 
 def semihard_triplets(scores: Tensor, masks: Pairs) -> tuple[Tensor, Tensor, Tensor]:

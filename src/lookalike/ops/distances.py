@@ -45,20 +45,31 @@ def similarities(distance: Distance, query: Tensor, reference: Tensor) -> Tensor
     >>> similarities("euclidean", torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
     tensor([[-5.]])
     """
-    if not isinstance(distance, str):
-        matrix = distance(query, reference)
-        if not isinstance(matrix, Tensor) or matrix.shape != (len(query), len(reference)):
-            shape = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
-            raise ConfigError(
-                f"distance gave {shape} in place of ({len(query)}, {len(reference)}): it must give"
-                " one number for each pair of vectors, as a matrix."
-            )
-        return matrix if getattr(distance, "is_inverted", False) else -matrix
-    products = query @ reference.T
+    if isinstance(distance, str):
+        sides = lengths(distance, query, reference)
+        return of_products(distance, query @ reference.T, *sides)
+    matrix = distance(query, reference)
+    if not isinstance(matrix, Tensor) or matrix.shape != (len(query), len(reference)):
+        shape = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
+        raise ConfigError(
+            f"distance gave {shape} in place of ({len(query)}, {len(reference)}): it must give"
+            " one number for each pair of vectors, as a matrix."
+        )
+    return matrix if getattr(distance, "is_inverted", False) else -matrix
+
+
+def lengths(distance: str, query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor] | tuple[()]:
+    """The squared lengths ``(B,)`` and ``(M,)``, where a distance needs them beside products."""
     if distance in ("cosine", "dot"):
+        return ()
+    return query.square().sum(dim=1), reference.square().sum(dim=1)
+
+
+def of_products(distance: str, products: Tensor, *squares: Tensor) -> Tensor:
+    """Similarities ``(B, M)`` from dot products and what `lengths` gave."""
+    if not squares:
         return products
-    lengths = query.square().sum(dim=1)[:, None] + reference.square().sum(dim=1)[None, :]
-    squared = 2 * products - lengths
+    squared = 2 * products - (squares[0][:, None] + squares[1][None, :])
     return squared if distance == "squared" else -(-squared).clamp_min(_LEAST).sqrt()
 
 
