@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lookalike.ops import native_kernels
+from lookalike.ops import native_kernels, paths
 from lookalike.ops.line_plans import DOUBLE, SINGLE, Curve, Cut, plan
 from lookalike.ops.sizes import sizes
 from lookalike.ops.steps import Step
@@ -126,6 +127,8 @@ def _running(values: Tensor) -> Tensor:
 
 def _passed(x: Tensor, targets: Tensor, cut: Cut) -> Tensor:
     """``(c, P)``: how many of the falling ``x`` are beyond the cut of each target, by bisection."""
+    if paths.triton_suits(x):
+        return import_module("lookalike.ops.triton_lines").passed(x, targets, cut)
     low = torch.zeros(targets.shape, dtype=torch.long, device=x.device)
     high = low + x.shape[1]
     for _ in range(x.shape[1].bit_length()):

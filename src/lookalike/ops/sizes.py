@@ -62,7 +62,7 @@ def of_memory(memory: int) -> Sizes:
         resident=min(4 * _GIB, memory // 16),
         chunk=chunk,
         table=chunk // 16,
-        group=chunk // 2,
+        group=2 * chunk,
         tile=chunk // 4,
         block=8192,
     )
