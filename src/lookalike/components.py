@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from lookalike.errors import ConfigError, suggest
@@ -35,6 +36,7 @@ _HOLDERS = ("loss",)  # groups whose components may hold others
 FILLED = {
     "loss": ("num_classes", "embedding_size", "hierarchy"),
     "sampler": ("labels", "batch_size", "seed", "rank", "world"),
+    "dataset": ("progress",),
 }
 # What an error shows for an argument that is missing.
 EXAMPLES = {"loss": "multi_similarity", "losses": "[smooth_ap,calibration]"}
@@ -284,6 +286,28 @@ def build(group: str, node: Mapping[str, Any], *, path: str | None = None, **giv
         return imported(AFTERWARDS[group], option=group)(built, **later) if later else built
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{path}: {node['name']} refused its arguments: {error}") from error
+
+
+def completed(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """A node with the defaults of everything that it does not say.
+
+    Left out are what the builder fills in, what must be given, and defaults that are no plain
+    values.
+
+    >>> completed("miner", {"name": "semi_hard"})
+    {'name': 'semi_hard', 'margin': 0.2, 'level': 0, 'distance': 'cosine'}
+    """
+    if not node or node["name"] == OBJECT:
+        return dict(node)
+    component = find(group, str(node["name"]))
+    defaults = {
+        p.name: list(p.default) if isinstance(p.default, tuple) else p.default
+        for p in inspect.signature(component).parameters.values()
+        if p.kind in _PARAMETER_KINDS
+        and p.name not in FILLED.get(group, ())
+        and isinstance(p.default, bool | int | float | str | tuple | NoneType)
+    }
+    return {"name": node["name"], **defaults, **node}
 
 
 def common_parameters(group: str) -> set[str]:

@@ -116,6 +116,16 @@ def _one_recipe(parsed: list[Override]) -> list[Override]:
     return [replace(o, key="recipe") if o.key == "config" else o for o in parsed]
 
 
+def with_defaults(config: Config) -> Config:
+    """The configuration with every argument of its components, defaults written out.
+
+    >>> with_defaults(compose(["loss=triplet"])).loss["margin"]
+    0.05
+    """
+    nodes = {group: components.completed(group, getattr(config, group)) for group in OPEN_GROUPS}
+    return replace(config, **nodes)
+
+
 def to_yaml(config: Config) -> str:
     """The resolved configuration as YAML that :func:`from_yaml` reads back."""
     from omegaconf import OmegaConf

@@ -22,7 +22,7 @@ class ModelConfig:
     pool: str = "auto"
     embedding_size: int | None = 128  # null: the pooled features themselves
     head_norm: bool | str = False  # before the linear head: true (or layer), l2: unit length
-    head_bias: bool = True
+    head_bias: bool = True  # of the linear head
     # how the head begins: random; identity; pca, which keeps the features' dot products as well as
     # its width allows. null: pca on a pretrained backbone outside recipes, else random
     head_init: str | None = None
@@ -41,7 +41,7 @@ class ModelConfig:
     options: dict[str, Any] = field(default_factory=dict)  # handed to the backbone's constructor
     # of red, green and blue in 0 … 1, by which pixels are normalised; null: the backbone's own
     mean: list[float] | None = None
-    std: list[float] | None = None
+    std: list[float] | None = None  # beside model.mean
 
 
 @dataclass
@@ -59,13 +59,13 @@ class TransformConfig:
 class GroupConfig:
     """What one group of parameters has of its own; null: as the optimizer says."""
 
-    lr: float | None = None
+    lr: float | None = None  # null: optimizer.lr
     lr_factor: float | None = None  # or a multiple of optimizer.lr
     weight_decay: float | None = None  # null for a loss: 0
     name: str | None = None  # an optimiser of its own
     options: dict[str, Any] = field(default_factory=dict)  # of that optimiser
-    schedule: str | None = None
-    min_lr_ratio: float | None = None
+    schedule: str | None = None  # null: optimizer.schedule
+    min_lr_ratio: float | None = None  # null: optimizer.min_lr_ratio
 
 
 @dataclass
@@ -77,8 +77,8 @@ class OptimizerConfig:
     weight_decay: float = 1e-4  # never on biases and norms, unless decay_all
     decay_all: bool = False  # biases and norms decay too, as most published code has it
     options: dict[str, Any] = field(default_factory=dict)  # handed to the optimiser
-    pool: GroupConfig = field(default_factory=GroupConfig)
-    head: GroupConfig = field(default_factory=GroupConfig)
+    pool: GroupConfig = field(default_factory=GroupConfig)  # the pool's exponents
+    head: GroupConfig = field(default_factory=GroupConfig)  # all behind the pool
     loss: GroupConfig = field(default_factory=GroupConfig)  # a loss's proxies
     # cosine, multistep, step, exponential, one_cycle, cyclic, constant
     schedule: str = "cosine"
@@ -161,7 +161,7 @@ class EvaluationConfig:
     # levels H-AP, NDCG and ASI; [all]: everything `lookalike list metrics` names
     metrics: list[str] | None = None
     exclude: list[str] = field(default_factory=list)  # of those, leave out
-    k: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
+    k: list[int] = field(default_factory=lambda: [1, 2, 4, 8])  # cut-offs of recall@k and its like
     levels: list[int] | None = None  # null: all the table has
     average_splits: bool = True  # several test splits: also their mean
     average_levels: bool = False  # also the mean over test splits and levels, as for DyML
@@ -176,7 +176,7 @@ class EvaluationConfig:
     # the last epoch is kept (dataset.hold_out=0.1 makes one of training classes); test: the test
     # splits, as many papers chose; a split's name; last
     select: str | None = None
-    batch_size: int = 128
+    batch_size: int = 128  # images embedded at a time
     # also measure raw pixels, colours, the untrained network and a pretrained backbone as it began,
     # and say whether training beat them; null: where dataset= is a path
     baselines: bool | None = None
@@ -196,9 +196,8 @@ class DiscoverConfig:
     density: float = 0.5  # clustered images of more are trained on
     far: float | None = None  # of these, only what lies so far from every known class
     gate: bool = False  # images that look like a known class are given it
-    keep: bool = (
-        True  # what is selected stays so; false: every round clusters all unlabeled images anew
-    )
+    # what is selected stays so; false: every round clusters all unlabeled images anew
+    keep: bool = True
     restart: bool = True  # every round trains from the first weights; false: from the last round's
     relearn: bool = True  # every round trains its graph network; false: round 0's serves them all
     finetune: list[str] = field(default_factory=list)  # options of rounds after 0: ["epochs=10"]
@@ -209,14 +208,14 @@ class Config:
     """One run."""
 
     run: str | None = None  # the run folder; null: runs/<dataset>-<loss>-<backbone>[-n]
-    recipe: str | None = None
-    data_root: str = "data"  # or $LOOKALIKE_DATA
-    seed: int = 0
+    recipe: str | None = None  # a published training, whose options hold where none are given
+    data_root: str = "data"  # where data sets are looked for; or $LOOKALIKE_DATA
+    seed: int = 0  # of first weights, batches and views; [0,1,2] trains once a seed
     device: str = "auto"  # auto, cpu, cuda, cuda:1
     # auto: bf16 on CUDA, fp32 on CPU; fp32, bf16, fp16 (scaled losses); fp64: weights, losses and
     # gradients in double precision, to compare two trainings digit for digit
     precision: str = "auto"
-    epochs: int = 20
+    epochs: int = 20  # passes; how long one is, the sampler says
     # over all processes; null: 64, or as many as the sampler can fill from the training classes
     batch_size: int | None = None
     # images that pass the network at a time on one process, the loss still seeing the whole

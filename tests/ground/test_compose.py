@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import inspect
+from dataclasses import fields, replace
+from itertools import pairwise
 
 import pytest
 
+from lookalike import components
 from lookalike.compose import (
     CONF,
     Override,
@@ -12,9 +15,12 @@ from lookalike.compose import (
     compose,
     from_yaml,
     to_yaml,
+    with_defaults,
     write_config,
 )
-from lookalike.config import ModelConfig
+from lookalike.config import Config, ModelConfig
+from lookalike.config_text import explained, meaning_of
+from lookalike.data import transforms
 from lookalike.errors import ConfigError
 
 
@@ -185,6 +191,10 @@ def test_a_recipe_as_a_file_and_the_configuration_of_a_run_begin_the_same(recipe
     write_config(tmp_path / "config.yaml", whole)
     again = compose([f"config={tmp_path}", "epochs=7"])
     assert again == replace(whole, run=None, epochs=7)
+    (tmp_path / "config.yaml").write_text(explained(whole))
+    told = with_defaults(whole)
+    told.dataset.pop("cache", None)  # where to write is no stranger's to say
+    assert compose([f"recipe={tmp_path}"]) == replace(told, run=None)
 
 
 OWN = """
@@ -229,6 +239,27 @@ def test_what_a_recipe_of_ones_own_cannot_say_is_refused_by_file_and_key(text, s
     with pytest.raises(ConfigError) as error:
         compose([f"recipe={file}"])
     assert str(file) in str(error.value) and said in str(error.value)
+
+
+@pytest.mark.parametrize("group", components.ROOMS)
+def test_every_argument_of_every_component_says_what_it_means(group):
+    for name in components.public_names(group):
+        component = components.find(group, name)
+        taken = components.parameters(component)[0].keys() - set(components.FILLED.get(group, ()))
+        assert [key for key in taken if not meaning_of(component, key)] == [], name
+
+
+def test_every_option_says_its_value_default_and_meaning():
+    lines = explained(compose(["loss=sup_ap", "loss.tau=0.02", "epochs=3"])).splitlines()
+    assert "  tau: 0.02  # temperature of the sigmoid; default: 0.01" in lines
+    assert "epochs: 3  # passes; how long one is, the sampler says; default: 20" in lines
+    assert "    # flip: 0.5  # probability of a left-right flip." in lines
+    for before, line in pairwise(["", *lines]):
+        told = " # " in line or before.lstrip().startswith("#")
+        assert told or line.endswith((":", " {}")) or line.lstrip().startswith("#"), line
+    names = (*inspect.signature(transforms.train).parameters, "rounding", "crop")
+    assert all(any(f"{name}:" in line for line in lines) for name in names if name != "size")
+    assert all(f"{field.name}:" in " ".join(lines) for field in fields(Config))
 
 
 def test_what_a_file_says_is_not_resolved(tmp_path, monkeypatch):

@@ -215,7 +215,10 @@ class HAPPIER(WeightedSum):
         weights: two numbers, or ``"balanced"``; the paper's HAPPIER_F has (0.5, 0.5).
         temperature: of the softmax.
         normalize: divide embeddings by their norm first, in both parts.
-        sup_hap: arguments of :class:`SupHAP`; the published runs set ``offset=1.44``.
+        tau, rho, delta, start: as in :class:`SupHAP`.
+        offset: as in :class:`SupHAP`; the published runs set 1.44.
+        relevance, alpha, beta, gamma, leak, level: as in :class:`SupHAP`.
+        include_self, reduction, chunk_size: as in :class:`SupHAP`.
 
     Relations:
         :class:`CrossScale` judges proxies by the same hierarchy.

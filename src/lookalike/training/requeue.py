@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lookalike import distributed
-from lookalike.compose import compose, read_config
+from lookalike.compose import compose, read_config, with_defaults
 from lookalike.config import Config
 from lookalike.errors import Busy, ConfigError, LookalikeError
 from lookalike.locks import only_writer
@@ -91,7 +91,8 @@ def _is_free(key: str, free: Sequence[str]) -> bool:
 
 def _refuse_other_options(run: Run, asked_for: Config, free: Sequence[str]) -> None:
     """A scheduler that repeats a command gives the same options; another run is another folder."""
-    stored, asked = _flat(read_config(run.config)), _flat(asked_for)
+    # A run of before its components' defaults were written down has them all the same.
+    stored, asked = _flat(with_defaults(read_config(run.config))), _flat(asked_for)
     differ = [
         key
         for key in sorted(stored.keys() | asked.keys())

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lookalike import distributed
-from lookalike.compose import compose, read_config
+from lookalike.compose import compose, read_config, with_defaults
 from lookalike.config import Config
 from lookalike.console import Console
 from lookalike.errors import ConfigError, Interrupted, RunError, lost_worker
@@ -150,11 +150,11 @@ def _prepare(
 
 
 def _described(given: Given, config: Config) -> Config:
-    """The configuration as the run keeps it, with what follows from objects and backbone."""
+    """The configuration as the run keeps it: every default, and what objects and backbone say."""
     from lookalike.models.preprocessing import resolved  # it imports timm
     from lookalike.training.start import for_vectors, settled
 
-    return settled(resolved(for_vectors(given.describe(config))))
+    return with_defaults(settled(resolved(for_vectors(given.describe(config)))))
 
 
 def stem(config: Config) -> str:
