@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 from golden_files import assert_close, cases, settings, value_and_gradient
-from pytorch_metric_learning import losses as pml
-from pytorch_metric_learning import miners
 from torch import nn
 
 from lookalike import components
@@ -21,6 +19,10 @@ from lookalike.losses import (
     SupAP,
     WeightedSum,
 )
+from other_packages import package
+
+pml = package("pytorch_metric_learning.losses")
+miners = package("pytorch_metric_learning.miners")
 
 SUP = ("tau", "rho", "offset", "delta", "start")
 

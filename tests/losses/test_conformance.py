@@ -5,13 +5,15 @@ import inspect
 import pytest
 import torch
 from broken_loss import Broken
-from pytorch_metric_learning import losses as pml
 
 from lookalike import losses
 from lookalike.errors import ConfigError
 from lookalike.losses import miners
 from lookalike.losses.conformance.probe import Probe
 from lookalike.testing import check_distributed, check_loss
+from other_packages import package
+
+pml = package("pytorch_metric_learning.losses")
 
 # Two views in place of labels: no loss of this call.
 NAMES = [name for name in losses.__all__ if name != "SelfSupervised"]

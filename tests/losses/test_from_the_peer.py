@@ -6,16 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from pytorch_metric_learning import distances, reducers, samplers, trainers
-from pytorch_metric_learning import losses as pml
-from pytorch_metric_learning import miners as peers
-from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
-from pytorch_metric_learning.utils.distributed import DistributedLossWrapper
 from torch.nn import functional as F
 
 from lookalike import data, losses, metrics
 from lookalike.errors import LookalikeError
 from lookalike.losses import miners
+from other_packages import package
+
+distances = package("pytorch_metric_learning.distances")
+reducers = package("pytorch_metric_learning.reducers")
+samplers = package("pytorch_metric_learning.samplers")
+trainers = package("pytorch_metric_learning.trainers")
+pml = package("pytorch_metric_learning.losses")
+peers = package("pytorch_metric_learning.miners")
+AccuracyCalculator = package("pytorch_metric_learning.utils.accuracy_calculator").AccuracyCalculator
+DistributedLossWrapper = package("pytorch_metric_learning.utils.distributed").DistributedLossWrapper
 
 PAGE = Path(__file__).parents[2] / "docs" / "from" / "pytorch_metric_learning.md"
 THEIRS = {"C": 5, "D": 8}

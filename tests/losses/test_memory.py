@@ -5,10 +5,6 @@ import copy
 import pytest
 import torch
 from golden_files import load
-from pytorch_metric_learning import losses as pml
-from pytorch_metric_learning import miners
-from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.utils.loss_and_miner_utils import remove_self_comparisons
 
 from lookalike import losses
 from lookalike.errors import ConfigError, LookalikeError
@@ -32,6 +28,12 @@ from lookalike.losses import (
     Triplet,
     WeightedSum,
 )
+from other_packages import package
+
+pml = package("pytorch_metric_learning.losses")
+miners = package("pytorch_metric_learning.miners")
+CosineSimilarity = package("pytorch_metric_learning.distances").CosineSimilarity
+miner_utils = package("pytorch_metric_learning.utils.loss_and_miner_utils")
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])
@@ -125,7 +127,7 @@ def test_a_miner_in_pmls_memory_says_what_a_rank_loss_ranks():
     for x, y in batches(4):
         value = memory(x, y)
     bank, codes = memory.embedding_memory, memory.label_memory
-    anchors, hardest, negatives = remove_self_comparisons(
+    anchors, hardest, negatives = miner_utils.remove_self_comparisons(
         miner(x, y, bank, codes), memory.curr_batch_idx, 20
     )
     # Each query ranks its hardest positive and its hardest negative and nothing else.

@@ -2,9 +2,6 @@
 
 import pytest
 import torch
-from pytorch_metric_learning import distances, reducers
-from pytorch_metric_learning import losses as pml
-from pytorch_metric_learning import miners as peers
 from torch.nn import functional as F
 
 from lookalike.errors import ConfigError, LookalikeError
@@ -18,6 +15,12 @@ from lookalike.losses import (
     WeightedSum,
     miners,
 )
+from other_packages import package
+
+distances = package("pytorch_metric_learning.distances")
+reducers = package("pytorch_metric_learning.reducers")
+pml = package("pytorch_metric_learning.losses")
+peers = package("pytorch_metric_learning.miners")
 
 COSINE, EUCLIDEAN = distances.CosineSimilarity(), distances.LpDistance()
 STRATEGIES = [

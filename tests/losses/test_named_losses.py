@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
-from pytorch_metric_learning import distances
-from pytorch_metric_learning import losses as pml
 from torch.nn import functional as F
 
 from lookalike import losses
 from lookalike.errors import ConfigError, LookalikeError
+from other_packages import package
+
+distances = package("pytorch_metric_learning.distances")
+pml = package("pytorch_metric_learning.losses")
 
 COSINE = distances.CosineSimilarity()
 PAIR = {

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from golden_files import assert_close, cases, load, value_and_gradient
-from pytorch_metric_learning import losses as pml
-from pytorch_metric_learning import miners
 
 from lookalike.errors import ConfigError, LookalikeError
 from lookalike.losses import Calibration, Contrastive, MultiSimilarity, PairContrastive
+from other_packages import package
+
+pml = package("pytorch_metric_learning.losses")
+miners = package("pytorch_metric_learning.miners")
 
 PAIR_LOSSES = (Calibration, Contrastive, MultiSimilarity, PairContrastive)
 

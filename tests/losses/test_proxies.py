@@ -6,11 +6,13 @@ import pytest
 import torch
 from golden_files import cases, load
 from proxy_golden import check, with_proxies
-from pytorch_metric_learning import losses as pml
 from torch.nn import functional as F
 
 from lookalike.errors import ConfigError, LookalikeError
 from lookalike.losses import CrossScale, PositiveProxy, ProxyAnchor, ProxyNCA
+from other_packages import package
+
+pml = package("pytorch_metric_learning.losses")
 
 F64 = torch.float64
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from golden_files import assert_close, cases, load
-from pytorch_metric_learning import losses as pml
-from pytorch_metric_learning.distances import CosineSimilarity
 
 from lookalike.errors import ConfigError
 from lookalike.losses import Triplet
 from lookalike.losses.triplet import distance_weights
+from other_packages import package
+
+pml = package("pytorch_metric_learning.losses")
+CosineSimilarity = package("pytorch_metric_learning.distances").CosineSimilarity
 
 F64 = torch.float64
 

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from pytorch_metric_learning import distances as pml
 
 from lookalike.errors import ConfigError, LookalikeWarning
 from lookalike.metrics import clustering, evaluate, kmeans
 from lookalike.ops.distances import as_products, similarities
+from other_packages import package
+
+pml = package("pytorch_metric_learning.distances")
 
 RNG = np.random.default_rng(3)
 # Some vectors are copies but for their length, or the same: ties of the cosine or of both.

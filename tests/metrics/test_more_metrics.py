@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from sklearn import metrics as sk
-from torchmetrics.functional.retrieval import (
-    retrieval_normalized_dcg,
-    retrieval_recall,
-    retrieval_reciprocal_rank,
-)
 
 from lookalike.errors import ConfigError, DataError
 from lookalike.metrics import clustering, evaluate, explain, verification
+from other_packages import package
+
+sk = package("sklearn.metrics")
+retrieval_normalized_dcg = package("torchmetrics.functional.retrieval").retrieval_normalized_dcg
+retrieval_recall = package("torchmetrics.functional.retrieval").retrieval_recall
+retrieval_reciprocal_rank = package("torchmetrics.functional.retrieval").retrieval_reciprocal_rank
 
 RNG = np.random.default_rng(5)
 Q, G = (RNG.normal(size=(n, 6)).astype("float32") for n in (30, 50))

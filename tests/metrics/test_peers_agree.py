@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from lookalike.metrics import evaluate
+from other_packages import package
 
 
 @pytest.fixture(scope="module")
@@ -39,27 +40,24 @@ def others(world):
 
 
 def test_scikit_learn(world):
-    from sklearn.metrics import (
-        average_precision_score,
-        label_ranking_average_precision_score,
-        ndcg_score,
-    )
-
+    sk = package("sklearn.metrics")
     report = world[2]
     for i, (score, relevant) in enumerate(others(world)):
         if not relevant.any():
             assert np.isnan(report.per_query["map"][i])
             continue
         ours = report.per_query["map"][i]
-        assert ours == pytest.approx(average_precision_score(relevant, score))
-        ranking = label_ranking_average_precision_score(relevant[None], score[None])
+        assert ours == pytest.approx(sk.average_precision_score(relevant, score))
+        ranking = sk.label_ranking_average_precision_score(relevant[None], score[None])
         assert ours == pytest.approx(ranking)
-        assert report.per_query["ndcg"][i] == pytest.approx(ndcg_score(relevant[None], score[None]))
+        assert report.per_query["ndcg"][i] == pytest.approx(
+            sk.ndcg_score(relevant[None], score[None])
+        )
 
 
 @pytest.mark.slow  # importing torchmetrics takes several seconds
 def test_torchmetrics(world):
-    retrieval = pytest.importorskip("torchmetrics.retrieval")
+    retrieval = package("torchmetrics.retrieval")
     report = world[2]
     rows = list(others(world))
     # torchmetrics counts no hit at a score of 0 or below; a constant keeps the order.
@@ -82,9 +80,9 @@ def test_torchmetrics(world):
 
 
 def test_pytorch_metric_learning(world):
-    calculator = pytest.importorskip("pytorch_metric_learning.utils.accuracy_calculator")
-    inference = pytest.importorskip("pytorch_metric_learning.utils.inference")
-    from pytorch_metric_learning.distances import DotProductSimilarity
+    calculator = package("pytorch_metric_learning.utils.accuracy_calculator")
+    inference = package("pytorch_metric_learning.utils.inference")
+    DotProductSimilarity = package("pytorch_metric_learning.distances").DotProductSimilarity
 
     x, labels, report, _ = world
     keys = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +12,9 @@ from hypothesis.extra import numpy as arrays
 
 from lookalike.errors import DataError
 from lookalike.ops.arrays import as_float32, as_matrix
+from other_packages import package
+
+sparse = package("scipy.sparse")
 
 X = np.arange(12, dtype="f4").reshape(4, 3)
 SAME = {
@@ -35,7 +37,7 @@ SAME = {
     "long double": lambda x: x.astype(np.longdouble),
     "bfloat16": lambda x: torch.tensor(x).bfloat16(),
     "with a gradient": lambda x: torch.tensor(x, requires_grad=True),
-    "sparse": scipy.sparse.csr_matrix,
+    "sparse": sparse.csr_matrix,
     "masked": lambda x: np.ma.masked_array(x, x > 99),
     "read only": lambda x: np.frombuffer(x.tobytes(), "f4").reshape(x.shape),
 }
