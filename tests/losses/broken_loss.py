@@ -19,7 +19,7 @@ class Broken(nn.Module):
     def forward(self, embeddings, labels, indices_tuple=None, ref_emb=None, ref_labels=None):
         if self.flaw == "autocast":
             return self.value(embeddings, labels, ref_emb, ref_labels)
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(embeddings.device.type, enabled=False):
             return self.value(embeddings, labels, ref_emb, ref_labels)
 
     def value(self, x, labels, ref_emb, ref_labels):  # noqa: C901 - one branch a flaw

@@ -87,11 +87,11 @@ def made(name, given):
     [*((name, {}) for name in NAMES), *VARIANTS],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())),
 )
-def test_every_loss_conforms(name, given):
+def test_every_loss_conforms(name, given, device):
     skip = dict(SKIP.get(name, {}))
     for choice in given.values():
         skip |= VARIANT_SKIP.get(choice, {}) if isinstance(choice, str) else {}
-    outcome = check_loss(lambda: made(name, given), skip=skip, processes=0)
+    outcome = check_loss(lambda: made(name, given), skip=skip, processes=0, device=device)
     held = [prop for prop, what in outcome.items() if what == "holds"]
     assert len(held) >= 8
 
@@ -131,17 +131,18 @@ def test_a_row_without_direction_gives_finite_gradients(name, dtype):
         ("unsaved", "state"),
     ],
 )
-def test_the_pack_catches_a_broken_loss(flaw, property_):
+def test_the_pack_catches_a_broken_loss(flaw, property_, device):
     with pytest.raises(AssertionError, match=f"^Broken fails '{property_}'"):
-        check_loss(lambda: Broken(flaw), processes=0)
+        check_loss(lambda: Broken(flaw), processes=0, device=device)
 
 
-def test_the_pack_passes_the_loss_without_a_flaw():
-    outcome = check_loss(Broken, processes=0)
+def test_the_pack_passes_the_loss_without_a_flaw(device):
+    outcome = check_loss(Broken, processes=0, device=device)
     assert {name for name, what in outcome.items() if what != "holds"} == {"normalize"}
 
 
 @pytest.mark.slow
+@pytest.mark.cpu("gloo processes")
 def test_two_processes_are_one_for_every_loss_and_not_for_a_broken_one():
     work = {name: made(name, {}) for name in NAMES}
     work |= {f"{name} {given}": made(name, given) for name, given in VARIANTS}
@@ -154,11 +155,12 @@ def test_two_processes_are_one_for_every_loss_and_not_for_a_broken_one():
 
 
 @pytest.mark.slow
+@pytest.mark.cpu("gloo processes")
 def test_one_call_includes_the_processes():
     assert check_loss(losses.ProxyAnchor(6, 8))["distributed"] == "holds"
 
 
-def test_the_pack_runs_on_the_losses_of_others():
+def test_the_pack_runs_on_the_losses_of_others(device):
     """What PML's losses do otherwise is known; all else holds for them too."""
     known = {
         "dtype": "PML leaves half precision as it is",
@@ -166,7 +168,7 @@ def test_the_pack_runs_on_the_losses_of_others():
         "columns": "PML reads one label column",
         "nan": "PML lets it through",
     }
-    outcome = check_loss(pml.MultiSimilarityLoss, skip=known, processes=0)
+    outcome = check_loss(pml.MultiSimilarityLoss, skip=known, processes=0, device=device)
     held = {name for name, what in outcome.items() if what == "holds"}
     assert {"gradient", "permutation", "labels", "ties", "no_positives", "reference"} <= held
     assert outcome["nan"] == "skipped: PML lets it through"
@@ -174,7 +176,11 @@ def test_the_pack_runs_on_the_losses_of_others():
         check_loss(pml.MultiSimilarityLoss, skip=dict.fromkeys(("dtype", "autocast"), "known"))
     proxies = dict.fromkeys(("no_positives", "reference"), "PML's proxies take no reference")
     outcome = check_loss(
-        lambda: pml.NormalizedSoftmaxLoss(4, 8), num_classes=4, skip=known | proxies, processes=0
+        lambda: pml.NormalizedSoftmaxLoss(4, 8),
+        num_classes=4,
+        skip=known | proxies,
+        processes=0,
+        device=device,
     )
     assert outcome["state"] == "holds"
 
@@ -184,6 +190,7 @@ def test_a_misspelt_skip_is_refused():
         check_loss(losses.Calibration(), skip={"gradiant": "?"})
 
 
+@pytest.mark.cpu("gloo processes")
 def test_a_loss_that_cannot_be_pickled_is_named():
     loss = losses.Calibration()
     loss.hook = lambda: None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import nn
 
 from lookalike.errors import ConfigError, suggest
@@ -20,6 +21,7 @@ def check_loss(
     levels: int = 1,
     skip: Mapping[str, str] | None = None,
     processes: int = 2,
+    device: str | torch.device = "cpu",
 ) -> dict[str, str]:
     """Check on any loss what training relies on; the first property that fails raises.
 
@@ -50,6 +52,7 @@ def check_loss(
         levels: columns its labels need; more where its ``level`` says so.
         skip: properties it cannot have, each with the reason.
         processes: for ``distributed``; 0 leaves it out.
+        device: where batches lie and losses run, ``distributed`` excepted.
 
     Returns:
         What became of each property: ``"holds"``, ``"skipped: …"`` or ``"does not apply: …"``.
@@ -67,7 +70,7 @@ def check_loss(
         if name not in (*PROPERTIES, "distributed"):
             hint = suggest(name, [*PROPERTIES, "distributed"])
             raise ConfigError(f"check_loss: skip names no property {name!r}. {hint}")
-    probe = Probe(loss, num_classes, embedding_size, levels)
+    probe = Probe(loss, num_classes, embedding_size, levels, device)
     outcome = {}
     for name, holds in PROPERTIES.items():
         if name in skip:
@@ -85,7 +88,8 @@ def check_loss(
     if "distributed" in skip:
         outcome["distributed"] = f"skipped: {skip['distributed']}"
     elif processes:
-        check_processes({type(probe.loss).__name__: (probe.make(), *probe.batch())}, processes)
+        here = Probe(loss, num_classes, embedding_size, levels)
+        check_processes({type(here.loss).__name__: (here.make(), *here.batch())}, processes)
         outcome["distributed"] = "holds"
     return outcome
 

@@ -33,7 +33,9 @@ class Probe:
         num_classes: int | None = None,
         embedding_size: int | None = None,
         levels: int = 1,
+        device: str | torch.device = "cpu",
     ) -> None:
+        self.device = torch.device(device)
         self.factory = None if isinstance(loss, nn.Module) else loss
         self.loss = loss if isinstance(loss, nn.Module) else loss()
         parts = list(self.loss.modules())
@@ -51,13 +53,13 @@ class Probe:
 
     def make(self) -> nn.Module:
         """A copy in float64 that nothing has touched."""
-        return copy.deepcopy(self.loss).double()
+        return copy.deepcopy(self.loss).to(self.device, torch.float64)
 
     def make_other(self) -> nn.Module:
         """A loss made alike whose learned and remembered numbers are others."""
         if self.factory is not None:
             torch.manual_seed(1)
-            return self.factory().double()
+            return self.factory().to(self.device, torch.float64)
         other = self.make()
         with torch.no_grad():
             for tensor in other.state_dict().values():
@@ -69,7 +71,8 @@ class Probe:
         generator = torch.Generator().manual_seed(seed)
 
         def draw(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+            drawn = torch.randn(*shape, generator=generator, dtype=torch.float64)
+            return drawn.to(self.device)
 
         if self.distils:
             x, teacher = draw(2, len(classes), 3, self.width)
@@ -80,9 +83,9 @@ class Probe:
 
     def labels(self, classes: Tensor) -> Tensor:
         """Labels of classes, in as many levels as the loss reads."""
-        classes = classes % self.classes
+        classes = classes.to(self.device) % self.classes
         if self.hierarchy is not None:
-            return self.hierarchy.cpu()[classes]
+            return self.hierarchy.to(self.device)[classes]
         if self.levels == 1:
             return classes
         return torch.stack([classes // 2**level for level in range(self.levels)], dim=1)
@@ -101,7 +104,7 @@ class Probe:
         given = x.detach().clone(), second.clone()
         x = x.detach().clone().requires_grad_()
         torch.manual_seed(0)
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
             value = loss(x, second, **references)
         expect(value.dim() == 0, f"the loss has shape {tuple(value.shape)}; it must be a scalar")
         same = all(torch.equal(a, b) for a, b in zip((x, second), given, strict=True))

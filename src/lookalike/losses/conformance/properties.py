@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 from collections.abc import Callable
 
@@ -22,7 +21,7 @@ from lookalike.losses.conformance.probe import (
 def _scalar(probe: Probe) -> None:
     x, y = probe.batch()
     x = x.float()
-    loss = copy.deepcopy(probe.loss).float()
+    loss = probe.make().float()
     result = probe.run(x, y if not probe.distils else y.float(), loss)
     expect(result[0].dtype == torch.float32, f"float32 embeddings give a {result[0].dtype}")
     expect_finite(result, "a plain batch")
@@ -31,13 +30,13 @@ def _scalar(probe: Probe) -> None:
 
 def _dtype(probe: Probe) -> None:
     x, y = probe.batch()
-    single = copy.deepcopy(probe.loss).float()
+    single = probe.make().float()
     value, gradient, slopes = probe.run(x, y, single)
     expect(value.dtype == torch.float64, f"float64 embeddings give a {value.dtype}")
     expect(gradient.dtype == torch.float64, f"their gradient is {gradient.dtype}")
     for name, slope in slopes.items():
         expect(slope.dtype == torch.float32, f"float32 {name} got a gradient of {slope.dtype}")
-    half, single = x.to(torch.bfloat16), copy.deepcopy(probe.loss).float()
+    half, single = x.to(torch.bfloat16), probe.make().float()
     value, _, _ = probe.run(half, y.to(half.dtype) if probe.distils else y, single)
     expect(value.dtype == torch.float32, f"bfloat16 embeddings give a {value.dtype}")
 
@@ -45,8 +44,8 @@ def _dtype(probe: Probe) -> None:
 def _autocast(probe: Probe) -> None:
     x, y = probe.batch()
     x, y = x.float(), (y.float() if probe.distils else y)
-    plain = probe.run(x, y, copy.deepcopy(probe.loss).float())
-    cast = probe.run(x, y, copy.deepcopy(probe.loss).float(), autocast=True)
+    plain = probe.run(x, y, probe.make().float())
+    cast = probe.run(x, y, probe.make().float(), autocast=True)
     expect(cast[0].dtype == torch.float32, f"under autocast the loss is {cast[0].dtype}")
     expect_equal(cast[:2], plain[:2], "under autocast and without", 1e-6)
 
@@ -58,7 +57,7 @@ def _gradient(probe: Probe) -> None:
     spots = {"the embeddings": gradient, **slopes}
     for name, slope in spots.items():
         for _ in range(4):
-            step = torch.randn(slope.shape, generator=generator, dtype=torch.float64)
+            step = torch.randn(slope.shape, generator=generator, dtype=torch.float64).to(slope)
             step /= step.norm()
             ahead, behind = (_moved(probe, x, y, name, sign * 1e-6 * step) for sign in (1, -1))
             measured, told = (ahead - behind) / 2e-6, (slope * step).sum()
@@ -139,7 +138,7 @@ def _ties(probe: Probe) -> None:
     if probe.distils:
         raise DoesNotApply("it compares no images")
     # Products of such rows are exact in any order of summation, so that ties are ties everywhere.
-    rows = torch.eye(max(4, probe.width), dtype=torch.float64)[:4, : probe.width]
+    rows = torch.eye(max(4, probe.width), device=probe.device).double()[:4, : probe.width]
     x, y = rows[[0, 0, 1, 1, 2, 0, 3, 1]], probe.labels(torch.tensor([0, 0, 0, 1, 1, 1, 2, 2]))
     result = probe.run(x, y)
     expect_finite(result, "a batch with equal images")
