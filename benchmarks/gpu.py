@@ -81,15 +81,15 @@ def run_part(name: str, smoke: bool, budget: float, out: Path) -> list[dict]:
 def child(name: str, smoke: bool, out: Path) -> None:
     """Append each row of a part to its file as it comes."""
     with (out / f"gpu_{name}.jsonl").open("a", encoding="utf-8") as file:
-        for row in _rows_of(name, smoke):
+        for row in _rows_of(name, smoke, out):
             file.write(json.dumps(row) + "\n")
             file.flush()
             print("  " + "  ".join(str(value) for value in row.values()), flush=True)
 
 
-def _rows_of(name: str, smoke: bool):
+def _rows_of(name: str, smoke: bool, out: Path):
     if name == "right":
-        yield from right(smoke)
+        yield from right(smoke, out)
         return
     try:
         yield from import_module(f"gpu_{name}").rows(smoke)
@@ -97,20 +97,22 @@ def _rows_of(name: str, smoke: bool):
         yield {"what": "left out", "found": f"needs the package {error.name}", "met": None}
 
 
-def right(smoke: bool):
+def right(smoke: bool, out: Path):
     """A row for each room: its tests with every tensor that they make on the device."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for room in ROOMS[:1] if smoke else ROOMS:
-        tests = f"tests/{room}" if not smoke else f"tests/{room}/test_steps.py"
+        tests = f"tests/{room}" if not smoke else f"tests/{room}/test_soft_ranks.py"
         command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider"]
-        command += ["-m", "not soak and not cpu", "-n", "8" if not smoke else "0", tests]
-        environment = os.environ | {"LOOKALIKE_TEST_DEVICE": device}
+        command += ["-m", "(gpu or not slow) and not soak and not cpu", "-rf", tests]
+        command += ["-n", "0" if smoke else "14", "--timeout", "60"]
+        environment = os.environ | {"LOOKALIKE_TEST_DEVICE": device, "COLUMNS": "400"}
         started = time.monotonic()
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, cwd=HERE.parent
         )
+        (out / f"gpu_tests_{room}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
         last = (done.stdout.strip().splitlines() or [done.stderr[-300:]])[-1].strip("= ")
         failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
         yield {

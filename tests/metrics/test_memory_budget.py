@@ -26,6 +26,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, x.nb
 
 
 @pytest.mark.slow
+@pytest.mark.cpu("memory of the process")
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts kilobytes on Linux only")
 @pytest.mark.parametrize("native", ["0", "1"])
 @pytest.mark.parametrize("levels", [1, 2])

@@ -45,6 +45,7 @@ def same(one, other):
 
 
 @pytest.mark.slow
+@pytest.mark.cpu("processes of their own")
 def test_killed_and_resumed(tmp_path):
     here, folder = str(Path(__file__).parent), tmp_path / "kept"
     killed = subprocess.run(

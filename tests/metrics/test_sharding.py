@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.cpu("two gloo processes")
 SCRIPT = Path(__file__).with_name("sharded_evaluation.py")
 
 

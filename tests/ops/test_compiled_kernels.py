@@ -51,6 +51,7 @@ print("ok")
 
 
 @pytest.mark.slow
+@pytest.mark.cpu("a process of its own")
 def test_what_is_compiled_is_what_torch_computes():
     run = subprocess.run(
         [sys.executable, "-c", CODE], capture_output=True, text=True, timeout=900, check=False

@@ -62,6 +62,7 @@ def test_nothing_is_compiled_unless_asked(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.cpu("a process of its own")
 def test_without_the_library_the_losses_work_all_the_same():
     code = """
 import sys

@@ -14,6 +14,8 @@ from lookalike import losses
 
 CASES = sorted(law_program.CASES)
 
+pytestmark = pytest.mark.cpu("two gloo processes")
+
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> dict[str, dict]:
