@@ -140,14 +140,16 @@ class Watch:
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def _embedded(self, found: Tensor) -> dict[str, float]:
-        x = F.normalize(found.reshape(len(found), -1, found.shape[-1])[:, 0].double(), dim=1)
+        # A few hundred rows: a GPU's solvers take half a second to start, and longer than the host.
+        found = found.reshape(len(found), -1, found.shape[-1])[:, 0].cpu()
+        x = F.normalize(found.double(), dim=1)
         values = {
             "effective_rank": health.effective_rank(x),
             "uniformity": health.uniformity(x),
             "hubness": health.hubness(x),
         }
         if self._labels is not None:
-            labels = self._labels[:ROWS]
+            labels = self._labels[:ROWS].cpu()
             finest = labels if labels.dim() == 1 else labels[:, 0]
             values["alignment"] = health.alignment(x, finest)
         return values
@@ -225,10 +227,10 @@ class Proxies:
     def count(self, labels: Tensor) -> None:
         """Note the classes of a batch."""
         column = labels if labels.dim() == 1 else labels[:, self.level]
-        known = column[(column >= 0) & (column < self.classes)]
-        if self.seen.device != known.device:
-            self.seen = self.seen.to(known.device)
-        self.seen.index_add_(0, known, torch.ones_like(known))
+        if self.seen.device != column.device:
+            self.seen = self.seen.to(column.device)
+        known = (column >= 0) & (column < self.classes)  # to pick them out would wait for a GPU
+        self.seen.index_add_(0, column.clamp(0, self.classes - 1), known.long())
         self.pictures += len(column)
 
     def starved(self) -> float | None:
