@@ -39,7 +39,7 @@ def vectors(kind, count):
 
 
 def whole(x):
-    return Vectors(x, torch.from_numpy(x), np.linalg.norm(x.astype(np.float64), axis=1))
+    return Vectors(torch.from_numpy(x), np.linalg.norm(x.astype(np.float64), axis=1))
 
 
 def a_tile(kind, tile):

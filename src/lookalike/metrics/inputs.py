@@ -108,16 +108,16 @@ def problem(
             raise DataError("sequences must be (of the queries, of the gallery)")
         one, other = pair if pair is not None else (sequences, None)
         a, b = label_codes(one, other, ("sequences of the queries", "sequences of the gallery"))
-        if len(a) != len(q.exact) or len(b) != len(g.exact):
+        if len(a) != len(q) or len(b) != len(g):
             raise DataError(
                 f"sequences name {counted(len(a), 'query', 'queries')} and {len(b)} gallery items; "
-                f"there are {len(q.exact)} and {len(g.exact)}"
+                f"there are {len(q)} and {len(g)}"
             )
         groups = (a[:, 0], Members(b[:, 0]))
-    own = _own_rows(exclude_self, len(q.exact), len(g.exact), alone=gallery is None)
+    own = _own_rows(exclude_self, len(q), len(g), alone=gallery is None)
     if gallery is not None and exclude_self is None and groups is None:
         _warn_of_itself(q, g)
-    width = q.exact.shape[1] - (added(q.fast.dtype) if distance == "euclidean" else 0)
+    width = q.fast.shape[1] - (added(q.fast.dtype) if distance == "euclidean" else 0)
     nested = is_nested(np.concatenate([query_codes, gallery_codes]))
     return Problem(q, g, query_codes, gallery_codes, own, groups, nested, width, chosen, relation)
 
@@ -145,18 +145,18 @@ def _classes(
     """Codes of both sides' labels; or, where a function compares these, it and a code each."""
     if comparison is not None:
         relation = Relation.of(comparison, query_labels, gallery_labels)
-        return relation, *relation.codes(len(q.exact), len(g.exact))
+        return relation, *relation.codes(len(q), len(g))
     query_codes, gallery_codes = label_codes(query_labels, gallery_labels)
     for name, codes, side in (("query", query_codes, q), ("gallery", gallery_codes, g)):
-        if len(codes) != len(side.exact):
-            have = counted(len(side.exact), "vector")
+        if len(codes) != len(side):
+            have = counted(len(side), "vector")
             raise DataError(f"{name} has {have} and {counted(len(codes), 'label')}")
     return None, query_codes, gallery_codes
 
 
 def _warn_of_itself(q: Vectors, g: Vectors) -> None:
     """Say that every query is in the gallery, where the two are the very same vectors."""
-    if len(q.exact) > 1 and np.array_equal(q.exact, g.exact):
+    if len(q) > 1 and torch.equal(q.fast, g.fast):
         warnings.warn(
             "gallery holds the very same vectors as query, so that every query finds itself first. "
             "Leave gallery out, or give exclude_self=True; exclude_self=False if it is meant.",
@@ -192,10 +192,10 @@ def vectors(query: Any, gallery: Any | None, distance: Distance = "dot") -> tupl
         q_norms = _norms(q, "query")
         g_norms = q_norms if g is q else _norms(g, "gallery")
     device = next((t.device for t in (q, g) if t.device.type != "cpu"), q.device)
-    queries = Vectors(q.numpy(force=True), q.to(device), q_norms)
+    queries = Vectors(q.to(device), q_norms)
     if g is q:
         return queries, queries
-    return queries, Vectors(g.numpy(force=True), g.to(device), g_norms)
+    return queries, Vectors(g.to(device), g_norms)
 
 
 def _tensor(value: Any, name: str) -> torch.Tensor:

@@ -57,7 +57,7 @@ def evaluate_landmarks(
     Relations: `revisited` where rankings or scores are at hand.
     """
     task = problem(query, query_labels, gallery, gallery_labels, None, None)
-    _check_rows(ground_truth, len(task.query.exact), len(task.gallery.exact))
+    _check_rows(ground_truth, len(task.query), len(task.gallery))
     wide, items = task.query.exact.astype(np.float64), task.gallery.exact
     blocks = (items[i : i + _ROWS] for i in range(0, len(items), _ROWS))
     scores = np.concatenate([wide @ block.astype(np.float64).T for block in blocks], axis=1)

@@ -282,7 +282,7 @@ def build_report(
         per_query=Named({name: r["entries"] for name, r in report.items()}),
         definitions=Named({name: r["definition"] for name, r in report.items()}),
         skipped=Named({name: r["skipped"] for name, r in report.items()}),
-        queries=len(task.query.exact),
-        gallery_size=len(task.gallery.exact),
+        queries=len(task.query),
+        gallery_size=len(task.gallery),
         _task=task,
     )

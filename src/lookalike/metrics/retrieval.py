@@ -211,7 +211,7 @@ def _plan(task: Problem, requests: list[Request], levels: list[int], style: Styl
     members = {level: Members(task.gallery_codes[:, level]) for level in sorted(needed)}
     tables = None
     if task.relation is None and can_fuse(style.ties, task.query_codes.shape[1]):
-        items = len(task.gallery.exact)
+        items = len(task.gallery)
         tables = Tables(items, levels, style.relevance, style.alpha, asked)
     return _Plan(task, requests, levels, style, members, tables)
 
@@ -229,7 +229,7 @@ def _pass(
     plan: _Plan, byte_budget: int, watch: _Watch
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Tile after tile of this process's queries; then everybody's."""
-    total = len(plan.task.query.exact)
+    total = len(plan.task.query)
     share = -(-total // distributed.world_size())
     first = min(total, share * distributed.rank())
     last = min(total, first + share)
@@ -262,7 +262,7 @@ def _pass(
             left = int((~done).sum())
             gallery = plan.task.gallery
             held = out.nbytes + gallery.held + mine.nbytes * (1 + distributed.world_size())
-            items = len(gallery.exact)
+            items = len(gallery)
             watch.on_plan(Outlook(left, items, len(out), held, each * left, before))
         is_first = False
         if watch.progress is not None:
@@ -308,17 +308,17 @@ def _room(
         kind = tile_type(gallery.fast.dtype, device, float(sizes.mean()) if len(sizes) else 0.0)
     per_score = bytes_per_score(kind, device)
     most = int(sizes.max(initial=0))
-    rows = tile_rows(len(gallery.exact), most, byte_budget, per_score, bytes_per_pair())
+    rows = tile_rows(len(gallery), most, byte_budget, per_score, bytes_per_pair())
     widest = _WIDEST if device.type == "cpu" else _WIDEST_ON_DEVICE
     height = max(1, min(rows, widest, mine.stop - mine.start))
     # Rows begin with a cache line, which native code writes faster.
-    padded = -(-len(gallery.exact) // _LINE) * _LINE
+    padded = -(-len(gallery) // _LINE) * _LINE
     if device.type == "cpu":  # numpy asks for huge pages, of which there are few to clear
         name = str(kind).removeprefix("torch.")
         out = torch.from_numpy(np.empty((height, padded), np.dtype(name)))
     else:
         out = torch.empty((height, padded), dtype=kind, device=device)
-    return out[:, : len(gallery.exact)]
+    return out[:, : len(gallery)]
 
 
 def _columns(plan: _Plan) -> list[str]:
@@ -343,7 +343,7 @@ def _block(
     else:
         tile = exact_tile(own)
     tile.exclude(excluded)
-    best = np.empty(len(queries.exact)) if plan.pooled else None
+    best = np.empty(len(queries)) if plan.pooled else None
     counts = exact_counts(tile, relevant, queries, task.gallery, best=best, scratch=plan.scratch)
     if plan.fused is not None:
         codes = task.query_codes[block], task.gallery_codes

@@ -101,7 +101,7 @@ def exact_counts(
     if tile.scores.device.type != "cpu":
         return _on_device(tile, relevant, query, gallery, best)
     scores, error = tile.scores.numpy(), tile.error
-    suits = query.exact.dtype == np.float32 and scores.dtype != np.float32
+    suits = query.fast.dtype == torch.float32 and scores.dtype != np.float32
     library = paths.native() if suits else None
     if library is None:
         if best is not None:

@@ -100,14 +100,20 @@ class Vectors:
     """One side's embeddings.
 
     Attributes:
-        exact: ``(n, d)`` float32, or float64 where either side is.
-        fast: the same on the device of the products.
+        fast: ``(n, d)`` float32, or float64 where either side is, on the device of the products.
         norms: ``(n,)`` Euclidean norms, none too short.
     """
 
-    exact: np.ndarray
     fast: torch.Tensor
     norms: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.fast)
+
+    @cached_property
+    def exact(self) -> np.ndarray:
+        """The same on the host; of vectors on a GPU a copy, made where it is asked for."""
+        return self.fast.numpy(force=True)
 
     @cached_property
     def longest(self) -> float:
@@ -126,12 +132,12 @@ class Vectors:
 
     def part(self, block: slice) -> Vectors:
         """Some of the vectors."""
-        return Vectors(self.exact[block], self.fast[block], self.norms[block])
+        return Vectors(self.fast[block], self.norms[block])
 
     def rows(self, numbers: np.ndarray) -> Vectors:
         """Some of the vectors, by number."""
         fast = self.fast[torch.from_numpy(numbers).to(self.fast.device)]
-        return Vectors(self.exact[numbers], fast, self.norms[numbers])
+        return Vectors(fast, self.norms[numbers])
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ def default_bytes(gallery: Vectors) -> int:
     """
     if gallery.fast.device.type == "cuda":
         return torch.cuda.mem_get_info(gallery.fast.device)[0] // 4
-    return DEFAULT_BYTES + gallery.exact.nbytes // 2
+    return DEFAULT_BYTES + gallery.fast.nbytes // 2
 
 
 def tile_rows(
@@ -222,14 +228,14 @@ def score_tile(
         exactly: give exact scores even where that is slow; needs a float64 buffer on the CPU.
             Native code always does for float32 vectors and a float64 buffer.
     """
-    tile = out[: len(query.exact)]
-    size = query.exact.shape[1]
+    tile = out[: len(query)]
+    size = query.fast.shape[1]
     ones = np.ones(len(tile))
     doubt = error_bound(query.norms, gallery.longest, size, torch.float64)
     if tile.dtype == torch.int32:
         return _score_fixed(query, gallery, tile, doubt)
     wide = tile.device.type == "cpu" and tile.dtype == torch.float64
-    library = paths.native() if wide and query.exact.dtype == np.float32 else None
+    library = paths.native() if wide and query.fast.dtype == torch.float32 else None
     if library is not None:
         isa, threads = paths.instruction_set(), torch.get_num_threads()
         library.exact_tile(query.exact, gallery.exact, tile.numpy(), isa=isa, threads=threads)
