@@ -18,17 +18,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 # Seconds that each part may take; together with the starts of their processes eight minutes.
-PARTS = {"right": 130, "losses": 80, "evaluation": 60, "training": 140, "search": 60}
+PARTS = {"right": 140, "losses": 60, "evaluation": 70, "training": 140, "search": 60}
 ROOMS = ("ops", "losses", "metrics", "training", "discover")
+# A line of pytest -v; with several processes the outcome comes first.
+_RESULT = re.compile(
+    r"(?:(?P<outcome>PASSED|FAILED|ERROR|SKIPPED) )?(?P<test>tests/\S+::.+?)"
+    r"(?: (?P<after>PASSED|FAILED|ERROR|SKIPPED)|$)"
+)
+_SUMMARY = ("PASSED ", "FAILED ", "ERROR ", "SKIPPED ")  # lines at the end, of what was said before
 TITLES = {
     "right": "Right: the tests on the device",
     "losses": "Losses: forward and backward, 512-d, beside their two products in float32",
@@ -63,6 +72,7 @@ def run_part(name: str, smoke: bool, budget: float, out: Path) -> list[dict]:
     file = out / f"gpu_{name}.jsonl"
     file.unlink(missing_ok=True)
     command = [sys.executable, __file__, "--child", name, "--out", str(out)]
+    command += ["--scale", str(budget / PARTS[name])]
     command += ["--smoke"] if smoke else []
     started = time.monotonic()
     try:
@@ -78,18 +88,18 @@ def run_part(name: str, smoke: bool, budget: float, out: Path) -> list[dict]:
     return rows
 
 
-def child(name: str, smoke: bool, out: Path) -> None:
+def child(name: str, smoke: bool, out: Path, seconds: float) -> None:
     """Append each row of a part to its file as it comes."""
     with (out / f"gpu_{name}.jsonl").open("a", encoding="utf-8") as file:
-        for row in _rows_of(name, smoke, out):
+        for row in _rows_of(name, smoke, out, seconds):
             file.write(json.dumps(row) + "\n")
             file.flush()
             print("  " + "  ".join(str(value) for value in row.values()), flush=True)
 
 
-def _rows_of(name: str, smoke: bool, out: Path):
+def _rows_of(name: str, smoke: bool, out: Path, seconds: float):
     if name == "right":
-        yield from right(smoke, out)
+        yield from right(smoke, out, 0.9 * seconds)
         return
     try:
         yield from import_module(f"gpu_{name}").rows(smoke)
@@ -97,30 +107,66 @@ def _rows_of(name: str, smoke: bool, out: Path):
         yield {"what": "left out", "found": f"needs the package {error.name}", "met": None}
 
 
-def right(smoke: bool, out: Path):
-    """A row for each room: its tests with every tensor that they make on the device."""
+def right(smoke: bool, out: Path, seconds: float):
+    """A row for each room: its tests with every tensor that they make on the device.
+
+    What is not done when the time is up is said; what failed stands in ``gpu_right.log`` beside the
+    results.
+    """
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    for room in ROOMS[:1] if smoke else ROOMS:
-        tests = f"tests/{room}" if not smoke else f"tests/{room}/test_soft_ranks.py"
-        command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider"]
-        command += ["-m", "(gpu or not slow) and not soak and not cpu", "-rf", tests]
-        command += ["-n", "0" if smoke else "14", "--timeout", "60"]
-        environment = os.environ | {"LOOKALIKE_TEST_DEVICE": device, "COLUMNS": "400"}
-        started = time.monotonic()
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, cwd=HERE.parent
+    tests = ["tests/ops/test_soft_ranks.py"] if smoke else [f"tests/{room}" for room in ROOMS]
+    command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider"]
+    command += ["--timeout", "60"]
+    command += ["-m", "(gpu or not slow) and not soak and not cpu", *tests]
+    command += [] if smoke else ["-n", str(min(12, len(os.sched_getaffinity(0))))]
+    environment = os.environ | {
+        "LOOKALIKE_TEST_DEVICE": device,
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "400",
+    }
+    log = out / "gpu_right.log"
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command, env=environment, stdout=file, stderr=subprocess.STDOUT, cwd=HERE.parent
         )
-        (out / f"gpu_tests_{room}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
-        last = (done.stdout.strip().splitlines() or [done.stderr[-300:]])[-1].strip("= ")
-        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+        try:
+            process.wait(timeout=seconds)
+            ended = f"pytest ended with {process.returncode}"
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # it then says what failed so far
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            ended = f"stopped after {seconds:.0f} s"
+    said = log.read_text(encoding="utf-8", errors="replace")
+    yield from _rooms(said, device)
+    all_right = process.returncode == 0
+    yield {"what": "all of them", "found": ended, "met": all_right}
+    if all_right:
+        log.unlink()
+
+
+def _rooms(said: str, device: str):
+    """What pytest said of each room's tests."""
+    found: dict[str, Counter[str]] = {}
+    failed: dict[str, list[str]] = {}
+    for line in said.splitlines():
+        match = None if line.startswith(_SUMMARY) else _RESULT.search(line)
+        if match is not None and (match["outcome"] or match["after"]):
+            outcome, test = match["outcome"] or match["after"], match["test"]
+            room = test.split("/")[1]
+            found.setdefault(room, Counter())[outcome.lower()] += 1
+            if outcome in ("FAILED", "ERROR"):
+                failed.setdefault(room, []).append(test.removeprefix(f"tests/{room}/"))
+    for room, counts in found.items():
         yield {
             "what": f"tests/{room} on {device}",
-            "found": last,
-            "met": done.returncode == 0,
-            "seconds": round(time.monotonic() - started),
-            "more": "; ".join(failed),
+            "found": ", ".join(f"{count:,} {word}" for word, count in counts.items()),
+            "met": room not in failed,
+            "more": "; ".join(failed.get(room, [])[:20]),
         }
 
 
@@ -152,7 +198,7 @@ def main() -> None:
     out = options.out or (HERE.parent / "build" / "gpu" if options.smoke else RESULTS)
     out.mkdir(parents=True, exist_ok=True)
     if options.child:
-        child(options.child, options.smoke, out)
+        child(options.child, options.smoke, out, options.scale * PARTS[options.child])
         return
     about, found = card(), {}
     for name in options.parts:

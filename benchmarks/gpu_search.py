@@ -22,7 +22,7 @@ from lookalike.ops.nearest import nearest
 def rows(smoke: bool):
     """Files to vectors, vectors to neighbours, neighbours to clusters."""
     torch.backends.cuda.matmul.allow_tf32 = False
-    yield from _embedding(*("conv4", 48, 32, 16) if smoke else ("resnet50", 8192, 224, 256))
+    yield from _embedding(*("conv4", 48, 32, 16) if smoke else ("resnet50", 4096, 224, 256))
     yield from _searching(*(3000, 64) if smoke else (1_000_000, 65_536))
     yield from _clustering(*(600, 20) if smoke else (1_000_000, 500))
 
