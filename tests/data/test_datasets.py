@@ -131,6 +131,9 @@ def test_folders_that_cannot_be_read_are_refused(tmp_path):
     tree(tmp_path, "loose.jpg")
     with pytest.raises(DataError, match=r"loose.jpg: an image outside any class folder"):
         folder(tmp_path)
+    left = folder(tmp_path, strays="leave_out")
+    assert left.frame["path"].tolist() == ["a/1.jpg", "b/1.jpg"]
+    assert "2 images at another depth than most left out: loose.jpg, a/deep/1.jpg" in left.notes
 
 
 def test_shares_leave_a_class_on_each_side():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.main import get_command
 
+from lookalike import cli
 from lookalike.data.embedding_file import Embeddings
 from lookalike.discover.class_count import (
     _counts,
@@ -15,7 +18,7 @@ from lookalike.discover.class_count import (
     classes_from_clusters,
     estimate_classes,
 )
-from lookalike.discover.clusterers import METHODS, as_partition, cluster
+from lookalike.discover.clusterers import METHODS, as_partition, check_options, cluster
 from lookalike.discover.neighbours import unit
 from lookalike.discover.pss_pickles import PSSFile, selected_labels
 from lookalike.discover.selection import (
@@ -27,6 +30,7 @@ from lookalike.discover.selection import (
     select_by_density,
 )
 from lookalike.errors import ConfigError, DataError
+from lookalike.jobs import cluster as verb
 from lookalike.metrics import clustering
 
 
@@ -97,6 +101,23 @@ def test_what_cannot_be_clustered_is_said():
         cluster(x, "kmeans")
     with pytest.raises(ConfigError, match="trained network"):
         cluster(x, "hilander")
+
+
+def test_the_help_of_cluster_names_options_that_there_are():
+    (words,) = (
+        p.help for p in get_command(cli.app).commands["cluster"].params if p.name == "words"
+    )
+    options = re.findall(r"(\w+)=[\d.]+(?: and (\w+)=[\d.]+)? of\s+(\w+)", words)
+    assert {method for *_, method in options} == set(METHODS)
+    for *names, method in options:
+        check_options(method, [name for name in names if name])
+
+
+def test_options_are_refused_before_the_embeddings_are_read(tmp_path):
+    with pytest.raises(ConfigError, match=r"hdbscan.k: hdbscan takes no such argument"):
+        verb.run(tmp_path / "none.npy", ["k=10"], method="hdbscan")
+    with pytest.raises(ConfigError, match=r"lander.epoch: no such option"):
+        verb.run(tmp_path / "none.npy", ["lander.epoch=1"])
 
 
 def test_the_number_of_classes_is_estimated_from_the_labelled_half():

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from lookalike.data.datasets import folder
+from lookalike.errors import DataError
 from lookalike.evaluation import own_split
 from lookalike.evaluation.benchmarks import Benchmark, benchmarks
 from lookalike.evaluation.own_split import evaluated_table
@@ -68,6 +69,16 @@ def test_the_run_folder_says_what_trained_it(place):
     assert kept.trained == classes(table, "train") and kept.evaluated == classes(table, "test")
     one, same = own(place)
     assert one.own and same.notes == table.notes
+
+
+def test_an_image_at_another_depth_leaves_all_as_it_was(place):
+    """A search takes it; the run that was trained before is measured and exported all the same."""
+    draw(place / "birds" / "more", "deep")
+    shutil.copy(next((place / "birds").rglob("*.png")), place / "birds" / "loose.png")
+    one, table = own(place)
+    assert one.own and "at another depth than most left out" in table.notes[0]
+    with pytest.raises(DataError, match="outside any class folder"):
+        folder(place / "birds")
 
 
 def test_a_class_more_leaves_every_class_where_it_was(place):

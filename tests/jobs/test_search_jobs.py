@@ -87,7 +87,10 @@ def test_add_remove_verify(index, photos, tmp_path, capsys):
     jobs.verify(index.folder)
     species = index.items["label"].iloc[0]
     count = (index.items["label"] == species).sum()
-    left = changes.remove(index.folder, [str(more / "blue.png")], where=[f"label={species}"])
+    alone = changes.remove(index.folder, [str(more / "blue.png")], where=[f"label={species}"])
+    assert len(alone) == len(grown), "with both, what is named and fits"
+    changes.remove(index.folder, [str(more / "blue.png")])
+    left = changes.remove(index.folder, where=[f"label={species}"])
     assert len(left) == len(index) - count
     with pytest.raises(DataError, match="holds no image"):
         changes.remove(index.folder, ["nowhere.png"])

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import lookalike
 from lookalike.errors import ConfigError, ModelError
+from lookalike.models import weights
 from lookalike.models.backbones import create_backbone
 from lookalike.models.networks.bn_inception import BNInception, own_names
 from lookalike.models.networks.plain_deit import without_distillation
@@ -136,6 +138,37 @@ def test_a_network_of_one_s_own_comes_by_its_import_path(tmp_path):
     save(model, tmp_path)
     picture = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
     torch.testing.assert_close(load(tmp_path)(picture), model.eval()(picture))
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "mixer_s16_224"])
+def test_a_network_of_one_size_is_built_for_the_size_it_is_given(name, tmp_path):
+    images = torch.zeros(1, 3, 40, 40, dtype=torch.uint8)
+    model = lookalike.create_model(name, pretrained=False, embedding_size=4, size=40).eval()
+    assert model.spec.options == {"img_size": 40}
+    found = model(images)
+    weights.save(model, tmp_path)
+    torch.testing.assert_close(weights.load(tmp_path)(images), found)
+
+
+def test_weights_in_a_file_may_be_those_of_another_size(tmp_path):
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+    nn.init.normal_(network.pos_embed)
+    file = tmp_path / "weights.safetensors"
+    save_file(network.state_dict(), file)
+    model = lookalike.create_model("vit_tiny_patch16_224", pretrained=str(file), size=64)
+    network.set_input_size(img_size=64)
+    assert model.backbone.pos_embed.shape == (1, 17, 192)
+    torch.testing.assert_close(model.backbone.pos_embed, network.pos_embed)
+    kept = tmp_path / "kept.safetensors"
+    save_file({k: v.contiguous() for k, v in model.backbone.state_dict().items()}, kept)
+    again = lookalike.create_model("vit_tiny_patch16_224", pretrained=str(kept), size=64)
+    torch.testing.assert_close(again.backbone.pos_embed, network.pos_embed)
+
+
+def test_images_that_a_network_cannot_take_are_refused_by_their_size():
+    model = lookalike.create_model("maxvit_nano_rw_256", pretrained=False, size=112)
+    with pytest.raises(ConfigError, match=r"images of 112 × 112 pixels do not fit .*window \(3\)"):
+        model(torch.zeros(1, 3, 112, 112, dtype=torch.uint8))
 
 
 def not_a_network(pretrained=False):

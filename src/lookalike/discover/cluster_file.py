@@ -13,11 +13,11 @@ import pandas as pd
 from lookalike.console import Console
 from lookalike.data.frames import write_frame
 from lookalike.discover.class_count import classes_from_clusters, estimate_classes
-from lookalike.discover.clusterers import METHODS, as_partition, cluster
+from lookalike.discover.clusterers import as_partition, check_options, cluster
 from lookalike.discover.embedding_input import labelled_embeddings, read_embeddings, truth_of
 from lookalike.discover.lander_files import save_lander
 from lookalike.discover.lander_training import train_lander, training_options
-from lookalike.errors import ConfigError, DataError, counted, suggest
+from lookalike.errors import ConfigError, DataError, counted
 from lookalike.metrics import clustering
 
 SCORES = ("pairwise_f", "b_cubed_f", "nmi", "ami")
@@ -35,11 +35,11 @@ def cluster_file(
 ) -> pd.DataFrame:
     """Cluster embeddings, write the table and say what was found; see `lookalike.jobs.cluster`."""
     console = Console()
-    if method not in METHODS:
-        raise ConfigError(f"--method {method}: no such clusterer. {suggest(method, METHODS)}")
+    options, training = _options(words)
+    check_options(method, options)  # before a network is trained for it
+    training_options(training, "lander.")
     held = read_embeddings(embeddings)
     out = out or embeddings.with_name(f"{embeddings.stem}.clusters.parquet")
-    options, training = _options(words)
     truth = truth_of(held.rows, label)
     if method == "hilander":
         options["network"] = _network(lander, learn_from, training, out, label, console)
@@ -92,7 +92,7 @@ def _options(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         key, equals, text = word.partition("=")
         if not equals:
             raise ConfigError(
-                f"'{word}' is not an option of a clusterer. Write option=value, as k=10."
+                f"'{word}' is not an option of a clusterer. Write option=value, such as tau=0.7."
             )
         try:
             value = ast.literal_eval(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -35,11 +35,20 @@ def cluster(x: Any, method: str = "hilander", **options: Any) -> Clustering:
         >>> cluster(x, "agglomerative", distance=0.5).clusters
         4
     """
+    check_options(method, options)
+    return METHODS[method](unit(x), **options)
+
+
+def check_options(method: str, options: Collection[str]) -> None:
+    """Refuse a method that is not there, and an option that it does not take.
+
+    Raises:
+        ConfigError: the nearest is named.
+    """
     if method not in METHODS:
         raise ConfigError(f"method={method}: no such clusterer. {suggest(method, METHODS)}")
     takes = run_hilander if method == "hilander" else METHODS[method]
     components.check_arguments(takes, options, method)
-    return METHODS[method](unit(x), **options)
 
 
 def hilander(x: np.ndarray, network: Any = None, **options: Any) -> Clustering:

@@ -53,9 +53,16 @@ def benchmarks(folder: Path, overrides: Sequence[str]) -> list[Benchmark]:
 
 
 def own_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
-    """A run's configuration with settings on top."""
+    """A run's configuration with settings on top.
+
+    Its folder of images may have grown since, in ways that a training refuses: what lies at
+    another depth, as `index add` takes it, is left out.
+    """
     words = [word for override in overrides for word in _spelled_out(override)]
-    return read_config(Run.open(folder).config, words)
+    config = read_config(Run.open(folder).config, words)
+    if config.dataset["name"] == "folder":
+        config.dataset["strays"] = "leave_out"
+    return config
 
 
 def _several(overrides: Sequence[str]) -> list[str]:

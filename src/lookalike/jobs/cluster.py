@@ -26,8 +26,9 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="[OPTION=VALUE]...",
-            help="Options of the method: k=10 tau=0.7 …; with --learn-from also those of LANDER's "
-            "training: lander.epochs=100.",
+            help="Options of the method, such as k=10 and tau=0.7 of hilander, min_size=5 of "
+            "hdbscan, distance=0.4 of agglomerative, classes=20 of kmeans, cosine=0.8 of "
+            "components; with --learn-from also those of LANDER's training: lander.epochs=100.",
         ),
     ] = None,
     *,

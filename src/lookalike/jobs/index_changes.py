@@ -88,6 +88,8 @@ def remove(
 ) -> Index:
     """Remove images from an index; their files stay.
 
+    With images and conditions, those of the images for which all conditions hold.
+
     Raises:
         DataError: an image that the index does not hold, or a column that it lacks.
     """

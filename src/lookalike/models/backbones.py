@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ from lookalike.models.networks.google_net import GoogLeNet
 from lookalike.models.networks.plain_deit import deit_base_distilled, deit_small_distilled
 from lookalike.models.networks.vectors import Vectors
 from lookalike.models.pretrained import WeightsFile, load_backbone
-from lookalike.models.timm_weights import create_with_weights
+from lookalike.models.timm_weights import create_with_weights, settings
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -70,8 +70,7 @@ def create_backbone(name: str, /, *, pretrained: bool | str = True, **options: A
     import timm
 
     if isinstance(pretrained, str):
-        built = create_backbone(name, pretrained=False, **options)
-        return replace(built, weights=load_backbone(built.network, pretrained, name))
+        return _from_file(name, pretrained, options)
     if name in OWN:
         maker = OWN[name]
     elif timm.is_model(name.split(".")[0]):
@@ -91,6 +90,42 @@ def create_backbone(name: str, /, *, pretrained: bool | str = True, **options: A
     if pretrained:
         network = _with_weights(name, lambda: maker(pretrained=True, **options))
     return _about(network)
+
+
+def for_images_of(name: str, size: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a backbone that is to be given images of a side, in pixels.
+
+    Networks of timm with a place a patch, such as ViT and Swin, take images of one size; it is told
+    to them where it is another than their own. All others take what comes.
+
+    >>> for_images_of("vit_tiny_patch16_224", 48, {}), for_images_of("resnet18", 48, {})
+    ({'img_size': 48}, {})
+    """
+    import timm
+
+    known = {"img_size", "dynamic_img_size"} & options.keys()
+    if known or name in OWN or not timm.is_model(name.split(".")[0]):
+        return dict(options)
+    about = settings(name, options)
+    own = about.get("input_size", (3, size, size))[-1]
+    fixed = about.get("fixed_input_size") and own != size
+    return {**options, "img_size": size} if fixed else dict(options)
+
+
+def _from_file(name: str, file: str, options: dict[str, Any]) -> Backbone:
+    """A backbone with a file's weights, which may be those of images of another size."""
+    built = create_backbone(name, pretrained=False, **options)
+    size = options.get("img_size")
+    try:
+        return replace(built, weights=load_backbone(built.network, file, name))
+    except ModelError:
+        if size is None or not hasattr(built.network, "set_input_size"):
+            raise
+    others = {key: value for key, value in options.items() if key != "img_size"}
+    built = create_backbone(name, pretrained=False, **others)
+    weights = load_backbone(built.network, file, name)
+    cast("Any", built.network).set_input_size(img_size=size)
+    return replace(built, weights=weights)
 
 
 def _timm(name: str, pretrained: bool, options: dict[str, Any]) -> Backbone:

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any
 
 from lookalike.calls import named_arguments
+from lookalike.models.backbones import for_images_of
 from lookalike.models.embedder import Embedder, Spec
 from lookalike.models.preprocessing import SIZE, of_backbone
 
@@ -48,7 +49,8 @@ def create_model(
         freeze_batch_norm: keep batch norm's running statistics.
         options: handed to the backbone's constructor.
         size: side of the images it will be given by :meth:`Embedder.encode`; None: that of the
-            backbone's own training, 224 where it is not known.
+            backbone's own training, 224 where it is not known. A network that takes one size alone,
+            such as a ViT, is built for it.
         evaluation: options of the evaluation transform; None: as the backbone was evaluated where
             that is known, else ``{}``, the transform's defaults.
         whitening: width of one more linear map and norm behind the embedding, the identity at
@@ -82,7 +84,7 @@ def create_model(
         head_bias=head_bias,
         dropout=dropout,
         freeze_batch_norm=freeze_batch_norm,
-        options=dict(options or {}),
+        options=for_images_of(backbone, size, options or {}),
         size=size,
         evaluation=dict(evaluation),
         whitening=whitening,

@@ -205,7 +205,14 @@ class Embedder(nn.Module):
             vectors = self.backbone(pictures.to(self.mean.dtype))
             return feature_map(self._about, vectors, keep_tokens=self._keep_tokens)
         x = normalised(pictures, self.mean, self.std)
-        return feature_map(self._about, self.backbone(x), keep_tokens=self._keep_tokens)
+        try:
+            found = self.backbone(x)
+        except AssertionError as error:  # how networks of timm refuse a size
+            raise ConfigError(
+                f"model={self.spec.backbone}: images of {x.shape[-2]} × {x.shape[-1]} pixels do"
+                f" not fit this network ({error}). Give another transform.size."
+            ) from error
+        return feature_map(self._about, found, keep_tokens=self._keep_tokens)
 
     def pooled(self, maps: Tensor) -> Tensor:
         """The features of maps that :meth:`feature_map` gave: ``(B, C)``."""

@@ -82,29 +82,31 @@ def update_images(index: Index, console: Console, *, batch_size: int, workers: i
 
 
 def ids_of(index: Index, images: Sequence[str], where: Sequence[str]) -> list[int]:
-    """The ids of some items, ascending.
+    """The ids of some items, ascending: of the images named, those for which all conditions hold.
 
     Args:
         index: the index.
-        images: paths, or ids as ``search`` prints them (``#12``).
-        where: conditions on columns, such as ``label=fox``; all must hold.
+        images: paths, or ids as ``search`` prints them (``#12``); none: all images.
+        where: conditions on columns, such as ``label=fox``.
 
     Raises:
         DataError: an image that the index does not hold, or a column that it lacks.
     """
-    ids = set()
+    holding = set(index.ids[matching(index.columns, where)].tolist())
+    if not images:
+        return sorted(holding)
+    ids, known = set(), set(index.ids.tolist())
     paths = index.items["path"].to_numpy(object)
     for word in images:
         if word.startswith("#") and word[1:].isdecimal():
-            ids.add(int(word[1:]))
-            continue
-        rows = np.flatnonzero(paths == os.path.abspath(word))  # noqa: PTH100 (links stay)
-        if not len(rows):
+            found = {int(word[1:])} & known
+        else:
+            rows = np.flatnonzero(paths == os.path.abspath(word))  # noqa: PTH100 (links stay)
+            found = set(index.ids[rows].tolist())
+        if not found:
             raise DataError(f"{index.folder} holds no image {word}.")
-        ids |= set(index.ids[rows].tolist())
-    if where:
-        ids |= set(index.ids[matching(index.columns, where)].tolist())
-    return sorted(ids)
+        ids |= found
+    return sorted(ids & holding)
 
 
 def _replace(

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -39,6 +39,7 @@ def folder(
     test_classes: TestClasses = 0.5,
     seed: int = 0,
     levels: Sequence[str] | None = None,
+    strays: Literal["refuse", "leave_out"] = "refuse",
     name: str | None = None,
 ) -> Table:
     """Images in folders: the folder is the class, the folders above it are coarser classes.
@@ -53,6 +54,8 @@ def folder(
             number (a whole number: 1), or their names; 0 for none.
         seed: of the draw of test classes.
         levels: names for the levels, finest first; by default ``label, label_1, …``.
+        strays: what to do with images at another depth than most: ``"refuse"``, or ``"leave_out"``
+            as evaluations and exports of a trained run do, whose folder may have grown since.
         name: what reports call it; by default the folder's name.
 
     Raises:
@@ -83,6 +86,13 @@ def folder(
         parts = [p[1:] for p in parts]
         roles, parts = _roles(frame["split"], parts)
         frame = frame.assign(**roles)
+    if strays == "leave_out":
+        kept, left = _at_one_depth(parts, files)
+        notes += left
+        frame = frame.loc[kept].reset_index(drop=True)
+        files, parts = [files[row] for row in kept], [parts[row] for row in kept]
+    elif strays != "refuse":
+        raise ConfigError(f"dataset.strays={strays}: write refuse or leave_out.")
     _refuse_inner_splits(parts, files, base)
     names = _add_levels(frame, parts, base, levels)
     if "split" not in frame:
@@ -216,6 +226,19 @@ def _has_splits(parts: Sequence[tuple[str, ...]], base: Path, notes: list[str]) 
         f"{base}: '{some(sorted(exact or roles))}' is the name of a split, '{some(strangers)}'"
         f" beside it is not.{hint} Name all top folders train, test… or val…, or none of them"
     )
+
+
+def _at_one_depth(
+    parts: Sequence[tuple[str, ...]], files: Sequence[str]
+) -> tuple[list[int], list[str]]:
+    """The rows at the depth of most, and a note on the others."""
+    depths = Counter(len(p) for p in parts)
+    most = max(depths, key=lambda depth: (depths[depth], depth))
+    kept = [row for row, p in enumerate(parts) if len(p) == most]
+    others = [files[row] for row, p in enumerate(parts) if len(p) != most]
+    what = counted(len(others), "image")
+    notes = [f"{what} at another depth than most left out: {some(others)}"] if others else []
+    return kept, notes
 
 
 def _refuse_inner_splits(
