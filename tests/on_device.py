@@ -23,10 +23,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, handle_torch_function
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from lookalike import calls
+
 TESTS = Path(__file__).parent
 ROOMS = ("ops", "losses", "metrics", "training", "discover")
 FOLDERS = tuple(f"{TESTS / room}{os.sep}" for room in ROOMS)
-OTHERS = tuple(f"{Path(package.__file__).parent}{os.sep}" for package in (torch, numpy))
+# Between a test and what it calls: these say nothing of who called. ``calls`` wraps constructors.
+OTHERS = (
+    *(f"{Path(package.__file__).parent}{os.sep}" for package in (torch, numpy)),
+    str(calls.__file__),
+)
 NAMES = """arange as_tensor asarray complex empty eye full linspace logspace normal ones rand
 randint randn randperm scalar_tensor tensor tril_indices triu_indices zeros"""
 MAKERS = {getattr(torch, name) for name in NAMES.split()}
@@ -46,7 +52,7 @@ def is_test(frame: FrameType | None) -> bool:
 
 
 def caller(frame: FrameType | None) -> FrameType | None:
-    """The first frame that is neither numpy's nor torch's."""
+    """The first frame that is not one between."""
     while frame is not None and frame.f_code.co_filename.startswith(OTHERS):
         frame = frame.f_back
     return frame
@@ -109,7 +115,7 @@ def moving_modules(target: torch.device) -> None:
         @functools.wraps(made)
         def init(self, *args, **kwargs):
             made(self, *args, **kwargs)
-            if type(self) is cls and is_test(sys._getframe(1)):
+            if type(self) is cls and is_test(caller(sys._getframe(1))):
                 self.to(target)
 
         cls.__init__ = init

@@ -132,4 +132,5 @@ def start() -> None:
         made(self, "cpu" if device_type == "meta" else device_type, *args, **kwargs)
 
     torch.autocast.__init__ = autocast
+    torch.__future__.set_swap_module_params_on_conversion(True)  # a wrapper is no .data of a tensor
     StandIn().__enter__()
