@@ -36,6 +36,7 @@ OTHERS = (
 NAMES = """arange as_tensor asarray complex empty eye full linspace logspace normal ones rand
 randint randn randperm scalar_tensor tensor tril_indices triu_indices zeros"""
 MAKERS = {getattr(torch, name) for name in NAMES.split()}
+COPIES = {torch.tensor, torch.as_tensor, torch.asarray}
 DRAWN_ALIKE = {torch.rand_like, torch.randn_like, torch.randint_like}
 TO_NUMPY = {"numpy", "__array__"}
 
@@ -72,6 +73,9 @@ class OnDevice(TorchFunctionMode):
             frame = frame.f_back.f_back
         if getattr(func, "__name__", None) in TO_NUMPY and is_test(caller(frame)):
             return func(args[0].cpu(), *args[1:], **kwargs)
+        if func in COPIES and self.target == kwargs.get("device") == torch.device("meta"):
+            kwargs = {key: value for key, value in kwargs.items() if key != "device"}
+            return func(*args, **kwargs).to(self.target)  # torch asks no mode for these on meta
         if not is_test(frame):
             return func(*args, **kwargs)
         if func in MAKERS and "out" not in kwargs and kwargs.get("device") is None:

@@ -57,6 +57,9 @@ class StandInTensor(torch.Tensor):
             raise TypeError("can't convert a tensor of the stand-in to numpy: it is not the CPU")
         return self.detach().cpu().numpy()
 
+    def item(self):
+        return self.detach().cpu().item()
+
     def tolist(self):
         return self.detach().cpu().tolist()
 
@@ -128,9 +131,15 @@ def start() -> None:
     """Turn it on for this process."""
     made = torch.autocast.__init__
 
+    class Generator(torch.Generator):
+        def __new__(cls, device="cpu"):
+            device = "cpu" if torch.device(device).type == "meta" else device
+            return super().__new__(cls, device)
+
     def autocast(self, device_type, *args, **kwargs):
         made(self, "cpu" if device_type == "meta" else device_type, *args, **kwargs)
 
     torch.autocast.__init__ = autocast
+    torch.Generator = Generator
     torch.__future__.set_swap_module_params_on_conversion(True)  # a wrapper is no .data of a tensor
     StandIn().__enter__()

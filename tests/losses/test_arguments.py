@@ -72,6 +72,7 @@ NAMES = ["SmoothAP", "MultiSimilarity", "Triplet", "ProxyAnchor", "CrossEntropy"
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)
+@pytest.mark.cpu("lists and arrays lie on the CPU, and so must the loss")
 @pytest.mark.parametrize("name", NAMES)
 def test_batches_in_any_container(name, kind):
     torch.manual_seed(0)

@@ -150,4 +150,4 @@ def test_a_class_that_is_absent_pulls_nothing():
     loss(x, torch.tensor([1, 1])).backward()
     norms = loss.proxies.grad.norm(dim=1)
     assert norms[1] > 0
-    assert norms[[0, 2, 3]].tolist() == [0, 0, 0]
+    assert norms[[0, 2, 3]].max() < 1e-30  # what its exponentials leave
