@@ -54,7 +54,7 @@ def is_test(frame: FrameType | None) -> bool:
 
 def caller(frame: FrameType | None) -> FrameType | None:
     """The first frame that is not one between."""
-    while frame is not None and frame.f_code.co_filename.startswith(OTHERS):
+    while frame is not None and frame.f_code.co_filename.startswith((*OTHERS, "<")):
         frame = frame.f_back
     return frame
 

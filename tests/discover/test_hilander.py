@@ -20,6 +20,7 @@ from lookalike.discover.levels import training_levels
 from lookalike.discover.neighbours import nearest_neighbours, unit
 from lookalike.errors import ConfigError, DataError, ModelError, NumericsError
 from lookalike.metrics import clustering
+from on_device import device
 
 
 def load(golden, name):
@@ -154,7 +155,7 @@ def test_the_whole_hierarchy(golden, name):
             # Two parents with one neighbourhood are equally near but for the last digit.
             near = nearest_neighbours(unit(g["features"][rows]), int(g["k"]))
             vectors = torch.from_numpy(unit(g["features"][rows]))
-            graph = knn_graph(near)
+            graph = knn_graph(near).to(device())
             linked = network.predict(graph, vectors).linked[graph.target == child, 0]
             assert float(linked.max() - linked.min()) < 1e-6
 
@@ -168,7 +169,7 @@ def blobs(classes=12, each=20, width=24, noise=0.35, seed=0):
 
 def test_a_mini_batch_sees_what_the_whole_graph_sees():
     x, _ = blobs()
-    graph = knn_graph(nearest_neighbours(x, 6))
+    graph = knn_graph(nearest_neighbours(x, 6)).to(device())
     for layers in (1, 2):
         network = Lander(x.shape[1], 16, layers).eval()
         whole = network(graph, torch.from_numpy(x))
@@ -291,7 +292,7 @@ def test_densities_by_hand():
     x = unit([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])
     near = nearest_neighbours(x, 3)
     labels = np.array([0, 0, 1, 0])
-    graph = knn_graph(near)
+    graph = knn_graph(near).to(device())
     want = [
         np.mean([max(x[i] @ x[j], 0) * (1 if labels[i] == labels[j] else -1) for j in near.ids[i]])
         for i in range(4)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from lookalike import data, losses, metrics
 from lookalike.errors import LookalikeError
 from lookalike.losses import miners
+from on_device import device
 from other_packages import package
 
 distances = package("pytorch_metric_learning.distances")
@@ -142,7 +143,7 @@ def test_their_trainer_trains_on_ours(loss):
         mining_funcs=mining,
         sampler=samplers.MPerClassSampler(y, 4, batch_size=20, length_before_new_iter=40),
         dataloader_num_workers=0,
-        data_device=torch.device("cpu"),
+        data_device=device(),
     )
     trainer.train(num_epochs=5)
     assert loss(trunk(x), y).item() < before

@@ -22,6 +22,7 @@ from lookalike.training.big_batch import two_pass
 from lookalike.training.optimizers import Schedule, create_optimizers
 from lookalike.training.schedules import Span
 from lookalike.training.step import SupervisedStep
+from on_device import device
 
 LABELS = torch.arange(12) // 2 % 3
 PARTS = (5, 5, 2)
@@ -133,7 +134,7 @@ def step_on(pictures, micro_batch, updates=3, batches=2):
         loss=loss,
         optimizers=optimizers,
         schedule=Schedule(optimizers, Span(6, 1, batches), config),
-        device=torch.device("cpu"),
+        device=device(),
         micro_batch=micro_batch,
     )
     calls = 0

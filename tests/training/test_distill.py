@@ -12,13 +12,14 @@ from lookalike.training.distill import DistillStep, Ranking, Stored, Teacher
 from lookalike.training.mined import mined_triplets
 from lookalike.training.optimizers import Schedule, create_optimizers
 from lookalike.training.schedules import Span
+from on_device import device
 
 
 def network(width, seed):
     torch.manual_seed(seed)
     return create_model(
         "conv4", pretrained=False, embedding_size=6, options={"width": width}, size=16
-    )
+    ).to(device())
 
 
 def step(student, loss=None, **options):
@@ -31,7 +32,7 @@ def step(student, loss=None, **options):
         loss=loss,
         optimizers=optimizers,
         schedule=Schedule(optimizers, Span(1, 1), c),
-        device=torch.device("cpu"),
+        device=device(),
         **options,
     )
 
@@ -141,7 +142,7 @@ def test_a_compatible_model_learns_its_labels_and_the_old_gallery():
     parts = {"backbone": student.backbone, "pool": student.pool, "head": student.head}
     optimizers = create_optimizers(parts | {"loss": loss}, c)
     made = CompatibleStep(
-        model=student, loss=loss, optimizers=optimizers, device=torch.device("cpu"),
+        model=student, loss=loss, optimizers=optimizers, device=device(),
         schedule=Schedule(optimizers, Span(1, 1), c),
         stored=stored_gallery(), ranking=Ranking(rank, 2.0),
     )  # fmt: skip

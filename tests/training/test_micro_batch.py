@@ -11,6 +11,8 @@ from torch import nn
 from lookalike.models.create import create_model
 from lookalike.training.micro_batch import SHARE, find_micro_batch, free_memory
 
+pytestmark = pytest.mark.cpu("it counts the bytes of the process")
+
 FLOAT = 4
 
 

@@ -9,6 +9,7 @@ from lookalike.errors import ConfigError
 from lookalike.losses import CrossBatchMemory, MinedLoss, Triplet, miners
 from lookalike.training.build import with_miner
 from lookalike.training.checks import check
+from on_device import device
 
 
 def test_a_miner_stands_before_the_loss_or_in_its_memory():
@@ -74,7 +75,7 @@ def test_a_training_without_labels_tells_images_apart(tmp_path):
         epochs=4,
         batch_size=16,
         workers=0,
-        device="cpu",
+        device=str(device()),
         transform={"size": 24},
         optimizer={"schedule": "constant"},
         evaluation={"every": 0},
@@ -89,7 +90,7 @@ def test_a_mined_training_goes_on_as_if_never_stopped(tmp_path):
         "model": "conv4",
         "loss": "triplet",
         "miner": "distance_weighted",
-        "device": "cpu",
+        "device": str(device()),
         "workers": 0,
         "batch_size": 8,
         "sampler": {"m": 2, "batches": 4},

@@ -15,8 +15,9 @@ import lookalike as la
 from lookalike.errors import ConfigError, DataError
 from lookalike.jobs import evaluate
 from lookalike.runs import Run
+from on_device import device
 
-OPTIONS = {"epochs": 2, "batch_size": 8, "workers": 0, "device": "cpu"}
+OPTIONS = {"epochs": 2, "batch_size": 8, "workers": 0, "device": str(device())}
 
 
 @pytest.fixture(scope="module")
