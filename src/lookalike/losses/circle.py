@@ -7,12 +7,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lookalike.losses.arguments import between, positive
-from lookalike.losses.inputs import Pairing
-from lookalike.losses.log_sums import FLOOR
-from lookalike.losses.pairs import Every, Mined, PairLoss, as_masks
+from lookalike.losses.log_sums import log_sum
+from lookalike.losses.pairs import RowPairLoss, Shares, is_above
 
 
-class Circle(PairLoss):
+class Circle(RowPairLoss):
     """Circle loss: every cosine is weighted by how far it is from where it should be.
 
     ::
@@ -45,16 +44,16 @@ class Circle(PairLoss):
         self.m = between("Circle", "m", m, -1, 1)
         self.gamma = positive("Circle", "gamma", gamma)
 
-    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
+    def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
+        """Of each query, its loss and whether it has a positive and a negative."""
+        fixed = matrix.detach()
+        pull = -self.gamma * (1 + self.m - fixed).relu() * (matrix - 1 + self.m)
+        push = self.gamma * (fixed + self.m).relu() * (matrix - self.m)
+        positive, negative = is_above(pairs.positive), is_above(pairs.negative)
+        both = is_above(positive.sum(dim=1)) * is_above(negative.sum(dim=1))
+        logits = log_sum(pull, positive, 1) + log_sum(push, negative, 1)
+        return torch.stack([F.softplus(logits) * both, both], dim=1)
+
+    def total(self, terms: Tensor) -> Tensor:
         """See the class."""
-        scores = self.similarities(batch)
-        masks, fixed = as_masks(pairs, scores.shape), scores.detach()
-        pull = -self.gamma * (1 + self.m - fixed).relu() * (scores - 1 + self.m)
-        push = self.gamma * (fixed + self.m).relu() * (scores - self.m)
-        sides = [
-            logits.masked_fill(~mask, FLOOR).logsumexp(dim=1)
-            for logits, mask in ((pull, masks.positive), (push, masks.negative))
-        ]
-        both = masks.positive.any(dim=1) & masks.negative.any(dim=1)
-        terms = torch.where(both, F.softplus(sides[0] + sides[1]), 0.0)
-        return terms.sum() / both.sum().clamp_min(1)
+        return terms[:, 0].sum() / terms[:, 1].sum().clamp_min(1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lookalike.losses.arguments import between, cosine, one_of
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.pairs import RowPairLoss, Shares, above_zero, mean_active, sum_and_active
+from lookalike.losses.pairs import RowPairLoss, Shares, is_above, mean_active, sum_and_active
 from lookalike.ops.distances import Distance
 from lookalike.ops.row_terms import Sides
 
@@ -150,8 +150,8 @@ class PairContrastive(RowPairLoss):
 
     def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
         """Of each query, its positives' sum and its negatives'."""
-        near = (1 - matrix) * (pairs.positive * above_zero(-matrix, self.eps - 1))
-        far = matrix * (pairs.negative * above_zero(matrix, self.margin))
+        near = (1 - matrix) * (pairs.positive * is_above(-matrix, self.eps - 1))
+        far = matrix * (pairs.negative * is_above(matrix, self.margin))
         return torch.stack([near.sum(dim=1), far.sum(dim=1)], dim=1)
 
     def total(self, terms: Tensor) -> Tensor:

@@ -7,13 +7,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lookalike.losses.arguments import positive as above_zero
-from lookalike.losses.inputs import Pairing
-from lookalike.losses.log_sums import FLOOR
-from lookalike.losses.pairs import Every, Mined, PairLoss, as_masks
+from lookalike.losses.log_sums import log_sum
+from lookalike.losses.pairs import RowPairLoss, Shares, is_above
 from lookalike.ops.distances import Distance
 
 
-class NTXent(PairLoss):
+class NTXent(RowPairLoss):
     """NT-Xent (InfoNCE): each positive alone against all negatives of its query.
 
     ::
@@ -51,19 +50,19 @@ class NTXent(PairLoss):
         super().__init__(level=level, normalize=normalize, distance=distance)
         self.temperature = above_zero("NTXent", "temperature", temperature)
 
-    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
+    def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
+        """Of each query, the sum over its positives and how many they are."""
+        logits = matrix / self.temperature
+        away = log_sum(logits, is_above(pairs.negative), 1)[:, None]
+        surprise = (F.softplus(away - logits) * pairs.positive).sum(dim=1)
+        return torch.stack([surprise, pairs.positive.sum(dim=1)], dim=1)
+
+    def total(self, terms: Tensor) -> Tensor:
         """See the class."""
-        logits = self.similarities(batch) / self.temperature
-        masks = as_masks(pairs, logits.shape)
-        away = logits.masked_fill(~masks.negative, FLOOR).logsumexp(dim=1, keepdim=True)
-        if isinstance(pairs, Mined):  # a pair that is listed twice counts twice
-            a, p = pairs.indices[:2]
-            return F.softplus(away[a, 0] - logits[a, p]).sum() / max(1, len(a))
-        terms = F.softplus(away - logits).masked_fill(~masks.positive, 0.0)
-        return terms.sum() / masks.positive.sum().clamp_min(1)
+        return terms[:, 0].sum() / terms[:, 1].sum().clamp_min(1)
 
 
-class SupCon(PairLoss):
+class SupCon(RowPairLoss):
     """Supervised contrastive loss: the positives of a query share one softmax over all pairs.
 
     ::
@@ -98,18 +97,22 @@ class SupCon(PairLoss):
         super().__init__(level=level, normalize=normalize, distance=distance)
         self.temperature = above_zero("SupCon", "temperature", temperature)
 
-    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
+    def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
+        """Of each query, the mean over its positives and whether it has one."""
+        logits = matrix / self.temperature
+        positive, negative = is_above(pairs.positive), is_above(pairs.negative)
+        every = log_sum(logits, is_above(positive + negative), 1)
+        count = positive.sum(dim=1)
+        mean = every - (logits * positive).sum(dim=1) / count.clamp_min(1)
+        exists = is_above(count)
+        return torch.stack([mean * exists, exists], dim=1)
+
+    def total(self, terms: Tensor) -> Tensor:
         """See the class."""
-        logits = self.similarities(batch) / self.temperature
-        masks = as_masks(pairs, logits.shape)
-        every = (masks.positive | masks.negative).logical_not()
-        surprise = logits.masked_fill(every, FLOOR).logsumexp(dim=1, keepdim=True) - logits
-        count = masks.positive.sum(dim=1)
-        means = surprise.masked_fill(~masks.positive, 0.0).sum(dim=1) / count.clamp_min(1)
-        return means.sum() / (count > 0).sum().clamp_min(1)
+        return terms[:, 0].sum() / terms[:, 1].sum().clamp_min(1)
 
 
-class NCA(PairLoss):
+class NCA(RowPairLoss):
     """Neighbourhood components analysis: the chance to draw a neighbour of one's own class.
 
     ::
@@ -145,13 +148,15 @@ class NCA(PairLoss):
         super().__init__(level=level, normalize=normalize, distance=distance)
         self.scale = above_zero("NCA", "scale", scale)
 
-    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
+    def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
+        """Of each query, its surprise and whether it has a positive."""
+        logits = self.scale * matrix
+        positive = is_above(pairs.positive)
+        every = is_above(pairs.positive + pairs.negative)
+        exists = is_above(positive.sum(dim=1))
+        surprise = log_sum(logits, every, 1) - log_sum(logits, positive, 1)
+        return torch.stack([surprise * exists, exists], dim=1)
+
+    def total(self, terms: Tensor) -> Tensor:
         """See the class."""
-        logits = self.scale * self.similarities(batch)
-        masks = as_masks(pairs, logits.shape)
-        every = masks.positive | masks.negative
-        all_of, own = (
-            logits.masked_fill(~mask, FLOOR).logsumexp(dim=1) for mask in (every, masks.positive)
-        )
-        exists = masks.positive.any(dim=1)
-        return torch.where(exists, all_of - own, 0.0).sum() / exists.sum().clamp_min(1)
+        return terms[:, 0].sum() / terms[:, 1].sum().clamp_min(1)

@@ -8,7 +8,15 @@ from torch import Tensor
 from lookalike.losses.arguments import between, positive
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import FLOOR
-from lookalike.losses.pairs import Every, Mined, PairLoss, as_masks
+from lookalike.losses.pairs import (
+    Every,
+    Mined,
+    PairLoss,
+    RowPairLoss,
+    Shares,
+    as_masks,
+    is_above,
+)
 from lookalike.ops.distances import Distance
 
 
@@ -69,7 +77,7 @@ class LiftedStructure(PairLoss):
         return terms.masked_fill(~masks.positive, 0.0).sum() / masks.positive.sum().clamp_min(1)
 
 
-class RankedList(PairLoss):
+class RankedList(RowPairLoss):
     """Ranked list loss: positives into a ball, negatives out of a larger one.
 
     ::
@@ -119,19 +127,22 @@ class RankedList(PairLoss):
         self.T_p = between("RankedList", "T_p", T_p, 0)
         self.imbalance = between("RankedList", "imbalance", imbalance, 0, 1)
 
-    def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
+    def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
+        """Of each query, its loss."""
+        outside = _weighted_mean(self.margin - self.alpha - matrix, pairs.positive, self.T_p)
+        inside = _weighted_mean(self.alpha + matrix, pairs.negative, self.T_n)
+        return ((1 - self.imbalance) * outside + self.imbalance * inside)[:, None]
+
+    def total(self, terms: Tensor) -> Tensor:
         """See the class."""
-        distances = -self.similarities(batch)
-        masks = as_masks(pairs, distances.shape)
-        outside = _weighted_mean(distances - self.alpha + self.margin, masks.positive, self.T_p)
-        inside = _weighted_mean(self.alpha - distances, masks.negative, self.T_n)
-        terms = (1 - self.imbalance) * outside + self.imbalance * inside
         return terms.sum() / max(1, len(terms))
 
 
-def _weighted_mean(violations: Tensor, mask: Tensor, sharpness: float) -> Tensor:
-    """``(B,)``: the mean of each row's entries above 0, the larger ones weighing more."""
-    active = mask & (violations.detach() > 0)
-    logits = (sharpness * violations.detach()).masked_fill(~active, -torch.inf)
-    weights = torch.softmax(logits, dim=1).masked_fill(~active, 0.0)
-    return (weights * violations).masked_fill(~active, 0.0).sum(dim=1)
+def _weighted_mean(violations: Tensor, share: Tensor, sharpness: float) -> Tensor:
+    """Of each row, over the pairs above 0; 0 where there is none."""
+    fixed = violations.detach()
+    active = is_above(share) * is_above(fixed)
+    logits = sharpness * (fixed - (fixed * active).amax(dim=1, keepdim=True))
+    weights = logits.clamp_max(0.0).exp() * active
+    least = torch.finfo(weights.dtype).tiny
+    return (weights * violations).sum(dim=1) / weights.sum(dim=1).clamp_min(least)

@@ -24,8 +24,16 @@ def log_one_plus(exponents: Tensor, mask: Tensor, dim: int) -> Tensor:
     >>> log_one_plus(torch.zeros(2, 3), torch.tensor([[True] * 3, [False] * 3]), dim=1)
     tensor([1.3863, 0.0000])
     """
+    return one_plus(log_sum(exponents, mask, dim))
+
+
+def log_sum(exponents: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """ln Σ exp along ``dim`` over a mask: `FLOOR`, with no gradient, where the mask is empty.
+
+    Differentiable once; the arguments of `log_one_plus`.
+    """
     share = mask if mask.is_floating_point() else mask.to(exponents.dtype)
-    return one_plus(_LogSum.apply(exponents, share, dim))  # pyright: ignore[reportArgumentType]
+    return _LogSum.apply(exponents, share, dim)  # pyright: ignore[reportReturnType]
 
 
 class _LogSum(torch.autograd.Function):

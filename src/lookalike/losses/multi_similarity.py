@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lookalike.losses.arguments import between, number, positive
 from lookalike.losses.log_sums import log_one_plus
-from lookalike.losses.pairs import Pairs, RowPairLoss, Shares, above_zero
+from lookalike.losses.pairs import Pairs, RowPairLoss, Shares, is_above
 from lookalike.ops.distances import Distance
 
 
@@ -62,7 +62,7 @@ class MultiSimilarity(RowPairLoss):
 
     def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
         """Of each query, its two soft maxima; a pair that is listed twice counts once."""
-        positive, negative = (above_zero(share) for share in (pairs.positive, pairs.negative))
+        positive, negative = (is_above(share) for share in (pairs.positive, pairs.negative))
         if self.epsilon is not None:
             kept = informative(matrix.detach(), Pairs(positive > 0, negative > 0), self.epsilon)
             positive, negative = kept.positive, kept.negative

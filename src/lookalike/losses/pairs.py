@@ -293,11 +293,11 @@ def as_shares(pairs: Every | Mined, like: Tensor) -> Shares:
 
 def sum_and_active(values: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     """Of each row, the sum of its pairs' values and how many of them are above 0, ``(c,)`` each."""
-    above = above_zero(values) * share
+    above = is_above(values) * share
     return (values * share).sum(dim=1), above.sum(dim=1)
 
 
-def above_zero(values: Tensor, bound: Tensor | float = 0.0) -> Tensor:
+def is_above(values: Tensor, bound: Tensor | float = 0.0) -> Tensor:
     """1 where a value is above a bound, else 0, of the type of the values and without gradient."""
     return torch.gt(values.detach(), bound, out=torch.empty_like(values))
 

@@ -16,8 +16,8 @@ from lookalike.losses.pairs import (
     Pairs,
     RowPairLoss,
     Shares,
-    above_zero,
     as_masks,
+    is_above,
     triplets_of,
 )
 from lookalike.ops.distances import Distance, similarities
@@ -124,7 +124,7 @@ class Triplet(RowPairLoss):
 
     def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:
         """Of each anchor, what all its triplets come to; see `Anchors`."""
-        shares = above_zero(pairs.positive), above_zero(pairs.negative)
+        shares = is_above(pairs.positive), is_above(pairs.negative)
         return torch.stack(all_triplets(matrix, *shares, self.margin), dim=1)
 
     def total(self, terms: Tensor) -> Tensor:
@@ -251,7 +251,7 @@ def _count_few(reach: Tensor, ascending: Tensor, negative: Tensor) -> tuple[Tens
     """How many positives each negative beats ``(c, M)``, and how many beat each ``(c, P)``."""
     beaten, beating = torch.zeros_like(reach), torch.empty_like(ascending)
     for rank, bound in enumerate(ascending.T):
-        beats = above_zero(reach, bound[:, None]).mul_(negative)
+        beats = is_above(reach, bound[:, None]).mul_(negative)
         beating[:, rank] = beats.sum(dim=1)
         beaten += beats
     return beaten, beating
