@@ -3,6 +3,7 @@
     python benchmarks/losses.py                 about eight minutes
     python benchmarks/losses.py --write         also store the tables in benchmarks/results/
     python benchmarks/losses.py --half          only batches half of which are positive
+    python benchmarks/losses.py --every         only every loss, beside another library's
     python benchmarks/losses.py --only SupAP    the speed of some, to look at
 
 One process, one thread, CPU time, medians; floor and candidates take turns. Forward and backward of
@@ -26,6 +27,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import every_loss
 import half_positive
 import torch
 from timing import medians, step, table, two_products
@@ -36,6 +38,7 @@ from lookalike.ops import paths
 DIMENSIONS, PER_CLASS, PER_COARSE = 512, 4, 40
 RESULTS = Path(__file__).parent / "results"
 SUP = {"offset": 1.44}
+EVERY = "Every loss: forward and backward, classes of 4, in its floor; and the peer's in ours"
 OURS = {
     "SmoothAP": lambda: losses.SmoothAP(),
     "SupAP": lambda: losses.SupAP(**SUP),
@@ -209,6 +212,7 @@ def main():
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--only", nargs="+", metavar="LOSS", choices=list(OURS))
     parser.add_argument("--half", action="store_true", help="only batches half positive")
+    parser.add_argument("--every", action="store_true", help="only the table of all losses")
     parser.add_argument("--child", nargs=3, metavar=("LOSS", "SIZE", "PATH"))
     options = parser.parse_args()
     if options.child:
@@ -216,6 +220,9 @@ def main():
         child(name, int(size), path)
         return
     torch.set_num_threads(1)
+    if options.every:
+        report(every(options), "losses", options.write, beside=True)
+        return
     if not options.only:
         half(options.sizes, options.write)
     if options.half:
@@ -230,6 +237,7 @@ def main():
     }
     largest = max(options.sizes)
     parts[f"Memory of one step, {largest} × {DIMENSIONS}"] = memory(largest)
+    parts |= every(options)
     if torch.cuda.is_available():
         parts["On the GPU"] = on_gpu([*options.sizes, 16384])
     report(parts, "losses", options.write)
@@ -245,7 +253,16 @@ def half(sizes, write):
         half_positive.draw(parts, RESULTS / "losses_half_positive.svg")
 
 
-def report(parts, name, write):
+def every(options):
+    sizes = [size for size in options.sizes if size != 2048]
+    return {EVERY: every_loss.rows(sizes, options.repeat)}
+
+
+def report(parts, name, write, beside=False):
+    """Print the tables, and store them; ``beside`` those that are stored already."""
+    file = RESULTS / f"{name}.json"
+    if beside and file.is_file():
+        parts = json.loads(file.read_text()) | parts
     text = f"native: {paths.status()[0].reason}; torch {torch.__version__}\n"
     for title, rows in parts.items():
         text += f"\n{title}\n\n{table(rows)}\n"
@@ -253,7 +270,7 @@ def report(parts, name, write):
     if write:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.md").write_text(text)
-        (RESULTS / f"{name}.json").write_text(json.dumps(parts, indent=1) + "\n")
+        file.write_text(json.dumps(parts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
