@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ import reference_metrics as reference
 from test_landmarks_and_partitions import slow_clustering
 
 from lookalike.errors import ConfigError
-from lookalike.metrics import catalogue, evaluate, explain, names
+from lookalike.metrics import catalogue, definitions, evaluate, explain, names
 from lookalike.metrics.definitions import parse
+from lookalike.metrics.plain_words import PLAIN
 
 
 def test_every_value_of_a_report_is_explained():
@@ -95,3 +97,45 @@ def test_explaining_does_not_import_torch():
     code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def ranked(right: list[int], places: int = 8):
+    """A query and a gallery in which the right images stand at these places, from 1."""
+    angles = np.concatenate([[0.0], 0.1 + 0.05 * np.arange(places)])
+    labels = np.array([0, *(0 if place in right else 1 for place in range(1, places + 1))])
+    x = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return x[:1], labels[:1], x[1:], labels[1:]
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "value"),
+    [
+        ("mean_average_precision", [1, 4], 0.75),
+        ("mean_average_precision_at_r", [1, 2], 1.0),
+        ("mean_average_precision_at_r", [2, 5], 0.25),
+        ("mean_average_precision_at_10", [1, 11], 0.5),
+        ("mean_reciprocal_rank", [4], 0.25),
+        ("ndcg", [3], 0.5),
+        ("linear_ndcg", [3], 0.5),
+        ("ir_recall_at_1", [1, 2, 3, 4, 5], 0.2),
+        ("mean_inverse_negative_penalty", [1, 2, 6], 0.5),
+        ("h_ap", [1, 4], 0.75),
+        ("asi", [1, 3], 0.75),
+        ("mean_average_precision_trapezoid", [1, 4], (1 + (1 / 3 + 2 / 4) / 2) / 2),
+    ],
+)
+def test_the_examples_of_the_plain_sentences_are_right(name, right, value):
+    x, labels, gallery, gallery_labels = ranked(right, places=12)
+    found = evaluate(x, labels, gallery, gallery_labels, metrics=[name])
+    assert found[name] == pytest.approx(value)
+    told = explain(name).plain
+    assert f"{value:.2f}".rstrip("0").rstrip(".") in told or f"1/{1 / value:.0f}" in told
+
+
+def test_every_definition_begins_with_a_plain_sentence_and_an_example():
+    every = [d for family in definitions._KINDS.values() for d in family]
+    assert {d.name for d in every} == set(PLAIN)
+    for d in every:
+        assert len(d.plain) < 200 and re.search(r"\d", d.plain), d.name
+        assert str(d).splitlines()[1].strip() == d.plain
+        assert d.told.splitlines()[1] == f"Formula: {d.words} ({d.protocol})"

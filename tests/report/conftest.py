@@ -72,7 +72,10 @@ def section(pictures: list[np.ndarray]) -> EvaluationSection:
     return EvaluationSection(
         split="test",
         values=values,
-        definitions={"recall_at_1": "the share of queries & <so on>", HOSTILE: HOSTILE},
+        definitions={
+            "recall_at_1": "the share of queries & <so on>\nFormula: 1 if a hit & <so on>",
+            HOSTILE: HOSTILE,
+        },
         intervals={"recall_at_1": (0.789, 0.834), "mean_average_precision": None},
         interval_note="95 % bootstrap over queries",
         counts={"queries": 24, "classes": 4},

@@ -209,7 +209,7 @@ def _report(
 ) -> ComparisonReport:
     made = environment()
     shown = {d.metric for run in runs for d in run.differences}
-    words = {name: d.words for name, d in first.report.definitions.items() if name in shown}
+    words = {name: d.told for name, d in first.report.definitions.items() if name in shown}
     return ComparisonReport(
         baseline=baseline,
         split=first.split,

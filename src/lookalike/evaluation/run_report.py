@@ -131,8 +131,8 @@ def mean_sections(measured: Sequence[SplitResult], c: EvaluationConfig) -> list[
 
 
 def _words(report: RetrievalReport) -> dict[str, str]:
-    """Each figure in words, with where it comes from."""
-    return {name: f"{d.words} ({d.protocol})" for name, d in report.definitions.items()}
+    """Each figure in plain words and as a formula, with where it comes from."""
+    return {name: d.told for name, d in report.definitions.items()}
 
 
 def _contract(one: SplitResult) -> list[str]:

@@ -102,7 +102,7 @@ def _optimizers() -> list[tuple[str, str]]:
 def _metrics() -> list[tuple[str, str]]:
     from lookalike.metrics import definitions
 
-    return [(name, definitions.explain(name).words) for name in definitions.names()]
+    return [(name, definitions.explain(name).plain) for name in definitions.names()]
 
 
 def _first_line(thing: object) -> str:

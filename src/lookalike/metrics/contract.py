@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FORMULA = "\nFormula: "  # parts the plain sentence of a definition from what is exact
 TIES = {
     "stable": "equal scores rank by rising gallery index",
     "optimistic": "among equal scores the more relevant item ranks first",
@@ -31,6 +32,7 @@ class Definition:
         graded: whether all label columns count at once (then it has no level).
         pooled: whether the value is that of all queries together and no mean over queries.
         special: whether it belongs to one protocol and is measured only where it is named.
+        plain: what it says, in a plain sentence with a small example.
     """
 
     name: str
@@ -42,6 +44,13 @@ class Definition:
     graded: bool = False
     pooled: bool = False
     special: bool = False
+    plain: str = ""
+
+    @property
+    def told(self) -> str:
+        """The plain sentence, and on a line of its own the formula with its source."""
+        formula = f"{self.words} ({self.protocol})"
+        return f"{self.plain}{FORMULA}{formula}" if self.plain else formula
 
     @property
     def takes_k(self) -> bool:
@@ -51,6 +60,7 @@ class Definition:
     def __str__(self) -> str:
         lines = [
             self.name,
+            *([f"  {self.plain}"] if self.plain else []),
             f"  value      {self.words}",
             f"  ties       {self.ties}",
             f"  empty      {self.empty}",
@@ -63,6 +73,7 @@ class Definition:
     def to_dict(self) -> dict[str, str]:
         """What a report stores beside the number."""
         return {
+            "plain": self.plain,
             "words": self.words,
             "ties": self.ties,
             "empty": self.empty,

@@ -10,6 +10,7 @@ from lookalike.calls import named_arguments
 from lookalike.errors import ConfigError, suggest
 from lookalike.metrics.catalogue import CLUSTERING, LANDMARKS, RETRIEVAL, VERIFICATION
 from lookalike.metrics.contract import EMPTY, TIES, Definition
+from lookalike.metrics.plain_words import PLAIN
 
 __all__ = [
     "EMPTY",
@@ -27,8 +28,15 @@ __all__ = [
 
 # Graded metrics that also have a value for one level alone.
 _BINARY = ("ndcg", "ndcg_at_{k}", "linear_ndcg", "linear_ndcg_at_{k}", "asi")
-_KINDS = {"retrieval": RETRIEVAL, "clustering": CLUSTERING, "landmarks": LANDMARKS}
-_KINDS |= {"verification": VERIFICATION}
+_KINDS = {
+    kind: tuple(replace(d, plain=PLAIN[d.name]) for d in family)
+    for kind, family in {
+        "retrieval": RETRIEVAL,
+        "clustering": CLUSTERING,
+        "landmarks": LANDMARKS,
+        "verification": VERIFICATION,
+    }.items()
+}
 _BY_NAME = {d.name: d for family in _KINDS.values() for d in family}
 _ELSEWHERE = {
     "verification": "judges pairs; call metrics.verification(query, labels)",
@@ -104,6 +112,7 @@ def fill(definition: Definition, request: Request) -> Definition:
         definition,
         name=request.name,
         words=words,
+        plain=put(definition.plain),
         aliases=tuple(put(alias) for alias in definition.aliases),
     )
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lookalike.metrics.contract import FORMULA
 from lookalike.report.figures import metric_title, split_level
 
 Words = Mapping[str, str]
@@ -24,6 +25,16 @@ class Meaning:
     title: str
     name: str
     words: str
+
+    @property
+    def plain(self) -> str:
+        """The plain sentence; all where there is no formula beside it."""
+        return self.words.partition(FORMULA)[0]
+
+    @property
+    def formula(self) -> str:
+        """The exact definition; empty where it is all there is."""
+        return self.words.partition(FORMULA)[2]
 
 
 def meanings(definitions: Words) -> list[Meaning]:

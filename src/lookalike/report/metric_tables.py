@@ -261,7 +261,9 @@ def _with_definitions(table: ReportTable, sections: Sequence[EvaluationSection])
     from rich.console import Group
 
     found, legend = definitions_of(sections)
-    rows = [TableRow([meaning.title, Cell(meaning.words)]) for meaning in found]
+    rows = [TableRow([meaning.title, Cell(meaning.plain)]) for meaning in found]
+    if any(meaning.formula for meaning in found):
+        rows.append(TableRow(["", "Formulas and sources: lookalike explain METRIC"]))
     rows += [TableRow(["", legend])] if legend else []
     if not rows:
         return Group(table)

@@ -96,7 +96,7 @@ class TrainingResult:
         return ReportTable(
             columns=[Column("metric", numeric=False), Column("value")],
             rows=[
-                TableRow([Cell(name, tip=explain(name).words), f"{value:.4f}"])
+                TableRow([Cell(name, tip=explain(name).plain), f"{value:.4f}"])
                 for name, value in self.metrics.items()
             ],
             caption=f"{self.folder}, {self._main_split() or 'not evaluated'}",

@@ -152,6 +152,6 @@ def _collected(base: Path, seeds: Sequence[int]) -> SeedsReport:
         seeds=seeds,
         runs=[_run(base, seed).name for seed in seeds],
         splits=splits,
-        definitions={n: explain(n).words for rows in splits.values() for n in rows},
+        definitions={n: explain(n).told for rows in splits.values() for n in rows},
         command=environment()["command"],
     )
