@@ -144,6 +144,10 @@ def start() -> None:
         import stand_in
 
         stand_in.start()
+    # Values are compared with the CPU's, and runs with themselves: by itself cuDNN rounds the
+    # factors of convolutions, and adds up their gradients in whatever order is fastest.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
     moving_modules(target)
     OnDevice(target).__enter__()
     from_numpy, assert_close = torch.from_numpy, torch.testing.assert_close
