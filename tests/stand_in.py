@@ -101,11 +101,6 @@ class StandIn(TorchDispatchMode):
 
 
 def run(func: Any, args: tuple, kwargs: dict) -> Any:
-    if torch.is_inference_mode_enabled():  # nothing has taken composite operations apart
-        with StandIn():
-            result = func.decompose(*args, **kwargs)
-        if result is not NotImplemented:
-            return result
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
     is_there = any(isinstance(x, StandInTensor) for x in tensors)
     refuse_mixtures(func, args, kwargs, tensors)
@@ -157,7 +152,11 @@ def start() -> None:
     def autocast(self, device_type, *args, **kwargs):
         made(self, "cpu" if device_type == "meta" else device_type, *args, **kwargs)
 
+    def inference_mode(mode=True):  # its tensors skip what tells this device apart
+        return torch.set_grad_enabled(not mode and torch.is_grad_enabled())
+
     torch.autocast.__init__ = autocast
+    torch.inference_mode = inference_mode
     torch.Generator = Generator
     torch.__future__.set_swap_module_params_on_conversion(True)  # a wrapper is no .data of a tensor
     torch.serialization.add_safe_globals([rebuilt])

@@ -16,6 +16,7 @@ from lookalike.discover.neighbours import nearest_neighbours, unit
 from lookalike.discover.traits import TRAITS, edge_traits
 from lookalike.errors import ConfigError
 from lookalike.metrics import clustering
+from on_device import device
 
 
 def blobs(classes, each, *, width=32, noise=0.4, seed=0):
@@ -55,11 +56,11 @@ def test_traits_are_what_the_words_say(monkeypatch):
     x = np.concatenate([x, unit(-x.mean(axis=0, keepdims=True))])
     graph = knn_graph(nearest_neighbours(x, 5))
     assert len(graph.source) == 4 * (len(x) - 1)
-    found = edge_traits(graph, torch.from_numpy(x)).numpy()
+    found = edge_traits(graph.to(device()), torch.from_numpy(x)).numpy()
     assert found.shape == (len(graph.source), TRAITS)
     np.testing.assert_allclose(found, traits_by_hand(graph, x), atol=1e-6)
     turned, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))
-    again = edge_traits(graph, torch.from_numpy(np.float32(x @ turned))).numpy()
+    again = edge_traits(graph.to(device()), torch.from_numpy(np.float32(x @ turned))).numpy()
     np.testing.assert_allclose(found, again, atol=1e-5)
 
 

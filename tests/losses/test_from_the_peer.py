@@ -141,7 +141,7 @@ def test_their_trainer_trains_on_ours(loss):
         {"metric_loss": loss},
         torch.utils.data.TensorDataset(x, y),
         mining_funcs=mining,
-        sampler=samplers.MPerClassSampler(y, 4, batch_size=20, length_before_new_iter=40),
+        sampler=samplers.MPerClassSampler(y.cpu(), 4, batch_size=20, length_before_new_iter=40),
         dataloader_num_workers=0,
         data_device=device(),
     )

@@ -64,4 +64,4 @@ class Arriving:
         """The tensor on the host."""
         if self._there is not None:
             self._there.synchronize()
-        return self._host
+        return self._host.cpu()
