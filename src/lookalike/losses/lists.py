@@ -7,17 +7,18 @@ from torch import Tensor
 
 from lookalike.losses.arguments import between, positive
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.log_sums import FLOOR
+from lookalike.losses.log_sums import log_sum
 from lookalike.losses.pairs import (
     Every,
     Mined,
     PairLoss,
     RowPairLoss,
     Shares,
-    as_masks,
+    as_shares,
     is_above,
 )
 from lookalike.ops.distances import Distance
+from lookalike.ops.row_terms import row_terms
 
 
 class LiftedStructure(PairLoss):
@@ -63,18 +64,38 @@ class LiftedStructure(PairLoss):
         self.pos_margin = between("LiftedStructure", "pos_margin", pos_margin, 0)
 
     def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
-        """See the class."""
-        distances = -self.similarities(batch)
-        masks = as_masks(pairs, distances.shape)
-        away = (self.neg_margin - distances).masked_fill(~masks.negative, FLOOR).logsumexp(dim=1)
-        near = away[:, None]
-        if batch.is_self:
-            near = torch.logaddexp(near, away[None, :])
-        terms = (near + distances - self.pos_margin).relu().square() / 2
-        if isinstance(pairs, Mined):  # a pair that is listed twice counts twice
-            terms = terms.expand_as(distances)[pairs.indices[:2]]
-            return terms.sum() / max(1, len(terms))
-        return terms.masked_fill(~masks.positive, 0.0).sum() / masks.positive.sum().clamp_min(1)
+        """In two sweeps: a positive pair needs the negatives of both of its images."""
+        if isinstance(pairs, Mined) or not isinstance(self.distance, str):
+            distances = -self.similarities(batch)
+            share = as_shares(pairs, distances)
+            away = self._away(distances, share)
+            return _mean(self._terms(distances, share, away, away if batch.is_self else None))
+        reference = None if batch.reference is batch.query else batch.reference
+        sides = self.sides(batch)
+
+        def of_negatives(scores: Tensor, part: slice, *sides: Tensor) -> Tensor:
+            distances = -self.of_products(batch, scores, *sides)
+            return self._away(distances, pairs.shares(part, scores))[:, None]
+
+        def of_positives(scores: Tensor, part: slice, *sides: Tensor) -> Tensor:
+            *others, near, far = sides
+            distances = -self.of_products(batch, scores, *others)
+            far = far if batch.is_self else None
+            return self._terms(distances, pairs.shares(part, scores), near, far)
+
+        away = row_terms(batch.query, reference, of_negatives, sides)[:, 0]
+        theirs = away if batch.is_self else away.new_zeros(len(batch.reference))
+        return _mean(row_terms(batch.query, reference, of_positives, (*sides, away, theirs)))
+
+    def _away(self, distances: Tensor, share: Shares) -> Tensor:
+        """``(c,)``, how near the negatives of each query are."""
+        return log_sum(self.neg_margin - distances, is_above(share.negative), 1)
+
+    def _terms(self, distances: Tensor, share: Shares, near: Tensor, far: Tensor | None) -> Tensor:
+        """Of each query, its positives' sum and their number; a pair listed twice counts twice."""
+        both = near[:, None] if far is None else torch.logaddexp(near[:, None], far[None, :])
+        terms = (both + distances - self.pos_margin).relu().square() / 2 * share.positive
+        return torch.stack([terms.sum(dim=1), share.positive.sum(dim=1)], dim=1)
 
 
 class RankedList(RowPairLoss):
@@ -136,6 +157,11 @@ class RankedList(RowPairLoss):
     def total(self, terms: Tensor) -> Tensor:
         """See the class."""
         return terms.sum() / max(1, len(terms))
+
+
+def _mean(terms: Tensor) -> Tensor:
+    """Of sums and counts ``(B, 2)``, 0 where nothing was counted."""
+    return terms[:, 0].sum() / terms[:, 1].sum().clamp_min(1)
 
 
 def _weighted_mean(violations: Tensor, share: Tensor, sharpness: float) -> Tensor:

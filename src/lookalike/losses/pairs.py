@@ -330,7 +330,20 @@ class PairLoss(NamedArguments, nn.Module, ABC):
 
     def similarities(self, batch: Pairing) -> Tensor:
         """``(B, M)``, larger for nearer."""
+        if isinstance(self.distance, str):
+            products = batch.query @ batch.reference.T
+            return self.of_products(batch, products, *self.sides(batch))
         return similarities(self.distance, batch.query, batch.reference)
+
+    def sides(self, batch: Pairing) -> Sides:
+        """What the matrix needs beside products: of the queries, and of the references."""
+        assert isinstance(self.distance, str)
+        return lengths(self.distance, batch.query, batch.reference)
+
+    def of_products(self, batch: Pairing, products: Tensor, *sides: Tensor) -> Tensor:
+        """The entries of the matrix from the products of some rows."""
+        assert isinstance(self.distance, str)
+        return of_products(self.distance, products, *sides)
 
     def forward(
         self,
@@ -380,23 +393,6 @@ class RowPairLoss(PairLoss):
 
         reference = None if batch.reference is batch.query else batch.reference
         return self.total(row_terms(batch.query, reference, terms, self.sides(batch)))
-
-    def similarities(self, batch: Pairing) -> Tensor:
-        """``(B, M)``, larger for nearer."""
-        if isinstance(self.distance, str):
-            products = batch.query @ batch.reference.T
-            return self.of_products(batch, products, *self.sides(batch))
-        return super().similarities(batch)
-
-    def sides(self, batch: Pairing) -> Sides:
-        """What the matrix needs beside products: of the queries, and of the references."""
-        assert isinstance(self.distance, str)
-        return lengths(self.distance, batch.query, batch.reference)
-
-    def of_products(self, batch: Pairing, products: Tensor, *sides: Tensor) -> Tensor:
-        """The entries of the matrix from the products of some rows."""
-        assert isinstance(self.distance, str)
-        return of_products(self.distance, products, *sides)
 
     @abstractmethod
     def terms(self, matrix: Tensor, pairs: Shares) -> Tensor:

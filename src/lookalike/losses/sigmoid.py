@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from lookalike.losses.arguments import number, positive
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.pairs import Every, Mined, PairLoss, as_shares
+from lookalike.ops.row_terms import row_terms
 
 
 class PairwiseSigmoid(PairLoss):
@@ -53,8 +54,22 @@ class PairwiseSigmoid(PairLoss):
 
     def value(self, batch: Pairing, pairs: Every | Mined) -> Tensor:
         """See the class."""
-        scores = self.similarities(batch)
-        logits = self.log_scale.to(scores.dtype).exp() * scores + self.bias.to(scores.dtype)
-        count = as_shares(pairs, scores)
-        terms = F.softplus(-logits) * count.positive + F.softplus(logits) * count.negative
-        return terms.sum() / max(1, len(scores))
+        scale, bias = (p.to(batch.query.dtype) for p in (self.log_scale.exp(), self.bias))
+
+        def terms(scores: Tensor, part: slice, *sides: Tensor) -> Tensor:
+            bias, scale = sides
+            share = (
+                as_shares(pairs, scores) if isinstance(pairs, Mined) else pairs.shares(part, scores)
+            )
+            logits = scale * scores + bias[:, None]
+            # ln(1 + e^z) = z + ln(1 + e^-z): one soft step for both kinds.
+            found = (
+                F.softplus(-logits) * (share.positive + share.negative) + logits * share.negative
+            )
+            return found.sum(dim=1, keepdim=True)
+
+        count, width = len(batch.query), len(batch.reference)
+        reference = None if batch.reference is batch.query else batch.reference
+        chunk = max(1, count) if isinstance(pairs, Mined) else None
+        sides = bias.expand(count), scale.expand(width)
+        return row_terms(batch.query, reference, terms, sides, chunk).sum() / max(1, count)

@@ -8,6 +8,7 @@ with the gradient of what the sums were joined to.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -17,8 +18,8 @@ from torch.autograd.function import once_differentiable
 from lookalike.ops.row_losses import add_transpose_
 from lookalike.ops.sizes import sizes
 
-# ``(B,)`` and ``(M,)``, or nothing.
-Sides = tuple[Tensor, Tensor] | tuple[()]
+# ``(B,)`` and ``(M,)``, and perhaps again; or nothing.
+Sides = tuple[Tensor, ...]
 
 
 class RowTerms(Protocol):
@@ -30,7 +31,7 @@ class RowTerms(Protocol):
         Args:
             scores: dot products, to be left as they are.
             part: which queries.
-            sides: ``(c,)`` of these queries and ``(M,)`` of the references, where there are such.
+            sides: in turns ``(c,)`` of these queries and ``(M,)`` of the references.
         """
         ...
 
@@ -48,7 +49,8 @@ def row_terms(
         query: ``(B, D)``.
         reference: ``(M, D)``, or None for the queries themselves.
         terms: see `RowTerms`.
-        sides: ``(B,)`` and ``(M,)`` that the terms take beside the scores, such as squared lengths.
+        sides: in turns ``(B,)`` and ``(M,)`` that the terms take beside the scores, such as squared
+            lengths.
         chunk: queries at a time; None picks a size.
 
     Returns:
@@ -167,9 +169,9 @@ def _scores(whole: Tensor | None, query: Tensor, reference: Tensor, part: slice)
     return query[part] @ reference.T if whole is None else whole[part]
 
 
-def _of(sides: Any, part: slice) -> list[Tensor]:
+def _of(sides: Sequence[Tensor], part: slice) -> list[Tensor]:
     """What of the sides belongs to some rows: theirs, and all of the references'."""
-    return [sides[0][part], sides[1]] if len(sides) else []
+    return [side if number % 2 else side[part] for number, side in enumerate(sides)]
 
 
 def _parts(count: int, rows: int) -> list[slice]:
