@@ -22,23 +22,33 @@ from lookalike.ops.steps import Step
 
 # From so many pivots on they pay, against the pairwise kernels of the same face; measured by
 # `benchmarks/losses.py --crossing` for the CPU, estimated for CUDA.
-MANY = {"native": 32, "cpu": 192, "cuda": 512}
-MANY_PAIRS = {"native": 96, "cpu": 384, "cuda": 512}
+MANY = {"native": 32, "cpu": 192, "cuda": 512, "triton": 256}
+# Pairs that a GPU only compares are met one by one up to many more.
+MANY_PAIRS = {"native": 96, "cpu": 384, "cuda": 512, "triton": 1024, "triton, compared": 4096}
 
 
 def many(scores: Tensor) -> int:
     """From how many pivots on the sums of this room pay, against scores like these."""
-    return _of_device(MANY, scores)
+    return MANY[_face(scores)]
 
 
-def many_pairs(pivots: Tensor) -> int:
-    """The same for pairs of pivots."""
-    return _of_device(MANY_PAIRS, pivots)
+def many_pairs(pivots: Tensor, has_slope: bool = True) -> int:
+    """The same for pairs of pivots.
+
+    Args:
+        pivots: the pivots.
+        has_slope: whether any of the steps has one; if not, pairs are only compared.
+    """
+    face = _face(pivots)
+    return MANY_PAIRS[face if has_slope or face != "triton" else "triton, compared"]
 
 
-def _of_device(table: dict[str, int], scores: Tensor) -> int:
-    kind = "native" if native_kernels.suits(scores) else scores.device.type
-    return table.get(kind, table["cuda"])  # other accelerators: as CUDA
+def _face(like: Tensor) -> str:
+    if native_kernels.suits(like):
+        return "native"
+    if paths.triton_suits(like):
+        return "triton"
+    return "cpu" if like.device.type == "cpu" else "cuda"  # other accelerators: as CUDA
 
 
 @dataclass(frozen=True)
@@ -46,16 +56,20 @@ class Points:
     """Points of ``c`` rows in falling order.
 
     Attributes:
-        x: ``(c, N)``, finite.
-        weight: ``(c, N)`` float64; 0 for a point that does not count.
+        x: ``(c, N)``, finite; for Triton ``-inf`` where a point does not count.
+        weight: ``(c, N)`` float64; 0 for a point that does not count. For Triton float32, or None
+            where all that count weigh 1.
     """
 
     x: Tensor
-    weight: Tensor
+    weight: Tensor | None
 
     @classmethod
     def of(cls, x: Tensor, weight: Tensor | None = None) -> Points:
         """Points in any order; those at infinity do not count."""
+        if paths.triton_suits(x):
+            x, order = x.sort(dim=1, descending=True)
+            return cls(x, None if weight is None else weight.float().gather(1, order))
         real = torch.isfinite(x)
         weight = real.double() if weight is None else weight.double() * real
         # Somewhere among the others: no range of cells grows by it.
@@ -63,9 +77,12 @@ class Points:
         x, order = x.sort(dim=1, descending=True)
         return cls(x, weight.gather(1, order))
 
-    def rows(self, part: slice) -> Points:
-        """A few rows."""
-        return Points(self.x[part], self.weight[part])
+    def rows(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Points and weights of a few rows, in plain torch."""
+        x = self.x[part]
+        real = torch.isfinite(x)
+        weight = real.double() if self.weight is None else self.weight[part].double() * real
+        return torch.where(real, x, _anywhere(x, real)), weight
 
 
 def line_sums(points: Points, targets: Tensor, step: Step, is_slope: bool = False) -> Tensor:
@@ -78,13 +95,19 @@ def line_sums(points: Points, targets: Tensor, step: Step, is_slope: bool = Fals
         is_slope: sum the derivative.
 
     Returns:
-        ``(c, P)`` float64.
+        ``(c, P)`` float64; by Triton float32.
 
     >>> from lookalike.ops.steps import Heaviside
     >>> points = Points.of(torch.tensor([[0.9, 0.5, 0.7]]))
     >>> line_sums(points, torch.tensor([[0.6]]), Heaviside()).tolist()
     [[2.0]]
     """
+    if paths.triton_suits(points.x) and points.x.shape[1] and targets.numel():
+        found = import_module("lookalike.ops.triton_lines").line_sums(
+            points.x, points.weight, targets, step, is_slope
+        )
+        if found is not None:
+            return found
     real = torch.isfinite(targets)
     targets = torch.where(real, targets, _anywhere(targets, real))
     targets, order = targets.sort(dim=1, descending=True)
@@ -93,16 +116,16 @@ def line_sums(points: Points, targets: Tensor, step: Step, is_slope: bool = Fals
         return sums
     scheme = plan(step, is_slope, DOUBLE if targets.dtype == torch.float64 else SINGLE)
     for part in _groups(points.x, targets):
-        few, at = points.rows(part), targets[part]
-        weights, scores = _running(few.weight), _running(few.weight * few.x)
+        (x, weight), at = points.rows(part), targets[part]
+        weights, scores = _running(weight), _running(weight * x)
         passed = None
         for cut in scheme.cuts:
-            passed = _passed(few.x, at, cut)
-            weight = weights.gather(1, passed)
-            line = scores.gather(1, passed) - weight * at
-            sums[part] += cut.constant * weight + cut.slope * line
+            passed = _passed(x, at, cut)
+            before = weights.gather(1, passed)
+            line = scores.gather(1, passed) - before * at
+            sums[part] += cut.constant * before + cut.slope * line
         if scheme.curve is not None:
-            sums[part] += _curve_sums(few, at, weights, passed, scheme.curve)
+            sums[part] += _curve_sums((x, weight), at, weights, passed, scheme.curve)
     return torch.empty_like(sums).scatter_(1, order, sums) * real
 
 
@@ -127,8 +150,6 @@ def _running(values: Tensor) -> Tensor:
 
 def _passed(x: Tensor, targets: Tensor, cut: Cut) -> Tensor:
     """``(c, P)``: how many of the falling ``x`` are beyond the cut of each target, by bisection."""
-    if paths.triton_suits(x):
-        return import_module("lookalike.ops.triton_lines").passed(x, targets, cut)
     low = torch.zeros(targets.shape, dtype=torch.long, device=x.device)
     high = low + x.shape[1]
     for _ in range(x.shape[1].bit_length()):
@@ -173,18 +194,22 @@ class Cells:
 
 
 def _curve_sums(
-    points: Points, targets: Tensor, weights: Tensor, passed: Tensor | None, curve: Curve
+    points: tuple[Tensor, Tensor],
+    targets: Tensor,
+    weights: Tensor,
+    passed: Tensor | None,
+    curve: Curve,
 ) -> Tensor:
     """What the curve adds to each of the falling targets; ``passed`` is of the cut that cuts it."""
     width, nodes = curve.width, curve.table.shape[1]
-    x, at = points.x.double(), targets.double()
+    x, at = points[0].double(), targets.double()
     place = torch.floor(x / width)
     cells = Cells.of(place)
     home = torch.floor((at + curve.shift) / width)
     if curve.is_cut and passed is not None:
         home = _mended(home, passed, cells)
     u = (x - (place + 0.5) * width) * (2 / width)
-    running, power = [], points.weight
+    running, power = [], points[1]
     for _ in range(nodes):
         running.append(_running(power))
         power = power * u

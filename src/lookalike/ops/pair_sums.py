@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lookalike.ops import native_kernels
+from lookalike.ops import native_kernels, paths
 from lookalike.ops.line_pairs import line_pair_slopes, line_pair_sums
 from lookalike.ops.line_sums import many_pairs
 from lookalike.ops.steps import Heaviside, Step
@@ -96,15 +98,23 @@ def _shares(weight: Tensor) -> Tensor:
     return share
 
 
+def _kernels(pivots: Tensor) -> ModuleType | None:
+    """The module that meets all pairs of such pivots without a table, or None for plain torch."""
+    if paths.triton_suits(pivots):
+        return import_module("lookalike.ops.triton_pairs")
+    return native_kernels if native_kernels.suits(pivots) else None
+
+
 def _sums(pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairSteps) -> Tensor:
     is_native = native_kernels.suits(pivots)
     with torch.no_grad():
-        if pivots.shape[1] >= many_pairs(pivots):
+        if pivots.shape[1] >= many_pairs(pivots, steps.has_slope(level is not None)):
             by_line = native_kernels.line_pair_sums if is_native else line_pair_sums
             sums = by_line(pivots, weight, level, steps)
             if sums is not None:
                 return sums
-        by_pair = native_kernels.pair_sums if is_native else torch_pair_sums
+        kernels = _kernels(pivots)
+        by_pair = kernels.pair_sums if kernels else torch_pair_sums
         return by_pair(pivots, weight, steps.told_apart(level), steps)
 
 
@@ -112,12 +122,13 @@ def _slopes(
     pivots: Tensor, weight: Tensor, level: Tensor | None, steps: PairSteps, by_sum: Tensor
 ) -> Tensor:
     is_native = native_kernels.suits(pivots)
-    if pivots.shape[1] >= many_pairs(pivots):
+    if pivots.shape[1] >= many_pairs(pivots, has_slope=True):
         by_line = native_kernels.line_pair_slopes if is_native else line_pair_slopes
         slopes = by_line(pivots, weight, level, steps, by_sum)
         if slopes is not None:
             return slopes
-    by_pair = native_kernels.pair_slopes if is_native else torch_pair_slopes
+    kernels = _kernels(pivots)
+    by_pair = kernels.pair_slopes if kernels else torch_pair_slopes
     return by_pair(pivots, weight, steps.told_apart(level), steps, by_sum)
 
 

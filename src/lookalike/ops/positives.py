@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lookalike.ops import native_kernels
 from lookalike.ops.labels import DISTRACTOR
-from lookalike.ops.sizes import ARRAYS, sizes
+from lookalike.ops.sizes import Sizes, sizes
 
 SelfRole = Literal["positive", "competitor", "absent"]
 
@@ -66,10 +66,11 @@ class RowPositives:
             Row numbers and their positives; None, once, when one group holds all rows. Rows without
             positives come as a group of width 0.
         """
-        table = sizes(self.index.device).table
+        room = sizes(self.index.device)
         ordered = np.sort(self.sizes)
         least, most = int(ordered[0]), int(ordered[-1])
-        if least and most <= least + 8 and len(ordered) * _entries(most, many) <= table:
+        is_even = most <= least + 8 or ordered.mean() >= (1 - room.padding) * most
+        if least and is_even and len(ordered) <= _rows(most, many, room):
             yield None, self
             return
         order = torch.argsort(self.count, stable=True)
@@ -79,8 +80,7 @@ class RowPositives:
             limit = 0 if least == 0 else max(2 * least, least + 8)
             stop = int(np.searchsorted(ordered, limit, side="right"))
             if limit:
-                most = int(ordered[stop - 1])
-                stop = min(stop, start + max(1, table // _entries(most, many)))
+                stop = min(stop, start + _rows(int(ordered[stop - 1]), many, room))
             rows, width = order[start:stop], int(ordered[stop - 1])
             index, mask, level = (t[rows, :width] for t in (self.index, self.mask, self.level))
             few = RowPositives(index, mask, level, self.count[rows], ordered[start:stop])
@@ -88,8 +88,11 @@ class RowPositives:
             start = stop
 
 
-def _entries(positives: int, many: float) -> int:
-    return positives * (positives if positives < many else ARRAYS)
+def _rows(positives: int, many: float, room: Sizes) -> int:
+    """How many rows of so many positives make a group."""
+    if positives < many:
+        return max(1, room.table // positives**2)
+    return max(1, room.entries // positives)
 
 
 class Positives:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lookalike.ops import paths
 from lookalike.ops.line_sums import many, many_pairs
 from lookalike.ops.positives import Positives, RowPositives
 from lookalike.ops.ranks import Ranked, Steps
@@ -57,7 +58,9 @@ class RankedRows:
         positives = self.positives.rows(start, stop)
         mixup = None if self.mixup is None else self.mixup[start:stop]
         losses = scores.new_zeros(len(scores))
-        for rows, group in positives.groups(many_pairs(scores)):
+        # Triton makes no table of pairs.
+        tables = 0 if paths.triton_suits(scores) else many_pairs(scores)
+        for rows, group in positives.groups(tables):
             width = group.index.shape[1]
             pairs = width * (width - 1) // 2
             if rows is None:

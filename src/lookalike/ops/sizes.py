@@ -12,10 +12,6 @@ from functools import cache
 
 import torch
 
-ARRAYS = 32
-"""Where there are so many positives that no table of their pairs is made, some dozen arrays with
-an entry for each of them are."""
-
 _GIB = 1 << 30
 
 
@@ -27,6 +23,9 @@ class Sizes:
         resident: bytes of the largest score matrix that is kept whole.
         chunk: bytes of scores ranked at a time, and computed at a time where they stream.
         table: numbers in the ``P × P`` tables of one group of rows.
+        entries: positives of one group where no table of their pairs is made, but some dozen arrays
+            with a number for each.
+        padding: the share of a group's positives that may be padding.
         group: bytes of a group of rows whose points are sorted onto lines.
         tile: bytes of a tile of differences between scores and pivots.
         block: side of the squares in which a matrix meets its transpose.
@@ -35,19 +34,23 @@ class Sizes:
     resident: int
     chunk: int
     table: int
+    entries: int
+    padding: float
     group: int
     tile: int
     block: int
 
-    @property
-    def entries(self) -> int:
-        """Positives, of all rows, that are ranked at a time, where there are many."""
-        return self.table // ARRAYS
-
 
 # Scores of a chunk, a table and a group should stay in the last-level cache, a tile in a core's.
 CPU = Sizes(
-    resident=256 << 20, chunk=8 << 20, table=1 << 22, group=8 << 20, tile=1 << 20, block=512
+    resident=256 << 20,
+    chunk=8 << 20,
+    table=1 << 22,
+    entries=1 << 17,
+    padding=0.0,
+    group=8 << 20,
+    tile=1 << 20,
+    block=512,
 )
 
 
@@ -62,6 +65,8 @@ def of_memory(memory: int) -> Sizes:
         resident=min(4 * _GIB, memory // 16),
         chunk=chunk,
         table=chunk // 16,
+        entries=chunk // 128,
+        padding=0.3,  # to take rows apart copies their scores twice
         group=2 * chunk,
         tile=chunk // 4,
         block=8192,

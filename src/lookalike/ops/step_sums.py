@@ -70,6 +70,10 @@ def step_sums_and_slopes(
         if native_kernels.suits(scores):
             sums, *known = native_kernels.line_sums_and_slopes(scores, pivots, step)
             return sums, Known(*known)
+        if paths.triton_suits(scores):
+            points = Points.of(scores)
+            sums, slopes = (line_sums(points, pivots, step, is_slope) for is_slope in (False, True))
+            return sums.to(scores.dtype), Known(slopes.to(scores.dtype))
     elif paths.triton_suits(scores):
         sums, slopes = _triton().step_sums_and_slopes(scores, pivots, step)
         return sums, Known(slopes)
@@ -99,7 +103,7 @@ def step_slopes_(
                 slopes, order = known.slopes, known.order
             native_kernels.line_slopes_(scores, pivots, weights, order, step)
             return slopes
-        return _line_slopes_(scores, pivots, weights, step)
+        return _line_slopes_(scores, pivots, weights, step, known)
     if paths.triton_suits(scores):
         slopes = (known or Known(_triton().step_sums_and_slopes(scores, pivots, step)[1])).slopes
         _triton().step_slopes_(scores, pivots, weights, step)
@@ -123,8 +127,10 @@ def _triton() -> ModuleType:
     return import_module("lookalike.ops.triton_kernels")
 
 
-def _line_slopes_(scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep) -> Tensor:
-    totals = line_sums(Points.of(scores), pivots, step, is_slope=True)
+def _line_slopes_(
+    scores: Tensor, pivots: Tensor, weights: Tensor, step: SoftStep, known: Known | None
+) -> Tensor:
+    totals = line_sums(Points.of(scores), pivots, step, True) if known is None else known.slopes
     # Seen from the other end: a score is the target of its pivots.
     scores.copy_(line_sums(Points.of(-pivots, weights), -scores, step, is_slope=True))
     return totals.to(scores.dtype)
