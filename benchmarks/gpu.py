@@ -116,7 +116,7 @@ def right(smoke: bool, out: Path, seconds: float):
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    tests = ["tests/ops/test_soft_ranks.py"] if smoke else [f"tests/{room}" for room in ROOMS]
+    tests = ["tests/ops/test_scratch.py"] if smoke else [f"tests/{room}" for room in ROOMS]
     command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider"]
     command += ["--timeout", "60"]
     command += ["-m", "(gpu or not slow) and not soak and not cpu", *tests]
