@@ -1,5 +1,6 @@
-"""The Triton kernels, run by Triton's interpreter on a CPU, against plain torch."""
+"""The Triton kernels against plain torch: compiled on a GPU, elsewhere by Triton's interpreter."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,7 +13,8 @@ from lookalike.ops import paths
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 
 CODE = """
-import math, torch
+import math, os, torch
+torch.set_default_device(os.environ["ON"])
 from lookalike.losses import SmoothAP, SupAP, SupHAP
 from lookalike.ops import paths, step_sums as kernels, triton_kernels
 from lookalike.ops.steps import SoftStep
@@ -58,22 +60,35 @@ for kind in (torch.float32, torch.float64):
     query, gallery = torch.randn(5, 33).to(kind), torch.randn(7, 33).to(kind)
     rows, items = torch.randint(5, (200,)), torch.randint(7, (200,))
     found = exact_ranks_torch.exact_dots(query, gallery, rows, items)
-    exact = exact_scores(*(t.numpy() for t in (query, gallery, rows, items)))
-    assert np.array_equal(found.numpy(), exact)
+    exact = exact_scores(*(t.cpu().numpy() for t in (query, gallery, rows, items)))
+    assert np.array_equal(found.cpu().numpy(), exact)
 for side in (1, 64, 65, 200):
     square = torch.randn(side, side)
     assert torch.equal(triton_kernels.add_transpose_(square.clone()), square + square.T)
+# The search of a line: ties with the cut, more targets than a block has.
+from lookalike.ops import line_sums, triton_lines
+from lookalike.ops.line_plans import Cut
+x = torch.randn(3, 700).mul(8).round().div(8).sort(dim=1, descending=True).values
+x[0, -5:] = -math.inf
+targets = torch.randn(3, 300).mul(8).round().div(8)
+for cut in (Cut(0.125, True, 0, 0), Cut(0.125, False, 0, 0), Cut(0.25, True, 0, 0, 2.0, 0.5)):
+    found = triton_lines.passed(x, targets, cut)
+    y = cut.scale * (x[:, None] - targets[..., None]) + cut.add
+    assert torch.equal(found, (y > cut.at if cut.is_strict else y >= cut.at).sum(dim=2))
 print("ok")
 """
 
 
 @pytest.mark.slow
+@pytest.mark.gpu  # there too
 @needs_triton
-def test_triton_agrees_with_torch(monkeypatch):
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
+def test_triton_agrees_with_torch():
+    on = "cuda" if torch.cuda.is_available() else "cpu"
+    how = {"ON": on} | ({} if on == "cuda" else {"TRITON_INTERPRET": "1"})
     run = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, text=True, timeout=300, check=False
-    )
+        [sys.executable, "-c", CODE], capture_output=True, text=True, timeout=300, check=False,
+        env=os.environ | how,
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.strip() == "ok"
 
@@ -112,6 +127,6 @@ def test_evaluation_on_a_gpu_has_the_bits_of_the_cpu(triton, monkeypatch):
     y = torch.stack([torch.arange(600) // 4, torch.arange(600) // 60], dim=1)
     x = torch.randn(600, 48)
     x[300:330] = x[:30]
-    there, here = evaluate(x.cuda(), y), evaluate(x, y)
+    there, here = evaluate(x.cuda(), y), evaluate(x.cpu(), y.cpu())
     for name in here.values:
         assert there.per_query[name].tobytes() == here.per_query[name].tobytes(), name
