@@ -78,7 +78,8 @@ def test_positives_are_the_equal_labels(data):
                 absent[row, column] = role == "absent"
     positives = Positives(query, other, role, own, candidates)
     scores = torch.zeros(shared.shape)
-    left = positives.leave_out_(scores, 0)
+    positives.leave_out_(scores, 0)
+    left = positives.left(scores, 0)
     assert torch.equal(scores == -torch.inf, absent)
     assert torch.equal(left[:, 0], (~absent).sum(1).float())
     assert positives.exists.tolist() == (shared > 0).any(1).tolist()

@@ -65,16 +65,53 @@ for kind in (torch.float32, torch.float64):
 for side in (1, 64, 65, 200):
     square = torch.randn(side, side)
     assert torch.equal(triton_kernels.add_transpose_(square.clone()), square + square.T)
-# The search of a line: ties with the cut, more targets than a block has.
-from lookalike.ops import line_sums, triton_lines
-from lookalike.ops.line_plans import Cut
-x = torch.randn(3, 700).mul(8).round().div(8).sort(dim=1, descending=True).values
-x[0, -5:] = -math.inf
-targets = torch.randn(3, 300).mul(8).round().div(8)
-for cut in (Cut(0.125, True, 0, 0), Cut(0.125, False, 0, 0), Cut(0.25, True, 0, 0, 2.0, 0.5)):
-    found = triton_lines.passed(x, targets, cut)
-    y = cut.scale * (x[:, None] - targets[..., None]) + cut.add
-    assert torch.equal(found, (y > cut.at if cut.is_strict else y >= cut.at).sum(dim=2))
+# Rows of unit length, one of them too short to be turned.
+from lookalike.losses.inputs import unit_rows
+x = torch.randn(5, 700) * 3
+x[0] *= 1e-20
+back = torch.randn(5, 700)
+one, two = x.clone().requires_grad_(), x.double().requires_grad_()
+for side in (one, two):
+    unit_rows(side, 1e-12).backward(back.to(side.dtype))
+torch.testing.assert_close(one.grad.double(), two.grad, rtol=1e-5, atol=1e-6)
+torch.testing.assert_close(unit_rows(x, 1e-12).double(), unit_rows(x.double(), 1e-12))
+# Pairs, and sums over many positives, against plain torch in float64.
+from lookalike.ops import line_sums, pair_sums, triton_lines, triton_pairs
+from lookalike.ops.steps import Heaviside, LowerBound
+soft, exact = SoftStep.upper_bound(0.1, 100.0, 0.05, 0.5, 1.44), Heaviside()
+bound = LowerBound(25.0, 0.5, 10.0)
+for depth in (1, 5, 70):
+    pivots, weight, by = torch.randn(2, depth) * 0.2, torch.rand(2, depth), torch.randn(2, depth)
+    pivots[:, ::3] = pivots[:, :1].clone()
+    weight[0, -1] = 0
+    for level in (None, torch.randint(1, 4, (2, depth)).float()):
+        for of in ((soft, exact, exact), (exact, exact, bound), (SoftStep(0.1),) * 3):
+            steps = pair_sums.PairSteps(*of)
+            wide = [None if t is None else t.double() for t in (pivots, weight, level, by)]
+            ours = triton_pairs.pair_sums(pivots, weight, level, steps)
+            theirs = pair_sums.torch_pair_sums(*wide[:3], steps)
+            torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
+            ours = triton_pairs.pair_slopes(pivots, weight, level, steps, by)
+            theirs = pair_sums.torch_pair_slopes(*wide[:3], steps, wide[3])
+            torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-4)
+cold = SoftStep.upper_bound(0.01, 100.0, 0.05, 0.5, 1.44)
+
+def plain(*arguments):
+    # By plain torch, which decides ties of float32 numbers in float32 too.
+    kept, paths.triton_suits = paths.triton_suits, lambda scores: False
+    found = line_sums.line_sums(line_sums.Points.of(*arguments[:2]), *arguments[2:])
+    paths.triton_suits = kept
+    return found
+
+for kind, step in ((100, cold), (1e4, SoftStep(0.01)), (100, bound), (100, exact)):
+    x, targets = ((torch.randn(2, n) * 0.1 * kind).round() / kind for n in (40, 9))
+    x[0, :9], targets[1, -2:] = -math.inf, math.inf
+    for weight in (None, torch.rand(2, 40)):
+        points = line_sums.Points.of(x, weight)
+        for is_slope in (False, True):
+            ours = triton_lines.line_sums(points.x, points.weight, targets, step, is_slope)
+            theirs = plain(x, weight, targets, step, is_slope)
+            torch.testing.assert_close(ours.double(), theirs, rtol=2e-6, atol=1e-5)
 print("ok")
 """
 

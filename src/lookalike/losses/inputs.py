@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lookalike.errors import LookalikeError, NumericsError
+from lookalike.ops import paths
 from lookalike.ops.labels import DISTRACTOR, is_absent, label_columns
 
 _FLOOR = 1e-12  # of a norm that is divided by
@@ -140,7 +143,7 @@ def real(loss: str, x: Any, name: str, normalize: bool) -> Tensor:
         floor = max(_FLOOR, torch.finfo(torch.float16).tiny if x.dtype == torch.float16 else 0.0)
         x = x if x.dtype == torch.float64 else x.float()
         # One pass: a sum is finite only if every entry is (or overflows, which is as bad).
-        if not torch.isfinite(x.detach().sum()):
+        if not math.isfinite(float(x.detach().sum())):
             rows = (~torch.isfinite(x.detach())).any(dim=1).nonzero().flatten()[:5].tolist()
             raise NumericsError(
                 f"{loss}: {name} hold NaN or infinity (rows {rows}). Lower the learning rate, "
@@ -194,16 +197,23 @@ def unit_rows(x: Tensor, floor: float = _FLOOR) -> Tensor:
 class _UnitRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, floor: float) -> Tensor:
+        ctx.floor = floor
+        if paths.triton_suits(x):
+            unit, length = import_module("lookalike.ops.triton_rows").unit_rows(x, _FLOOR)
+            ctx.save_for_backward(x, unit, length)
+            return unit
         unit = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp(min=_FLOOR)
         ctx.save_for_backward(x, unit)
-        ctx.floor = floor
         return unit
 
     @staticmethod
     def backward(ctx: Any, *grad_output: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         # From inputs and outputs only, so that autograd can differentiate this once more.
-        x, unit = ctx.saved_tensors
+        x, unit, *length = ctx.saved_tensors
         grad = grad_output[0]
+        if length and not torch.is_grad_enabled():
+            rows = import_module("lookalike.ops.triton_rows")
+            return rows.unit_rows_slope(grad, unit, length[0], ctx.floor), None
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         radial = torch.linalg.vecdot(grad, unit)[:, None]
         length = torch.where(norm >= ctx.floor, norm, torch.inf)

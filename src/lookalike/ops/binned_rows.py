@@ -45,7 +45,8 @@ class BinnedRows:
             torch.sub(1, root, out=scores)
         stop = start + len(scores)
         positives = self.positives.rows(start, stop)
-        left = self.positives.leave_out_(scores, start)
+        self.positives.leave_out_(scores, start)
+        left = self.positives.left(scores, start)
         own = scores.gather(1, positives.index)
         every = histogram(scores, self.bins)
         # What is absent lies beyond the last bin and was counted there.

@@ -49,7 +49,8 @@ class BlackboxRows:
     def __call__(self, scores: Tensor, start: int, weights: Tensor | None) -> Tensor:
         """The loss of each row, 0 where there is no positive."""
         stop = start + len(scores)
-        items = self.positives.leave_out_(scores, start)
+        self.positives.leave_out_(scores, start)
+        items = self.positives.left(scores, start)
         noise = None if self.noise is None else self.noise[start:stop]
         losses = scores.new_zeros(len(scores))
         for rows, group in self.positives.rows(start, stop).groups():

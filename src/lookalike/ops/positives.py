@@ -37,6 +37,11 @@ class RowPositives:
     count: Tensor
     sizes: np.ndarray
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no padding."""
+        return bool((self.sizes == self.index.shape[1]).all())
+
     def take_falling_(self, scores: Tensor) -> tuple[Tensor, RowPositives]:
         """Take the scores of the positives out of their rows, where -inf replaces them.
 
@@ -138,7 +143,9 @@ class Positives:
         self.own = own
         pairs = zip(query_labels.T, reference_labels.T, strict=True)
         self._groups = [_Group(*pair) for pair in pairs]
-        counts = torch.stack([group.counts for group in self._groups])
+        counts = self._groups[0].counts[None]
+        if len(self._groups) > 1:
+            counts = torch.stack([group.counts for group in self._groups])
         if candidates is not None:
             found = zip(self.query_codes.T, self.reference_codes, strict=True)
             counts = torch.stack([((q[:, None] == r) & candidates).sum(dim=1) for q, r in found])
@@ -190,21 +197,21 @@ class Positives:
             return self._rows_by_sort(start, stop)
         return self._rows_by_comparison(start, stop)
 
-    def leave_out_(self, scores: Tensor, start: int) -> Tensor:
-        """Write ``-inf`` over the references that are absent, in rows of scores from ``start`` on.
-
-        Returns:
-            ``(c, 1)``, of the scores' type: how many references remain in each row.
-        """
-        stop = start + len(scores)
-        left = scores.new_full((len(scores), 1), scores.shape[1])
+    def leave_out_(self, scores: Tensor, start: int) -> None:
+        """Write ``-inf`` over the references that are absent, in the rows from ``start`` on."""
         if self.candidates is not None:
-            part = self.candidates[start:stop]
-            scores.masked_fill_(~part, -math.inf)
-            left = part.sum(dim=1, keepdim=True).to(scores.dtype)
-        elif self.self_role == "absent" and self.own is not None:
-            left -= (self.own[start:stop, None] >= 0).to(left.dtype)
+            scores.masked_fill_(~self.candidates[start : start + len(scores)], -math.inf)
+        elif self.self_role == "absent":
             self._write_own_(scores, start, -math.inf)
+
+    def left(self, scores: Tensor, start: int) -> Tensor:
+        """``(c, 1)``, of the scores' type: how many references remain in rows from ``start`` on."""
+        part = slice(start, start + len(scores))
+        if self.candidates is not None:
+            return self.candidates[part].sum(dim=1, keepdim=True).to(scores.dtype)
+        left = scores.new_full((len(scores), 1), scores.shape[1])
+        if self.self_role == "absent" and self.own is not None:
+            left -= (self.own[part, None] >= 0).to(left.dtype)
         return left
 
     def _write_own_(self, matrix: Tensor, start: int, value: float) -> None:
@@ -222,15 +229,17 @@ class Positives:
         first, own_place = group.first[start:stop], None if place is None else place[start:stop]
         slot = torch.arange(width, device=count.device)
         mask = slot < count[:, None]
-        level = mask.to(torch.uint8)
+        level = mask.view(torch.uint8)
         if native_kernels.suits(group.order, dtype=torch.long):
             index = native_kernels.sorted_columns(group.order, first, count, own_place, width)
             return RowPositives(index, mask, level, count, sizes)
         at = slot * mask + first[:, None]
         if own_place is not None:
             at += at >= own_place[:, None]
-        # A row without positives may sit at the very end of the sorted labels.
-        index = group.order[at.clamp_(max=len(group.order) - 1)]
+        if not sizes.all():
+            # A row without positives may sit at the very end of the sorted labels.
+            at.clamp_(max=len(group.order) - 1)
+        index = group.order[at]
         return RowPositives(index, mask, level, count, sizes)
 
     def _rows_by_comparison(self, start: int, stop: int) -> RowPositives:

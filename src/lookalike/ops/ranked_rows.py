@@ -57,7 +57,7 @@ class RankedRows:
         self.positives.leave_out_(scores, start)
         positives = self.positives.rows(start, stop)
         mixup = None if self.mixup is None else self.mixup[start:stop]
-        losses = scores.new_zeros(len(scores))
+        losses = None
         # Triton makes no table of pairs.
         tables = 0 if paths.triton_suits(scores) else many_pairs(scores)
         for rows, group in positives.groups(tables):
@@ -67,6 +67,8 @@ class RankedRows:
                 return self._group(
                     scores, group, weights, None if mixup is None else mixup[:, :pairs]
                 )
+            if losses is None:
+                losses = scores.new_zeros(len(scores))
             part = scores[rows]
             if width:
                 losses[rows] = self._group(
@@ -79,7 +81,7 @@ class RankedRows:
                 part.zero_()
             if weights is not None:
                 scores[rows] = part
-        return losses
+        return scores.new_zeros(0) if losses is None else losses
 
     def _group(
         self, scores: Tensor, positives: RowPositives, weights: Tensor | None, mixup: Tensor | None
@@ -96,7 +98,8 @@ class RankedRows:
             if mixup is not None:
                 pivots, mask = mix_positives(own, mask, mixup)
             # A padded pivot is finite among the positives, but must gain nothing from the rest.
-            reach = pivots.detach().masked_fill(~mask, math.inf)
+            is_full = positives.is_full
+            reach = pivots.detach() if is_full else pivots.detach().masked_fill(~mask, math.inf)
             below, known = (
                 (step_sums(scores, reach, self.steps.lower), None)
                 if weights is None
@@ -113,10 +116,10 @@ class RankedRows:
                 losses @ weights, (pivots, below), retain_graph=True, materialize_grads=True
             )
             slopes = step_slopes_(scores, reach, by_below, self.steps.lower, known)
-            by_pivot = by_pivot - by_below * slopes
+            by_pivot = torch.addcmul(by_pivot, by_below, slopes, value=-1)
             if mixup is not None:
                 (by_pivot,) = torch.autograd.grad((pivots * by_pivot).sum(), own)
-        scores.scatter_add_(1, positives.index, by_pivot * positives.mask)
+        scores.scatter_add_(1, positives.index, by_pivot if is_full else by_pivot * positives.mask)
         return losses.detach()
 
 
