@@ -16,8 +16,8 @@ from torch import Tensor
 PIVOTS = 4
 # The product of two float64 numbers is rounded before it is added, as on a CPU.
 _PAIRS: dict[str, Any] = {"block": 128, "enable_fp_fusion": False}
-# A thread keeps 16 pairs of counts in its registers.
-_SHAPE: dict[str, Any] = {"columns": 512, "pivots_at_once": PIVOTS}
+# A thread keeps 8 pairs of counts in its registers.
+_SHAPE: dict[str, Any] = {"columns": 256, "pivots_at_once": PIVOTS}
 
 
 def counts(scores: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
