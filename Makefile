@@ -1,12 +1,13 @@
 # Seven words: setup, demo, test, check, bench, gpu, docs. Each does the set-up it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sanitize bench gpu docs lock clean
+.PHONY: help setup demo test check packages sanitize bench gpu docs lock clean
 SHELL := /bin/sh
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RUN_STAMP := $(VENV)/.installed-to-run
 # make test FAST=1 is the daily tier; CI runs all but the soaks.
 MARKS := $(if $(FAST),not slow and not soak,not soak)
 
@@ -15,9 +16,11 @@ export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@echo "make setup   create .venv and install the locked environment and lookalike into it"
-	@echo "make demo    train, evaluate, report and search on the built-in images"
+	@echo "             (TORCH=cpu: torch's build without CUDA, from its own index)"
+	@echo "make demo    train, evaluate, report and search on the built-in images; installs that alone"
 	@echo "make test    run the test suite (FAST=1: without the slow tests)"
 	@echo "make check   format, lint, types, layers, spelling"
+	@echo "make packages  build the wheel, install it where nothing else is, and serve from there"
 	@echo "make sanitize  run the native kernels' tests under AddressSanitizer and UBSan"
 	@echo "make bench   measure losses, evaluation and engine beside their floors"
 	@echo "make gpu     every check and figure of a GPU, in eight minutes (SMOKE=1: tiny, on the CPU)"
@@ -25,11 +28,18 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml requirements.lock scripts/setup.sh $(wildcard src/lookalike/ops/native/*.cpp src/lookalike/ops/native/*.hpp src/lookalike/ops/native/CMakeLists.txt)
-	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/setup.sh
+NATIVE := $(wildcard src/lookalike/ops/native/*.cpp src/lookalike/ops/native/*.hpp src/lookalike/ops/native/CMakeLists.txt)
+
+$(STAMP): pyproject.toml requirements.lock scripts/setup.sh $(NATIVE)
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" TORCH="$(TORCH)" sh scripts/setup.sh requirements.lock
 	@touch $(STAMP)
 
-demo: setup
+# What trains, evaluates and searches, without what tests, documents, exports and serves.
+$(RUN_STAMP): pyproject.toml requirements-run.lock scripts/setup.sh $(NATIVE)
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" TORCH="$(TORCH)" sh scripts/setup.sh requirements-run.lock
+	@touch $(RUN_STAMP)
+
+demo: $(if $(wildcard $(STAMP)),setup,$(RUN_STAMP))
 	@$(BIN)/lookalike train recipe=demo run=runs/demo --overwrite
 	@$(BIN)/lookalike index build runs/demo runs/demo/evaluation/test/rows.parquet --out runs/demo/index
 	@$(BIN)/python examples/draw_a_query.py runs/demo/query.png
@@ -52,6 +62,9 @@ check: setup
 	$(BIN)/deptry src
 	$(BIN)/codespell src docs examples benchmarks *.md
 
+packages: setup
+	VENV=$(VENV) sh scripts/packages.sh
+
 sanitize: setup
 	VENV=$(VENV) sh scripts/sanitize.sh
 
@@ -70,6 +83,10 @@ docs: setup
 lock:
 	$(BIN)/uv pip compile pyproject.toml --extra peers --extra serve --extra tune --extra wandb --extra export --extra pgvector --extra qdrant --group dev --group docs --universal \
 	    --generate-hashes --python-version 3.11 --no-header -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group build --constraints requirements.lock --universal \
+	    --generate-hashes --python-version 3.11 --no-header -o requirements-run.lock
+	$(BIN)/uv pip compile --group exported --constraints requirements.lock --universal \
+	    --generate-hashes --python-version 3.11 --no-header -o requirements-serve.lock
 
 clean:
 	rm -rf $(VENV) build site .pytest_cache .ruff_cache .hypothesis

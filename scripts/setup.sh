@@ -1,5 +1,5 @@
 #!/bin/sh
-# Create the virtual environment and install the locked dependencies and lookalike into it.
+# Create the virtual environment and install the dependencies of a lock and lookalike into it.
 set -eu
 PYTHON="${PYTHON:-python3}"
 VENV="${VENV:-.venv}"
@@ -18,7 +18,22 @@ fi
 # uv is pinned like everything else; it installs the rest in parallel and checks every hash.
 "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 UV="$VENV/bin/uv"
-"$UV" pip install --python "$VENV/bin/python" --require-hashes -r requirements.lock
+LOCK="${1:-requirements.lock}"
+case "${TORCH:-}" in
+    "") "$UV" pip install --python "$VENV/bin/python" --require-hashes -r "$LOCK" ;;
+    cpu)
+        # The lock's hashes are those of the package index, whose torch brings CUDA. All else comes by
+        # hash; torch and torchvision of the same versions from torch's own index.
+        awk '/^[^ #]/ { torch = /^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==/ }
+             !torch' "$LOCK" > "$VENV/without-torch.lock"
+        PINS="$(sed -nE 's/^((torch|torchvision)==[^ ]+).*/\1/p' "$LOCK" | tr '\n' ' ')"
+        # shellcheck disable=SC2086
+        "$UV" pip install --python "$VENV/bin/python" --no-deps --torch-backend cpu $PINS ||
+            fail "torch's CPU build cannot be had from its index. Run make setup without TORCH=cpu"
+        "$UV" pip install --python "$VENV/bin/python" --no-deps --require-hashes -r "$VENV/without-torch.lock"
+        ;;
+    *) fail "TORCH=$TORCH: write TORCH=cpu, or leave it out" ;;
+esac
 # The native kernels are built when a C++ compiler is there; without one the pure torch path serves.
 "$UV" pip install --python "$VENV/bin/python" --no-deps --no-build-isolation --editable .
 printf 'setup: done. Try: %s/bin/lookalike --help\n' "$VENV"

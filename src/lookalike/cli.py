@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from lookalike.cli_commands import Command, opens_files, opens_indexes, plain
-from lookalike.errors import LookalikeError, lost_worker, odd_file, printable
+from lookalike.errors import LookalikeError, lacking, lost_worker, odd_file, printable
 from lookalike.jobs import (
     audit,
     cluster,
@@ -120,8 +120,8 @@ def main() -> None:
         _fail(error)
     except BrokenPipeError:
         sys.exit(0)
-    except (OSError, RuntimeError, ValueError) as error:
-        if (said := lost_worker(error) or odd_file(error, sys.argv[1:])) is None:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        if (said := lost_worker(error) or lacking(error) or odd_file(error, sys.argv[1:])) is None:
             raise
         _fail(said)
 

@@ -74,6 +74,23 @@ def lost_worker(error: BaseException) -> DataError | None:
     return dead_worker(str(error).strip().rstrip("."))
 
 
+def lacking(error: BaseException) -> LookalikeError | None:
+    """What to say where a package is not installed; None: the error is another.
+
+    >>> print(lacking(ModuleNotFoundError("No module named 'torch'", name="torch")))
+    torch is not installed here. To have all that lookalike can use: pip install lookalike
+    >>> lacking(ModuleNotFoundError("No module named 'lookalike.x'", name="lookalike.x"))
+    """
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    if error.name.partition(".")[0] == "lookalike":
+        return None
+    return LookalikeError(
+        f"{error.name} is not installed here. To have all that lookalike can use: pip install "
+        "lookalike"
+    )
+
+
 def odd_file(error: BaseException, words: Iterable[str] = ()) -> DataError | None:
     """What to say of a path that the system refuses; None: the error is another.
 

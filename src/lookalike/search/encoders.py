@@ -168,8 +168,13 @@ def open_encoder(path: str | Path, precision: str = "float32") -> Encoder:
                 "exported. Leave the option out."
             )
         return ExportedEncoder(path)
-    from lookalike.models import weights
-
+    try:
+        from lookalike.models import weights
+    except ModuleNotFoundError as error:  # an environment that serves exported models alone
+        raise ModelError(
+            f"{path}: this model needs {error.name}, which is not installed here. Install it, or "
+            "export the model and build the index with that: lookalike export RUN --to onnx"
+        ) from error
     folder = weights.model_folder(path)
     return TorchEncoder(weights.load(folder), weights.read_about(folder), precision)
 
