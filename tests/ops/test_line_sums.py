@@ -130,6 +130,13 @@ def test_single_is_every_pair_in_double_as_closely_as_pair_by_pair(face, name, k
     assert (mixed - parts.sum(1)).abs().max() <= 1e-6 * parts.abs().sum(1).max() + 1e-10
 
 
+def test_points_that_do_not_count_stay_at_the_ends_of_their_line():
+    x = torch.tensor([[math.inf, 3.0, 1.0, -math.inf], [-math.inf] * 4, [2.0, 1.0, 0.0, -1.0]])
+    found, weight = line_sums.Points(x, None).rows(slice(None))
+    assert found.tolist() == [[3.0, 3.0, 1.0, 1.0], [0.0] * 4, [2.0, 1.0, 0.0, -1.0]]
+    assert weight.tolist() == [[0.0, 1.0, 1.0, 0.0], [0.0] * 4, [1.0] * 4]
+
+
 PAIRS = {
     "smooth": PairSteps(STEPS["sigmoid"], STEPS["sigmoid"], STEPS["sigmoid"]),
     "sup": PairSteps(STEPS["published"], Heaviside(), Heaviside()),

@@ -82,7 +82,9 @@ class Points:
         x = self.x[part]
         real = torch.isfinite(x)
         weight = real.double() if self.weight is None else self.weight[part].double() * real
-        return torch.where(real, x, _anywhere(x, real)), weight
+        # They stay where they were sorted to: at either end.
+        least = -_anywhere(-x, real)
+        return torch.where(real, x, torch.where(x == -math.inf, least, _anywhere(x, real))), weight
 
 
 def line_sums(points: Points, targets: Tensor, step: Step, is_slope: bool = False) -> Tensor:

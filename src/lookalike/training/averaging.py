@@ -44,7 +44,7 @@ class Averaged:
 
     def __init__(self, model: nn.Module, c: AverageConfig) -> None:
         self.c = c
-        average = get_ema_multi_avg_fn(c.decay) if c.name == "ema" else None
+        average = get_ema_multi_avg_fn(c.decay) if c.name == "ema" else _swa
         self._averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
         self._averaged.eval()
 
@@ -82,6 +82,19 @@ class Averaged:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` gave."""
         self._averaged.load_state_dict(state)
+
+
+@torch.no_grad()
+def _swa(averaged: Any, current: Any, count: Tensor | int) -> None:
+    """Take members into a mean of ``count``; of whole numbers, such as batch norm's, the last.
+
+    torch's own divides whole numbers, which it refuses to do on CUDA.
+    """
+    for average, value in zip(averaged, current, strict=True):
+        if average.is_floating_point() or average.is_complex():
+            average += (value.to(average.device) - average) / (count + 1)
+        else:
+            average.copy_(value)
 
 
 def check_average(c: AverageConfig) -> None:
