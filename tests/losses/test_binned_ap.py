@@ -8,6 +8,7 @@ from golden_files import assert_close, cases, load, value_and_gradient
 from lookalike.errors import LookalikeError
 from lookalike.losses import FastAP, SoftBinAP
 from lookalike.ops.histograms import Bins, histogram
+from on_device import device
 
 
 @pytest.mark.parametrize("chunk_size", [None, 5])
@@ -86,7 +87,9 @@ def test_soft_bin_ap_is_the_original(kind, ties, distance, number):
     value, gradient = value_and_gradient(loss, case, "x")
     assert_close(value, case["loss"], 0, atol=1e-9)
     x = case["x"]
-    assert_close(tangent(gradient, x), tangent(case["grad"], x), 0, atol=1e-9)
+    # A bin of one item divides by 1e-8: another order of summation shows.
+    atol = 1e-9 if device().type == "cpu" else 1e-7
+    assert_close(tangent(gradient, x), tangent(case["grad"], x), 0, atol=atol)
     loss.reduction = "none"
     each, _ = value_and_gradient(loss, case, "x")
     assert_close(1 - each, case["per_query_ap"], 0, atol=1e-9)

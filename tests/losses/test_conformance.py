@@ -98,11 +98,11 @@ def test_every_loss_conforms(name, given, device):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_row_without_direction_gives_finite_gradients(name, dtype):
+def test_a_row_without_direction_gives_finite_gradients(name, dtype, device):
     """Dead embeddings happen: of zeros, or so small that float16 knows no direction of theirs."""
     torch.manual_seed(0)
     loss = made(name, {})
-    x, labels = Probe(loss).batch()
+    x, labels = Probe(loss, device=device).batch()
     x = x.to(dtype)
     x[3], x[5] = 0, x[5] * 1e-7
     x.requires_grad_()

@@ -12,8 +12,9 @@ from lookalike.ops.line_sums import Points
 from lookalike.ops.pair_sums import PairSteps, pair_sums, torch_pair_slopes, torch_pair_sums
 from lookalike.ops.step_sums import step_slopes_, step_sums
 from lookalike.ops.steps import Heaviside, LowerBound, SoftStep
+from on_device import device
 
-FACES = ["0", *paths._instruction_sets()]
+FACES = ["0", *(paths._instruction_sets() if device().type == "cpu" else ())]
 STEPS = {
     "sigmoid": SoftStep(0.01),
     "published": SoftStep.upper_bound(0.01, 100.0, 0.05, 0.5, 1.44),
@@ -173,6 +174,7 @@ def test_pairs_by_level_are_every_pair(face, name, kind, weigh, monkeypatch):
             assert (leaf.grad - expected).abs().max() < close * expected.abs().max()
 
 
+@pytest.mark.cpu("native kernels")
 @pytest.mark.parametrize("face", FACES)
 def test_weights_that_levels_do_not_tell_are_left_to_every_pair(face, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_NATIVE", face)
@@ -198,6 +200,7 @@ def test_points_at_infinity_do_not_count_and_rows_may_be_empty():
     )
 
 
+@pytest.mark.cpu("native kernels")
 @pytest.mark.skipif(len(FACES) == 1, reason="the native library is not built")
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_score_that_is_no_number_gives_none(value):
@@ -208,6 +211,7 @@ def test_a_score_that_is_no_number_gives_none(value):
     assert torch.isnan(sums[1]).all()
 
 
+@pytest.mark.cpu("native kernels")
 @pytest.mark.skipif(len(FACES) == 1, reason="the native library is not built")
 def test_threads_change_no_bit_of_a_line():
     scores, pivots = rows(64, 4096).float() * 0.3, rows(64, 200).float() * 0.3

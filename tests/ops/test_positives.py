@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lookalike.ops.positives import Positives, RowPositives
 from lookalike.ops.sizes import CPU
+from on_device import device
 
 
 def labels(draw, rows, levels):
@@ -130,7 +131,9 @@ def test_any_scores_come_in_falling_order(values):
     expected, order = values.sort(descending=True, stable=True)
     own, taken = rows.take_falling_(values[None].clone())
     assert torch.equal(own[0], expected)
-    assert torch.equal(taken.index[0], order)
+    if device().type == "cpu":  # elsewhere equal ones come in any order
+        assert torch.equal(taken.index[0], order)
+    assert torch.equal(values[taken.index[0]], expected)
 
 
 def test_groups_hold_every_row_once_with_little_padding():

@@ -12,7 +12,7 @@ from lookalike.ops.sizes import CPU
 
 def softplus_rows(scores, start, weights):
     """A row function of autograd: sum over j of softplus(score + start of the row)."""
-    shift = torch.arange(start, start + len(scores), dtype=scores.dtype)[:, None] / 10
+    shift = torch.arange(start, start + len(scores)).to(scores)[:, None] / 10
     losses = torch.nn.functional.softplus(scores + shift).sum(1)
     if weights is not None:
         scores.copy_(weights[:, None] * torch.sigmoid(scores + shift))

@@ -12,8 +12,9 @@ from lookalike.ops.row_losses import add_transpose_
 from lookalike.ops.step_sums import step_slopes_, step_sums, torch_slopes_, torch_sums
 from lookalike.ops.steps import Heaviside, LowerBound, SoftStep
 from lookalike.ops.tie_counts import count_above, mix_above_
+from on_device import device
 
-FACES = ["0", *(paths._instruction_sets())]
+FACES = ["0", *(paths._instruction_sets() if device().type == "cpu" else ())]
 STEPS = {
     "sigmoid": SoftStep(0.1),
     "joined": SoftStep.upper_bound(0.1, 100.0, 0.05, 0.5, None),
@@ -207,6 +208,7 @@ def test_counts_above_a_pivot_share_ties():
 
 
 @pytest.mark.skipif(len(FACES) == 1, reason="the native library is not built")
+@pytest.mark.cpu("native kernels")
 def test_threads_change_no_bit():
     scores, pivots = rows(64, 4096) * 0.3, rows(64, 4)
     threads = torch.get_num_threads()

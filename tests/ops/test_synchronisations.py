@@ -22,6 +22,7 @@ from lookalike.training.step import SupervisedStep
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 
+pytestmark = pytest.mark.cpu("it counts on a device of its own")
 WAITS = {
     ("losses/inputs.py", "real", "_local_scalar_dense"): "NaN is named where it comes in",
     ("ops/positives.py", "Positives.__init__", "numpy"): (

@@ -61,7 +61,6 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(how, photos, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go("parts", callbacks=[Stops()])
     parts = go("parts", resume="auto")
-    assert all(p.device.type == device().type for p in parts.model.parameters())
     a, b = (run.model.state_dict() for run in (whole, parts))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert parts.metrics == whole.metrics
