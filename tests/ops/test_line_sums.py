@@ -121,14 +121,15 @@ def test_single_is_every_pair_in_double_as_closely_as_pair_by_pair(face, name, k
     weights = rows(3, 170, seed=2).float()[:, : pivots.shape[1]]
     scores[0, 0], pivots[1, -1], weights[1, -1] = -math.inf, math.inf, 0
     values, slopes = every_pair(step, scores, pivots)
-    # Sums of 700 floats, each exact to 1e-7 of its largest part.
+    # Sums of 700 floats, each exact to 1e-7 of its largest part; Triton adds them up in float32.
+    near = 1e-6 if device().type == "cpu" else 4e-6
     scale = 1 + values.abs().sum(2)
-    assert ((step_sums(scores, pivots, step) - values.sum(2)).abs() / scale).max() < 1e-6
+    assert ((step_sums(scores, pivots, step) - values.sum(2)).abs() / scale).max() < near
     mixed = scores.clone()
     totals = step_slopes_(mixed, pivots, weights, step)
-    assert (totals - slopes.sum(2)).abs().max() <= 1e-6 * slopes.abs().sum(2).max() + 1e-10
+    assert (totals - slopes.sum(2)).abs().max() <= near * slopes.abs().sum(2).max() + 1e-10
     parts = slopes * weights[:, :, None]
-    assert (mixed - parts.sum(1)).abs().max() <= 1e-6 * parts.abs().sum(1).max() + 1e-10
+    assert (mixed - parts.sum(1)).abs().max() <= near * parts.abs().sum(1).max() + 1e-10
 
 
 def test_points_that_do_not_count_stay_at_the_ends_of_their_line():
