@@ -61,6 +61,33 @@ def test_what_was_planted_is_found(planted):
     assert found.skewness == pytest.approx(skewness)
 
 
+def test_copies_are_chosen_by_the_data_and_do_not_chain(planted):
+    found = audit(planted)
+    assert found.copies == [[0, 10]] and 0.98 < found.same < 1
+    # A line of images, each near the next: the ends are no copies of each other.
+    angles = np.arange(12) * 0.1
+    x = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    items = pd.DataFrame({"path": [f"{i}.png" for i in range(12)]})
+    index = Index.build(planted.folder.parent / "line", x, items)
+    for group in audit(index, k=4, same=0.99).copies:
+        assert (x[group[0]] @ x[group].T >= 0.99).all() and len(group) <= 3
+
+
+def test_files_of_the_same_bytes_are_found_whatever_the_model(tmp_path):
+    draw = np.random.default_rng(1)
+    paths = []
+    for i in range(6):
+        paths.append(tmp_path / f"{i}.png")
+        Image.fromarray(draw.integers(0, 256, (9, 9, 3), np.uint8)).save(paths[-1])
+    for copy, original in ((1, 0), (4, 2), (5, 2)):
+        paths[copy].write_bytes(paths[original].read_bytes())
+    items = pd.DataFrame({"path": [*map(str, paths), "gone.png"]})
+    x = draw.normal(size=(7, 4)).astype(np.float32)
+    index = Index.build(tmp_path / "ix", x, items)
+    assert audit(index, list("abccccc"), k=3).exact == [[0, 1], [2, 4, 5]]
+    assert audit(index, list("aaccccc"), k=3).exact == [[2, 4, 5], [0, 1]]
+
+
 def test_without_labels_none_are_judged(planted):
     found = audit(planted)
     assert found.suspects == []
@@ -75,7 +102,7 @@ def test_the_page_and_the_list(planted, tmp_path, capsys):
     assert "1 of 'label' are doubtful" in capsys.readouterr().out
     text = page.read_text()
     assert "Doubtful labels" in text
-    assert "3 · 7.png #7" in text
+    assert "3 · 7.png #7" in text and ">1 group<" in text and ">None found.<" in text
     assert "100% carry 7" in text
     assert "data:image/png;base64" in text
     assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org", "")

@@ -17,7 +17,10 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Write a page (HTML).")] = None,
     label: LabelColumn = None,
     k: Annotated[int, typer.Option(min=2, help="Neighbors considered per image.")] = 10,
-    same: Annotated[float, typer.Option(help="Cosine threshold for near-duplicates.")] = 0.99,
+    same: Annotated[
+        float | None,
+        typer.Option(help="Cosine threshold for near-duplicates; default: chosen by the data."),
+    ] = None,
     shown: Annotated[
         int, typer.Option(min=1, help="Maximum rows of each section of the page.")
     ] = 24,
@@ -26,8 +29,8 @@ def run(
     """Look for copies, outliers, hubs and doubtful labels: `index audit INDEX --out audit.html`.
 
     Returns:
-        ``copies``, ``outliers``, ``hubs``, ``suspects`` with ids and paths, and what they are
-        judged by.
+        ``exact``, ``copies``, ``outliers``, ``hubs``, ``suspects`` with ids and paths, and what
+        they are judged by.
 
     Raises:
         DataError: no index, or no such column.
@@ -48,7 +51,7 @@ def run(
     result = listed(index, found)
     if as_json:
         print(json.dumps(result, indent=2))
-    summarize(console, found, column, k, same)
+    summarize(console, found, column, k)
     if page is not None:
         name = Path(folder).name
         drawn = AuditPage(index, found, labels, shown)

@@ -40,6 +40,8 @@ def listed(index: Index, found: Audit) -> dict[str, Any]:
         return {"id": int(index.ids[row]), "path": str(index.items["path"].iloc[row])} | more
 
     return {
+        "exact": [[item(row) for row in group] for group in found.exact],
+        "same": found.same,
         "copies": [[item(row) for row in group] for group in found.copies],
         "outliers": [item(row, z=round(z, 3)) for row, z in found.outliers],
         "hubs": [item(row, found_by=count) for row, count in found.hubs],
@@ -53,11 +55,17 @@ def listed(index: Index, found: Audit) -> dict[str, Any]:
     }
 
 
-def summarize(console: Console, found: Audit, column: str | None, k: int, same: float) -> None:
+def summarize(console: Console, found: Audit, column: str | None, k: int) -> None:
     """Print what was found, a line a kind."""
+    exact = sum(len(group) for group in found.exact)
+    groups = counted(len(found.exact), "group")
+    console.say(f"copies    {counted(exact, 'file')} in {groups} of the same bytes")
     copies = sum(len(group) for group in found.copies)
     groups = counted(len(found.copies), "group")
-    console.say(f"copies    {counted(copies, 'image')} in {groups} score {same:g} or more")
+    console.say(
+        f"near      {counted(copies, 'image')} in {groups} score {found.same:.5g} or more with the "
+        "first of them"
+    )
     far = counted(len(found.outliers), "image is", "images are")
     console.say(f"outliers  {far} far from all others")
     console.say(
@@ -89,10 +97,19 @@ class AuditPage:
                 [(s.row, f"{s.share:.0%} carry {s.suggested}") for s in found.suspects],
             ),
             self._part(
+                "Exact copies",
+                "Files that are the same to the byte, first those that carry several labels.",
+                [(group[0], self._of(group)) for group in found.exact],
+                {group[0]: group[1:] for group in found.exact},
+                many=("group", "groups"),
+            ),
+            self._part(
                 "Near-duplicates",
-                "Groups joined by very high scores: copies, or one object seen twice.",
-                [(group[0], f"{counted(len(group), 'image')}") for group in found.copies],
+                f"Images that score {found.same:.5g} or more with the first of the group: copies, "
+                "or one object seen twice.",
+                [(group[0], self._of(group)) for group in found.copies],
                 {group[0]: group[1:] for group in found.copies},
+                many=("group", "groups"),
             ),
             self._part(
                 "Outliers",
@@ -128,14 +145,22 @@ class AuditPage:
         note: str,
         rows: list[tuple[int, str]],
         beside: dict[int, list[int]] | None = None,
+        many: tuple[str, str] = ("image", "images"),
     ) -> Part:
         if not rows:
             return Part(title, "text", ["None found."])
         shown = rows[: self.shown]
         near = {row: self.found.near[row].tolist() for row, _ in shown} | (beside or {})
         drawn = [self._row(row, words, near[row]) for row, words in shown]
-        count = f"{len(shown):,} of {len(rows):,}" if len(shown) < len(rows) else f"{len(rows):,}"
+        count = counted(len(rows), *many)
+        count = f"The first {len(shown):,} of {count}" if len(shown) < len(rows) else count
         return Part(title, "sheets", [Sheet(title=count, rows=drawn, note=note)])
+
+    def _of(self, group: list[int]) -> str:
+        """How many images a group has, and of how many labels where they are several."""
+        labels = {self._label(row) for row in group} - {""}
+        several = f", {len(labels)} labels" if len(labels) > 1 else ""
+        return f"{counted(len(group), 'image')}{several}"
 
     def _row(self, row: int, words: str, near: list[int]) -> SheetRow:
         name = Path(str(self.index.items["path"].iloc[row])).name

@@ -6,7 +6,10 @@ Everything follows from each item's nearest others, found by the index's own eng
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ _BLOCK = 1024
 _FAR = 3.5  # Iglewicz & Hoaglin's (1993) limit of the modified z-score
 _OFTEN = 2.0  # standard deviations above the mean: a hub (Radovanović et al., JMLR 2010)
 _OWN, _OTHER = 0.1, 0.6  # shares of the neighbours that carry a label
+_SAME = 0.99  # the least score of two copies, where the data do not tell
 _FEWEST = 3  # images of a class whose labels can be judged by each other
 NOTHING = -1
 
@@ -46,7 +50,10 @@ class Audit:
     Attributes:
         near: int64 ``(N, k)``, each item's nearest others, −1 past the end.
         scores: float32 ``(N, k)``.
+        exact: rows of files that are the same to the byte, a group each; those of several labels
+            first.
         copies: rows of images that are nearly the same, a group each.
+        same: the least score of two copies.
         outliers: (row, modified z-score of its mean score to its neighbours).
         hubs: (row, how many have it among their nearest).
         skewness: of that number over all items; 0 where nothing is a hub.
@@ -57,7 +64,9 @@ class Audit:
 
     near: np.ndarray
     scores: np.ndarray
+    exact: list[list[int]]
     copies: list[list[int]]
+    same: float
     outliers: list[tuple[int, float]]
     hubs: list[tuple[int, int]]
     skewness: float
@@ -71,12 +80,15 @@ def audit(
     labels: Sequence[Any] | np.ndarray | None = None,
     *,
     k: int = 10,
-    same: float = 0.99,
+    same: float | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Audit:
     """Look at every item beside its ``k`` nearest others.
 
-    * **Copies**: joined by a score of ``same`` or more, directly or through others.
+    * **Exact copies**: files of the same bytes, whatever the model makes of them.
+    * **Copies**: images that score ``same`` or more with the first of their group. With d = 1 less
+      the score of an item's nearest, and without ``same``, that is where the modified z-score of
+      log d is below −3.5: nearer by far than images are to their nearest here.
     * **Outliers**: with x the mean score of an item to its neighbours, the modified z-score
       ``0.6745 (x − median) / MAD`` is below −3.5 (Iglewicz & Hoaglin, 1993).
     * **Hubs**: N_k, how many have the item among their nearest, is two standard deviations above
@@ -88,7 +100,7 @@ def audit(
         index: the index.
         labels: one an item; ``-1`` or an empty one is none.
         k: neighbours.
-        same: the least score of two copies.
+        same: the least score of two copies; None: chosen by the data.
         progress: told how many items each step looked at.
 
     Raises:
@@ -112,10 +124,13 @@ def audit(
     hubs = np.flatnonzero(counts > counts.mean() + _OFTEN * counts.std())
     order = hubs[np.lexsort((hubs, -counts[hubs]))]
     suspects, agreement = _suspects(near, scores, labels)
+    same = _least_of_copies(scores) if same is None else same
     return Audit(
         near,
         scores,
+        _exact_copies(index, labels),
         _copies(near, scores, same),
+        same,
         outliers,
         [(int(row), int(counts[row])) for row in order],
         _skewness(counts),
@@ -139,19 +154,52 @@ def _neighbours(
     return np.concatenate(rows), np.concatenate(scores)
 
 
-def _copies(near: np.ndarray, scores: np.ndarray, same: float) -> list[list[int]]:
-    """Connected components of two items or more, the largest first."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def _exact_copies(index: Index, labels: Sequence[Any] | np.ndarray | None) -> list[list[int]]:
+    """Rows whose files hold the same bytes; one file with several boxes is no copy of itself."""
+    paths = index.items["path"].to_numpy(object)
+    by_size: dict[int, dict[str, list[int]]] = {}
+    for row, path in enumerate(paths):
+        with suppress(OSError):  # a file that is gone is a copy of none
+            by_size.setdefault(Path(path).stat().st_size, {}).setdefault(path, []).append(row)
+    groups: dict[bytes, list[int]] = {}
+    for same_size in by_size.values():
+        for path, rows in same_size.items() if len(same_size) > 1 else ():
+            with suppress(OSError), Path(path).open("rb") as file:
+                groups.setdefault(file_digest(file, "sha256").digest(), []).append(rows[0])
+    found = [sorted(rows) for rows in groups.values() if len(rows) > 1]
 
+    def key(rows: list[int]) -> tuple[bool, int, int]:
+        several = labels is not None and len({str(labels[row]) for row in rows}) > 1
+        return not several, -len(rows), rows[0]
+
+    return sorted(found, key=key)
+
+
+def _least_of_copies(scores: np.ndarray) -> float:
+    """The score above which a nearest image is nearer by far than is usual here."""
+    gaps = np.log(np.clip(1 - np.nan_to_num(scores[:, 0].astype(np.float64)), 1e-12, None))
+    middle = np.median(gaps)
+    spread = np.median(np.abs(gaps - middle))
+    return float(1 - np.exp(middle - _FAR / 0.6745 * spread)) if spread > 0 else _SAME
+
+
+def _copies(near: np.ndarray, scores: np.ndarray, same: float) -> list[list[int]]:
+    """Groups of two items or more, the largest first; all are copies of the first one.
+
+    The item with the most copies takes them, then the one with the most that are left: nothing is
+    joined through others.
+    """
     first, place = np.nonzero((near >= 0) & (scores >= same))
-    second = near[first, place]
-    ones = np.ones(len(first), np.int8)
-    graph = coo_array((ones, (first, second)), shape=(len(near), len(near)))
-    _, group = connected_components(graph, directed=False)
-    order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    groups = [part.tolist() for part in np.split(order, starts[1:]) if len(part) > 1]
+    others: dict[int, set[int]] = {}
+    for one, two in zip(first.tolist(), near[first, place].tolist(), strict=True):
+        others.setdefault(one, set()).add(two)
+        others.setdefault(two, set()).add(one)
+    groups, taken = [], set()
+    for row in sorted(others, key=lambda row: (-len(others[row]), row)):
+        left = others[row] - taken
+        if row not in taken and left:
+            groups.append([row, *sorted(left)])
+            taken |= {row, *left}
     return sorted(groups, key=lambda rows: (-len(rows), rows[0]))
 
 
