@@ -19,6 +19,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from lookalike.ops import (
+    triton_bins,
     triton_cells,
     triton_counts,
     triton_kernels,
@@ -38,7 +39,7 @@ TYPES = {
     "levels": _F, "by_sums": _F, "rows": _F, "unit": _F, "lengths": _F, "grads": _F,
     "numbers": _D, "cuts": _D, "top": _D, "cumulated": _D, "count": _I, "edges": _I,
     "inverse_tau": "fp32", "start": "fp32", "delta": "fp32", "rho": "fp32", "offset": "fp32",
-    "floor": "fp32",
+    "floor": "fp32", "shares": _F,
 }  # fmt: skip
 _STEPS = {"sigmoid": {"is_sigmoid": True}, "bound": {"is_sigmoid": False}}
 
@@ -79,6 +80,12 @@ def kernels() -> Iterator[Kernel]:
             yield _kernel(f"pairs, {what}, {together} at once", triton_pairs._sum_pairs,
                           tile | steps | {"has_levels": True, "is_slope": is_slope},
                           {"numbers": _F})  # fmt: skip
+    tile = {"together": 8, "columns": triton_bins.TILE // 8}
+    real = {"high": "fp32", "density": "fp32"}
+    yield _kernel("histogram", triton_bins._fill, tile, real)
+    yield _kernel("its slopes", triton_bins._look_up, triton_bins._SCORES, real)
+    yield _kernel("counts with ties", triton_bins._count, tile)
+    yield _kernel("shares of counts", triton_bins._mix, triton_bins._SCORES)
     yield _kernel("unit rows", triton_rows._divide, {"columns": 512})
     yield _kernel("their slopes", triton_rows._turn, {"columns": 512})
     yield _kernel("edges of cells", triton_cells._find_edges, triton_cells._EDGES)

@@ -12,7 +12,7 @@ from triton.runtime import JITFunction
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ROOM = Path(__file__).parents[2] / "src" / "lookalike" / "ops"
 # Called by kernels, never launched.
-PARTS = {"_value", "_slope", "_step", "_relation", "_passed", "_before", "_one_by_one"}
+PARTS = {"_above", "_value", "_slope", "_step", "_relation", "_passed", "_before", "_one_by_one"}
 
 
 @pytest.fixture(scope="module")

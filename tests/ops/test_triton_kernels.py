@@ -75,6 +75,29 @@ for side in (one, two):
     unit_rows(side, 1e-12).backward(back.to(side.dtype))
 torch.testing.assert_close(one.grad.double(), two.grad, rtol=1e-5, atol=1e-6)
 torch.testing.assert_close(unit_rows(x, 1e-12).double(), unit_rows(x.double(), 1e-12))
+# Histograms and counts, of which float64 takes plain torch.
+from lookalike.ops.histograms import Bins, histogram, histogram_slopes_
+from lookalike.ops.tie_counts import count_above, mix_above_
+for number in (2, 11):
+    bins, scores = Bins(number, -1.0, 1.0), torch.randn(3, 1100) * 0.6
+    scores[0, :3] = torch.tensor([-math.inf, 1.0, 0.0])
+    shares = histogram(scores, bins)
+    wide = histogram(scores.double(), bins)
+    torch.testing.assert_close(shares.double(), wide, rtol=1e-5, atol=1e-4)
+    by_bin = torch.randn(3, number)
+    wide = histogram_slopes_(scores.double(), bins, by_bin.double())
+    near = (scores.double() * bins.density).frac().abs().sub(0.5).abs() < 0.499
+    slopes = histogram_slopes_(scores.clone(), bins, by_bin)
+    torch.testing.assert_close(slopes.double()[near], wide[near], rtol=1e-5, atol=1e-5)
+for depth in (1, 9):
+    scores, pivots = (torch.randn(2, n).mul(3).round() for n in (1100, depth))
+    weights, wide = torch.randn(2, depth), scores.double()
+    scores[0, 0] = wide[0, 0] = -math.inf
+    above = count_above(scores, pivots).double()
+    torch.testing.assert_close(above, count_above(wide, pivots.double()))
+    mix_above_(wide, pivots.double(), weights.double())
+    mix_above_(scores, pivots, weights)
+    torch.testing.assert_close(scores.double(), wide, rtol=1e-5, atol=1e-5)
 # Pairs, and sums over many positives, against plain torch in float64.
 from lookalike.ops import line_sums, pair_sums, triton_lines, triton_pairs
 from lookalike.ops.steps import Heaviside, LowerBound

@@ -7,11 +7,13 @@ score touches two bins, so a row of ``M`` costs ``M``, whatever the number of bi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from lookalike.ops import native_kernels
+from lookalike.ops import native_kernels, paths
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ def histogram(scores: Tensor, bins: Bins, keep: Tensor | None = None) -> Tensor:
     """
     if keep is None and bins.number <= native_kernels.MOST_BINS and native_kernels.suits(scores):
         return native_kernels.histogram(scores, bins)
+    if keep is None and paths.triton_suits(scores):
+        return _triton().histogram(scores, bins)
     bucket, below = _place(scores, bins)
     shares = scores.new_zeros(len(scores), bins.number + 2)
     above = 1 - below
@@ -69,8 +73,14 @@ def histogram_slopes_(scores: Tensor, bins: Bins, by_bin: Tensor) -> Tensor:
     table[:, 1:-1] = (by_bin[:, :-1] - by_bin[:, 1:]) * bins.density
     if native_kernels.suits(scores):
         return native_kernels.histogram_slopes_(scores, bins, table)
+    if paths.triton_suits(scores):
+        return _triton().histogram_slopes_(scores, bins, table)
     bucket, _ = _place(scores, bins)
     return torch.gather(table, 1, bucket, out=scores)
+
+
+def _triton() -> ModuleType:
+    return import_module("lookalike.ops.triton_bins")
 
 
 def _place(scores: Tensor, bins: Bins) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import torch
 from torch import Tensor
 
+from lookalike.ops import paths
 from lookalike.ops.differences import difference_tiles
 
 
@@ -25,6 +28,8 @@ def count_above(scores: Tensor, pivots: Tensor, mask: Tensor | None = None) -> T
     """
     if mask is not None:
         scores = torch.where(mask, scores, -torch.inf)
+    if paths.triton_suits(scores):
+        return import_module("lookalike.ops.triton_bins").count_above(scores, pivots)
     counts = torch.empty_like(pivots)
     for rows, x, _ in difference_tiles(scores, pivots):
         # The sign is 1, 0 or -1: half of it, plus a half, is what each score counts.
@@ -40,6 +45,8 @@ def mix_above_(scores: Tensor, pivots: Tensor, weights: Tensor) -> Tensor:
         pivots: ``(c, P)``.
         weights: ``(c, P)``.
     """
+    if paths.triton_suits(scores):
+        return import_module("lookalike.ops.triton_bins").mix_above_(scores, pivots, weights)
     half = weights * 0.5
     for rows, x, _ in difference_tiles(scores, pivots):
         torch.bmm(half[rows, None, :], x.sign_(), out=scores[rows, None, :])
