@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -75,11 +76,17 @@ def run_part(name: str, smoke: bool, budget: float, out: Path) -> list[dict]:
     command += ["--scale", str(budget / PARTS[name])]
     command += ["--smoke"] if smoke else []
     started = time.monotonic()
+    # A session of its own: what a part has started must not disturb the next.
+    process = subprocess.Popen(command, start_new_session=True)
     try:
-        done = subprocess.run(command, timeout=budget, check=False)
-        trouble = f"ended with {done.returncode}" if done.returncode else ""
+        process.wait(timeout=budget)
+        trouble = f"ended with {process.returncode}" if process.returncode else ""
     except subprocess.TimeoutExpired:
         trouble = f"stopped after its budget of {budget:.0f} s"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     lines = file.read_text().splitlines() if file.is_file() else []
     rows = [json.loads(line) for line in lines]
     if trouble:
