@@ -233,6 +233,20 @@ def table_with_boxes(home, truth):
     return rows
 
 
+def test_an_option_of_a_data_set_is_of_the_runs_own(tmp_path):
+    """Without `dataset=` it used to choose the default data set, whose figures then came back."""
+    from lookalike.compose import compose, write_config
+    from lookalike.evaluation.benchmarks import benchmarks
+
+    write_config(tmp_path / "config.yaml", compose([f"dataset={tmp_path}", "dataset.seed=3"]))
+    (one,) = benchmarks(tmp_path, ["dataset.test_classes=0.25"])
+    assert one.is_runs and not one.own
+    assert one.config.dataset["root"] == str(tmp_path)
+    assert (one.config.dataset["seed"], one.config.dataset["test_classes"]) == (3, 0.25)
+    (other,) = benchmarks(tmp_path, ["dataset=toy"])
+    assert not other.is_runs
+
+
 def test_the_three_benchmarks_of_dyml_become_one_figure(teacher, pictures):
     fine = np.random.default_rng(2).integers(0, 4, 40)
     rows = plain(pictures, splits=("test_fine", "test_middle", "test_coarse"))

@@ -34,8 +34,9 @@ def benchmarks(folder: Path, overrides: Sequence[str]) -> list[Benchmark]:
 
     Args:
         folder: a run folder, or a model folder.
-        overrides: as on the command line; ``dataset=[cub,sop]`` names several, and
-            ``evaluation=sop`` takes the cut-offs and figures that papers report on SOP.
+        overrides: as on the command line; ``dataset=[cub,sop]`` names several, an option such as
+            ``dataset.levels=…`` without ``dataset=`` is of the run's own, and ``evaluation=sop``
+            takes the cut-offs and figures that papers report on SOP.
 
     Raises:
         ConfigError: an unknown group, choice or option, or a data set named twice.
@@ -44,7 +45,7 @@ def benchmarks(folder: Path, overrides: Sequence[str]) -> list[Benchmark]:
     if names:
         rest = [o for o in overrides if not o.startswith("dataset=")]
         return [Benchmark(compose([f"dataset={name}", *rest]), own=False) for name in names]
-    switches = any(o.lstrip("+").partition("=")[0].startswith("dataset") for o in overrides)
+    switches = any(o.lstrip("+").partition("=")[0] == "dataset" for o in overrides)
     if (folder / "config.yaml").is_file() and not switches:
         # Where the data lies changes no number, so the results are still the run's own.
         changes = [o for o in overrides if not o.startswith("data_root=")]
