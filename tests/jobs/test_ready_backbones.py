@@ -96,7 +96,7 @@ def test_a_backbone_without_weights_is_the_same_twice(photos, tmp_path):
 
 
 def test_what_is_neither_folder_nor_backbone_is_said(photos, tmp_path):
-    for name, hint in (("resnt18", "Did you mean resnet18"), ("runs/nothing", "does not exist")):
+    for name, hint in (("resnt18", "Did you mean 'resnet18'"), ("runs/nothing", "does not exist")):
         with pytest.raises(ModelError, match=hint):
             jobs.build(name, str(photos), tmp_path / "ix")
     save(la.create_model("conv4", pretrained=False, size=32), tmp_path / "model")

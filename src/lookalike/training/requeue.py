@@ -91,8 +91,9 @@ def _is_free(key: str, free: Sequence[str]) -> bool:
 
 def _refuse_other_options(run: Run, asked_for: Config, free: Sequence[str]) -> None:
     """A scheduler that repeats a command gives the same options; another run is another folder."""
-    # A run of before its components' defaults were written down has them all the same.
-    stored, asked = _flat(with_defaults(read_config(run.config))), _flat(asked_for)
+    # Defaults count on both sides: runs of before they were written down have them all the same,
+    # and a command need not name them.
+    stored, asked = (_flat(with_defaults(c)) for c in (read_config(run.config), asked_for))
     differ = [
         key
         for key in sorted(stored.keys() | asked.keys())
