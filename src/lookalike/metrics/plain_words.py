@@ -73,10 +73,10 @@ for _setup, _views in {
     "easy": "easy", "medium": "easy and hard", "hard": "hard", "original": "good and ok",
 }.items():  # fmt: skip
     PLAIN[f"{_setup}_map"] = (
-        f"How far to the front the {_views} views of the same building stand: 1 if nothing stands "
+        f"How far to the front views of the same building stand ({_views}): 1 if nothing stands "
         "before them; two at places 1 and 4 give 0.71."
     )
     PLAIN[f"{_setup}_mp_at_{{k}}"] = (
-        f"The share of {_views} views of the same building among the {{k}} nearest, or down to the "
-        "last of them where that comes sooner: 3 of 4 give 0.75."
+        f"The share of views of the same building ({_views}) among the {{k}} nearest, or down to "
+        "the last of them where that comes sooner: 3 of 4 give 0.75."
     )

@@ -159,7 +159,7 @@ class AuditPage:
     def _of(self, group: list[int]) -> str:
         """How many images a group has, and of how many labels where they are several."""
         labels = {self._label(row) for row in group} - {""}
-        several = f", {len(labels)} labels" if len(labels) > 1 else ""
+        several = f", {counted(len(labels), 'label')}" if len(labels) > 1 else ""
         return f"{counted(len(group), 'image')}{several}"
 
     def _row(self, row: int, words: str, near: list[int]) -> SheetRow:
