@@ -38,6 +38,7 @@ from lookalike.ops import paths
 DIMENSIONS, PER_CLASS, PER_COARSE = 512, 4, 40
 RESULTS = Path(__file__).parent / "results"
 SUP = {"offset": 1.44}
+MADE = "made on"
 EVERY = "Every loss: forward and backward, classes of 4, in its floor; and the peer's in ours"
 OURS = {
     "SmoothAP": lambda: losses.SmoothAP(),
@@ -259,18 +260,21 @@ def every(options):
 
 
 def report(parts, name, write, beside=False):
-    """Print the tables, and store them; ``beside`` those that are stored already."""
+    """Print the tables, and store them; ``beside`` those stored already, perhaps elsewhere made."""
     file = RESULTS / f"{name}.json"
+    machine = f"native: {paths.status()[0].reason}; torch {torch.__version__}"
+    made = dict.fromkeys(parts, machine)
     if beside and file.is_file():
-        parts = json.loads(file.read_text()) | parts
-    text = f"native: {paths.status()[0].reason}; torch {torch.__version__}\n"
-    for title, rows in parts.items():
-        text += f"\n{title}\n\n{table(rows)}\n"
+        stored = json.loads(file.read_text())
+        made = stored.pop(MADE) | made
+        parts = stored | parts
+    shown = (f"{title}\n\n{made[title]}\n\n{table(rows)}\n" for title, rows in parts.items())
+    text = "\n".join(shown)
     print(text)
     if write:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.md").write_text(text)
-        file.write_text(json.dumps(parts, indent=1) + "\n")
+        file.write_text(json.dumps({MADE: made, **parts}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

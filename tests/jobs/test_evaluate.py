@@ -243,6 +243,11 @@ def test_an_option_of_a_data_set_is_of_the_runs_own(tmp_path):
     assert one.is_runs and not one.own
     assert one.config.dataset["root"] == str(tmp_path)
     assert (one.config.dataset["seed"], one.config.dataset["test_classes"]) == (3, 0.25)
+    (strict,) = benchmarks(tmp_path, ["dataset.strays=refuse"])
+    assert (one.config.dataset["strays"], strict.config.dataset["strays"]) == (
+        "leave_out",
+        "refuse",
+    )
     (other,) = benchmarks(tmp_path, ["dataset=toy"])
     assert not other.is_runs
 

@@ -61,7 +61,8 @@ def own_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
     """
     words = [word for override in overrides for word in _spelled_out(override)]
     config = read_config(Run.open(folder).config, words)
-    if config.dataset["name"] == "folder":
+    said = any(word.lstrip("+").startswith("dataset.strays=") for word in words)
+    if config.dataset["name"] == "folder" and not said:
         config.dataset["strays"] = "leave_out"
     return config
 

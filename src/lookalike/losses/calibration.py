@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lookalike.losses.arguments import cosine, number
-from lookalike.losses.pairs import RowPairLoss, Shares, mean_active, sum_and_active
+from lookalike.losses.pair_loss import RowPairLoss, mean_active, sum_and_active
+from lookalike.losses.pairs import Shares
 from lookalike.ops.distances import Distance
 
 
@@ -26,7 +27,7 @@ class Calibration(RowPairLoss):
         pos_margin: the cosine positives should reach.
         neg_margin: the cosine negatives should stay under.
         level: the label column that says who is a positive.
-        distance: see :class:`~lookalike.losses.pairs.PairLoss`; of distances both margins are
+        distance: see :class:`~lookalike.losses.pair_loss.PairLoss`; of distances both margins are
             numbers below zero.
         normalize: divide embeddings by their norm first.
 

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from lookalike.losses.arguments import between, positive
 from lookalike.losses.log_sums import log_sum
-from lookalike.losses.pairs import RowPairLoss, Shares, is_above
+from lookalike.losses.pair_loss import RowPairLoss, is_above
+from lookalike.losses.pairs import Shares
 
 
 class Circle(RowPairLoss):

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lookalike.losses.arguments import between, cosine, one_of
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.pairs import RowPairLoss, Shares, is_above, mean_active, sum_and_active
+from lookalike.losses.pair_loss import RowPairLoss, is_above, mean_active, sum_and_active
+from lookalike.losses.pairs import Shares
 from lookalike.ops.distances import Distance
 from lookalike.ops.row_terms import Sides
 
@@ -36,7 +37,7 @@ class Contrastive(RowPairLoss):
             positive pairs above 0 and that over the negative ones, as pytorch-metric-learning does;
             ``"anchor_mean"`` is the mean over queries of the mean over their pairs.
         distance: of d; of a similarity, d is 1 less the cosine, or the product less than zero. See
-            :class:`~lookalike.losses.pairs.PairLoss`.
+            :class:`~lookalike.losses.pair_loss.PairLoss`.
         eps: added to every component of the difference; keeps the gradient finite at distance 0.
         normalize: divide embeddings by their norm first.
 

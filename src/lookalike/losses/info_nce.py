@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from lookalike.losses.arguments import positive as above_zero
 from lookalike.losses.log_sums import log_sum
-from lookalike.losses.pairs import RowPairLoss, Shares, is_above
+from lookalike.losses.pair_loss import RowPairLoss, is_above
+from lookalike.losses.pairs import Shares
 from lookalike.ops.distances import Distance
 
 
@@ -27,7 +28,7 @@ class NTXent(RowPairLoss):
     Args:
         temperature: t, in the unit of the similarity.
         level: the label column that says who is a positive.
-        distance: see :class:`~lookalike.losses.pairs.PairLoss`.
+        distance: see :class:`~lookalike.losses.pair_loss.PairLoss`.
         normalize: divide embeddings by their norm first.
 
     Relations:
@@ -75,7 +76,7 @@ class SupCon(RowPairLoss):
     Args:
         temperature: t; 0.1 as published.
         level: the label column that says who is a positive.
-        distance: see :class:`~lookalike.losses.pairs.PairLoss`.
+        distance: see :class:`~lookalike.losses.pair_loss.PairLoss`.
         normalize: divide embeddings by their norm first.
 
     Relations:
@@ -126,7 +127,7 @@ class NCA(RowPairLoss):
     Args:
         scale: sharpness; 1 as published.
         level: the label column that says who is a positive.
-        distance: see :class:`~lookalike.losses.pairs.PairLoss`.
+        distance: see :class:`~lookalike.losses.pair_loss.PairLoss`.
         normalize: divide embeddings by their norm first.
 
     Relations:

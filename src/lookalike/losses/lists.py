@@ -8,15 +8,8 @@ from torch import Tensor
 from lookalike.losses.arguments import between, positive
 from lookalike.losses.inputs import Pairing
 from lookalike.losses.log_sums import log_sum
-from lookalike.losses.pairs import (
-    Every,
-    Mined,
-    PairLoss,
-    RowPairLoss,
-    Shares,
-    as_shares,
-    is_above,
-)
+from lookalike.losses.pair_loss import PairLoss, RowPairLoss, is_above
+from lookalike.losses.pairs import Every, Mined, Shares, as_shares
 from lookalike.ops.distances import Distance
 from lookalike.ops.row_terms import row_terms
 
@@ -38,7 +31,7 @@ class LiftedStructure(PairLoss):
         neg_margin: what negatives should be apart.
         pos_margin: what positives may be apart.
         level: the label column that says who is a positive.
-        distance: see :class:`~lookalike.losses.pairs.PairLoss`.
+        distance: see :class:`~lookalike.losses.pair_loss.PairLoss`.
         normalize: divide embeddings by their norm first.
 
     Relations:
@@ -117,7 +110,7 @@ class RankedList(RowPairLoss):
         T_p: how much farther positives weigh more; 0 (all alike) as published.
         imbalance: share of the negatives in the loss.
         level: the label column that says who is a positive.
-        distance: see :class:`~lookalike.losses.pairs.PairLoss`.
+        distance: see :class:`~lookalike.losses.pair_loss.PairLoss`.
         normalize: divide embeddings by their norm first.
 
     Relations:

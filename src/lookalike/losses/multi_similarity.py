@@ -7,7 +7,8 @@ from torch import Tensor
 
 from lookalike.losses.arguments import between, number, positive
 from lookalike.losses.log_sums import log_one_plus
-from lookalike.losses.pairs import Pairs, RowPairLoss, Shares, is_above
+from lookalike.losses.pair_loss import RowPairLoss, is_above
+from lookalike.losses.pairs import Pairs, Shares
 from lookalike.ops.distances import Distance
 
 
@@ -29,8 +30,8 @@ class MultiSimilarity(RowPairLoss):
         base: the cosine both sides are measured from.
         epsilon: the paper's mining margin (0.1 there); None takes all pairs, as PML's loss does.
         level: the label column that says who is a positive.
-        distance: see :class:`~lookalike.losses.pairs.PairLoss`; of distances ``base`` is one less
-            than zero.
+        distance: see :class:`~lookalike.losses.pair_loss.PairLoss`; of distances ``base`` is one
+            less than zero.
         normalize: divide embeddings by their norm first.
 
     Relations:

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from lookalike.losses.arguments import number, positive
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.pairs import Every, Mined, PairLoss, as_shares
+from lookalike.losses.pair_loss import PairLoss
+from lookalike.losses.pairs import Every, Mined, as_shares
 from lookalike.ops.row_terms import row_terms
 
 

@@ -10,16 +10,8 @@ from torch.nn import functional as F
 
 from lookalike.losses.arguments import between, one_of
 from lookalike.losses.inputs import Pairing
-from lookalike.losses.pairs import (
-    Every,
-    Mined,
-    Pairs,
-    RowPairLoss,
-    Shares,
-    as_masks,
-    is_above,
-    triplets_of,
-)
+from lookalike.losses.pair_loss import RowPairLoss, is_above
+from lookalike.losses.pairs import Every, Mined, Pairs, Shares, as_masks, triplets_of
 from lookalike.ops.distances import Distance, similarities
 
 Mining = Literal["all", "semihard", "distance"]
@@ -55,7 +47,7 @@ class Triplet(RowPairLoss):
             drawn by the inverse density of its distance on the unit sphere (Wu et al. 2017).
         level: the label column that says who is a positive.
         distance: ``"cosine"``, ``"squared"`` Euclidean, ``"euclidean"``, ``"dot"`` or a function;
-            see :class:`~lookalike.losses.pairs.PairLoss`.
+            see :class:`~lookalike.losses.pair_loss.PairLoss`.
         swap: where the positive is nearer to the negative than the anchor is, that distance counts
             (Balntas et al., BMVC 2016, eq. 4).
         smooth: ln(1 + exp) in place of the hinge. Either of the two lists all triplets one by one:

@@ -153,6 +153,6 @@ class DistillStep(SupervisedStep):
         if self.teacher is None:
             assert self.stored is not None
             return self.stored.of(batch["index"]).to(self.device)[:, None]
-        views = batch["teacher_pictures"].to(self.device, non_blocking=True).flatten(0, 1)
+        views = self.uploads([batch["teacher_pictures"]])[0].flatten(0, 1)
         parts = views.split(self.micro_batch or len(views))
         return torch.cat([self.teacher(part) for part in parts]).unflatten(0, shape)
