@@ -81,6 +81,13 @@ def test_an_image_at_another_depth_leaves_all_as_it_was(place):
         folder(place / "birds")
 
 
+def test_another_division_that_is_asked_for_moves_no_class(place):
+    kept = own_split.record(place / "run")
+    one, table = own(place, "dataset.test_classes=0.9")
+    assert not one.own and classes(table, "test") == kept.evaluated
+    assert "the same images, read with other options" in " ".join(table.notes)
+
+
 def test_a_class_more_leaves_every_class_where_it_was(place):
     kept = own_split.record(place / "run")
     draw(place / "birds", "a0", "a1", seed=1)

@@ -142,9 +142,12 @@ def _changes(table: Table, kept: Record) -> list[str]:
     labels = pd.Series(_labels(table))
     known = _classes(kept.frame)
     fresh = sorted({x for x in labels if x not in known} - {"-1"})
+    stay = "rows and classes stay in the splits that the run gave them"
     said = [
         f"the data changed since the run: {counted(len(paths - before), 'image')} more,"
-        f" {len(before - paths)} gone; rows and classes stay in the splits that the run gave them"
+        f" {len(before - paths)} gone; {stay}"
+        if paths != before
+        else f"the same images, read with other options or labels than the run's; {stay}"
     ]
     if fresh:
         split = table.frame["split"].to_numpy(object)

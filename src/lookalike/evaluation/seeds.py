@@ -87,7 +87,7 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     """Mean and interval over seeds: mean ± t · s / √n, Student's t of n − 1 degrees of freedom.
 
     Args:
-        values: a figure of each run, at least one.
+        values: a figure of each run, at least one. Where all are shares, 0 to 1, so are the ends.
         confidence: of the interval.
 
     Returns:
@@ -96,6 +96,8 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     >>> mean, low, high = interval([0.50, 0.52, 0.54])
     >>> f"{mean:.2f} ({low:.3f} to {high:.3f})"
     '0.52 (0.470 to 0.570)'
+    >>> interval([0.8, 1.0])[1:]
+    (0.0, 1.0)
     """
     from scipy import stats
 
@@ -103,7 +105,10 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     if count < 2:
         return mean, math.nan, math.nan
     width = stats.t.ppf((1 + confidence) / 2, count - 1) * np.std(values, ddof=1) / count**0.5
-    return mean, mean - float(width), mean + float(width)
+    low, high = mean - float(width), mean + float(width)
+    if min(values) >= 0 and max(values) <= 1:
+        low, high = max(0.0, low), min(1.0, high)
+    return mean, low, high
 
 
 def with_seeds(
