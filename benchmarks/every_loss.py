@@ -75,6 +75,20 @@ THEIRS = {
     "ProxyNCA": "ProxyNCALoss",
     "ProxyAnchor": "ProxyAnchorLoss",
 }
+WHY = {  # beyond the floor, of those far above it or slower than the peer's
+    "SmoothHAP": "39 positives a query at the coarse level: each meets all scores",
+    "LiftedStructure": "two sweeps, four products: a pair needs the negatives of both its images",
+    "SoftTriple": "centres of a class by differences, exact where they fall together",
+    "RankedList": "a root and an exponential a pair",
+    "Contrastive": "a root a pair and its slope",
+    "MultiSimilarity": "two exponentials a pair",
+    "Triplet": "three positives compared with every negative",
+    "Circle": "two exponentials a pair",
+    "NTXent": "an exponential and a soft step a pair",
+    "NCA": "two exponentials a pair",
+    "ROADMAP": "two losses, two products each",
+}
+WHY |= dict.fromkeys(("SupHAP", "SmoothNDCG", "SupNDCG"), WHY["SmoothHAP"])
 NEEDS = {"RankedListLoss": {"margin": 0.4, "Tn": 10.0, "Tp": 0.0}}
 
 
@@ -140,5 +154,8 @@ def rows(sizes, repeat):
             row[f"{size}"] = f"{own / floor:.2f} × ({own * 1e3:.0f} ms)"
             if (name, "peer") in took:
                 row[f"{size}, the peer's"] = f"{took[name, 'peer'] / own:.1f} × ours"
+    for name, row in table.items():
+        row["why"] = WHY.get(name, "")
     heads = ["loss", "floor", *(h for size in sizes for h in (f"{size}", f"{size}, the peer's"))]
+    heads.append("why")
     return [{head: row.get(head, "") for head in heads} for row in table.values()]
